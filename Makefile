@@ -1,0 +1,112 @@
+# What one can do in this repository. `make` alone lists it.
+#
+# Everything runs from .venv, which `make install` makes from constraints.txt. An interrupted installation is taken up
+# again where it stopped: each step leaves a stamp in .venv only when it has ended well.
+
+# The first of these that is a version AITBC runs on; PYTHON=… names another.
+PYTHON ?= $(or $(shell for name in python3 python3.11 python3.12; do $$name -c 'import sys; \
+  sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$name && break; done),python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+STAMPS := $(VENV)/.installed
+NODE_FOLDER := tests/contracts
+# torch unpacks to 0.9 GB, what comes with it to as much again, and pip needs room beside both.
+DISK_NEEDED_MB := 3000
+PYTEST := $(BIN)/python -m pytest
+# Two tests at a time suit a small machine; WORKERS=auto takes a process per core, WORKERS=0 none beside pytest's.
+WORKERS ?= 2
+TESTS ?= tests
+PACKAGES := chain provider wallet hub genesis tests
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo devnet test test-tools check lint types imports format bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "AITBC: serve an image, sign a receipt, mint its token."
+	@echo
+	@echo "  make demo      from nothing to a picture and a minted balance, then everything stops"
+	@echo "  make devnet    the same network, left running until Ctrl-C; its URLs are on screen"
+	@echo "  make install   only make .venv (1.5 GB, most of it torch); every other target does it when needed"
+	@echo
+	@echo "  make test      every test; TESTS=tests/chain runs a part, WORKERS=auto uses every core"
+	@echo "  make check     formatting, lint, types, import rules, then the tests: what CI runs"
+	@echo "  make format    let ruff rewrite what it can"
+	@echo "  make bench     the speed figures of docs/benchmarks.md, measured here"
+	@echo "  make test-tools  the Solidity compiler and EVM chain (npm) that some tests compare against"
+	@echo "  make clean     remove .venv, caches and the installed test tools"
+	@echo
+	@echo "  Another Python: make install PYTHON=python3.12"
+
+install: $(STAMPS)/aitbc
+
+$(STAMPS)/environment:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "make: no '$(PYTHON)' here. AITBC needs Python 3.11 or 3.12: install it (Debian: apt install python3 python3-venv)"; \
+	  echo "      or say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; } >&2
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || { \
+	  echo "make: $$($(PYTHON) --version) is not Python 3.11 or 3.12."; \
+	  echo "      Name another: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; } >&2
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  echo "make: $(PYTHON) cannot make a virtual environment: its modules venv and ensurepip are a package of their own."; \
+	  echo "      Debian and Ubuntu: apt install python$$version-venv   then run make again."; exit 1; } >&2
+	@free_mb=$$(df -Pm . | awk 'NR == 2 { print $$4 }'); [ "$$free_mb" -ge $(DISK_NEEDED_MB) ] || { \
+	  echo "make: $$free_mb MB are free here; torch and the rest need $(DISK_NEEDED_MB) MB while they are installed."; \
+	  echo "      Make room, or put the repository on a larger disk."; exit 1; } >&2
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+# torch first and by its exact version: asked for by another package, pip may choose a newer build of several GB.
+$(STAMPS)/torch: constraints.txt | $(STAMPS)/environment
+	@echo "Installing torch (a few minutes on a slow line)"
+	@$(PIP_INSTALL) setuptools "$$(grep '^torch==' constraints.txt)"
+	@touch $@
+
+$(STAMPS)/aitbc: pyproject.toml $(STAMPS)/torch
+	@echo "Installing the other packages, and aitbc itself"
+	@$(PIP_INSTALL) --no-build-isolation -e '.[provider,hub,dev]'
+	@touch $@
+
+demo: install
+	$(BIN)/aitbc devnet --once
+
+devnet: install
+	$(BIN)/aitbc devnet
+
+# Left out of `install`: only the tests that compare with the Ethereum world need it, and they say so when it is missing.
+# Not `npm ci`: it refuses a lock file that lacks the other platforms' builds of anvil.
+test-tools: $(NODE_FOLDER)/node_modules/.installed
+$(NODE_FOLDER)/node_modules/.installed: $(NODE_FOLDER)/package.json $(NODE_FOLDER)/package-lock.json
+	@command -v npm >/dev/null || { echo "make: no npm here; install Node.js 20 or newer (Debian: apt install nodejs npm)" >&2; exit 1; }
+	cd $(NODE_FOLDER) && npm install --no-save
+	@touch $@
+
+test: install
+	$(PYTEST) -n $(WORKERS) $(TESTS)
+
+check: lint types imports test
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+imports: install
+	$(BIN)/lint-imports
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install
+	$(BIN)/python tests/benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) *.egg-info build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(NODE_FOLDER)/node_modules
+	find $(PACKAGES) -name __pycache__ -type d -prune -exec rm -rf {} +
