@@ -1,0 +1,14 @@
+"""WHAT things are: values, encodings, signatures, and the checks that need nothing but the bytes at hand.
+
+From the ground up:
+
+- `types`, `hashing`, `hexadecimal`, `rejection`: names of values, the two hash functions, text forms, refusals
+- `keys`, `signing`: secp256k1 signatures and addresses; EIP-191 and EIP-712 digests
+- `rlp`, `abi`, `message_pack`, `merkle`: strict encodings, and roots of lists
+- `transaction`, `modules`: the two envelopes, and the calls that they may carry
+- `receipt`: the served job's receipt, its hash, and what provider and attester sign
+- `block`, `certificate`, `state_proof`: what the chain consists of, and how a third party checks it
+- `parameters`, `network`: what governance tunes, and how a chain begins
+
+Nothing here does I/O, knows the time, or imports another package of the project.
+"""

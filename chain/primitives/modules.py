@@ -1,0 +1,175 @@
+"""The modules: their reserved addresses, and the functions and events that each answers to (DESIGN §4).
+
+What a call does is decided in `chain.rules`; here stands only its shape, which wallets and providers need too.
+"""
+
+from typing import Final
+
+from chain.primitives.abi import Event, Function
+from chain.primitives.types import Address
+
+# The first 19 bytes of every module's address: all 256 addresses under it are reserved, for modules to come.
+_RESERVED_PREFIX: Final = bytes.fromhex("0000000000000000000000000000000a17bc00")
+
+TOKEN: Final = Address(_RESERVED_PREFIX + b"\x01")
+MINTER: Final = Address(_RESERVED_PREFIX + b"\x02")
+GOVERNANCE: Final = Address(_RESERVED_PREFIX + b"\x03")
+REGISTRY: Final = Address(_RESERVED_PREFIX + b"\x04")
+ESCROW: Final = Address(_RESERVED_PREFIX + b"\x05")
+MARKET: Final = Address(_RESERVED_PREFIX + b"\x06")
+HTLC: Final = Address(_RESERVED_PREFIX + b"\x07")
+
+MODULES: Final[dict[str, Address]] = {
+    "token": TOKEN,
+    "minter": MINTER,
+    "governance": GOVERNANCE,
+    "registry": REGISTRY,
+    "escrow": ESCROW,
+    "market": MARKET,
+    "htlc": HTLC,
+}
+
+
+def is_reserved(address: Address) -> bool:
+    """Whether the address belongs to a module, present or to come: no key can be known for it."""
+    return address[:19] == _RESERVED_PREFIX
+
+
+# token: AIT as an ERC-20 (EIP-20)
+TOKEN_NAME: Final = Function("name() view returns (string)")
+TOKEN_SYMBOL: Final = Function("symbol() view returns (string)")
+TOKEN_DECIMALS: Final = Function("decimals() view returns (uint8)")
+TOKEN_TOTAL_SUPPLY: Final = Function("totalSupply() view returns (uint256)")
+TOKEN_BALANCE_OF: Final = Function("balanceOf(address account) view returns (uint256)")
+TOKEN_ALLOWANCE: Final = Function("allowance(address owner, address spender) view returns (uint256)")
+TOKEN_TRANSFER: Final = Function("transfer(address to, uint256 value) returns (bool)")
+TOKEN_APPROVE: Final = Function("approve(address spender, uint256 value) returns (bool)")
+TOKEN_TRANSFER_FROM: Final = Function("transferFrom(address from, address to, uint256 value) returns (bool)")
+TRANSFER_EVENT: Final = Event("Transfer(address indexed from, address indexed to, uint256 value)")
+APPROVAL_EVENT: Final = Event("Approval(address indexed owner, address indexed spender, uint256 value)")
+
+# minter: the interface of the plan's AITokenMinter, and the split form
+MINT_WITH_RECEIPT: Final = Function(
+    "mintWithReceipt(address provider, uint256 units, bytes32 receiptHash, bytes attesterSig)"
+)
+MINT_SPLIT: Final = Function("mintSplit(address[] providers, uint256[] units, bytes32 receiptHash, bytes attesterSigs)")
+SET_ATTESTER: Final = Function("setAttester(address attester)")
+USED_RECEIPT: Final = Function("usedReceipt(bytes32 receiptHash) view returns (bool)")
+ATTESTER: Final = Function("attester() view returns (address)")
+IS_ATTESTER: Final = Function("isAttester(address account) view returns (bool)")
+MINTER_TOKEN: Final = Function("token() view returns (address)")
+MINTED_EVENT: Final = Event("Minted(address indexed provider, uint256 units, bytes32 receiptHash)")
+ATTESTER_CHANGED_EVENT: Final = Event("AttesterChanged(address indexed oldA, address indexed newA)")
+
+# registry: providers and their offers
+REGISTER: Final = Function(
+    "register(string endpoint, string[] models, uint256 pricePerUnit, string unitType, uint32 vramMib, address payout)"
+)
+UPDATE: Final = Function(
+    "update(string endpoint, string[] models, uint256 pricePerUnit, string unitType, uint32 vramMib)"
+)
+SET_PAYOUT: Final = Function("setPayout(address provider, address payout)")
+WITHDRAW: Final = Function("withdraw()")
+PROVIDER: Final = Function(
+    "provider(address account) view returns (bool active, string endpoint, string[] models, uint256 pricePerUnit, "
+    "string unitType, uint32 vramMib, address payout)"
+)
+PROVIDER_REGISTERED_EVENT: Final = Event("ProviderRegistered(address indexed provider, string endpoint)")
+PROVIDER_UPDATED_EVENT: Final = Event("ProviderUpdated(address indexed provider, string endpoint)")
+PROVIDER_WITHDRAWN_EVENT: Final = Event("ProviderWithdrawn(address indexed provider)")
+PAYOUT_CHANGED_EVENT: Final = Event(
+    "PayoutChanged(address indexed provider, address indexed oldPayout, address indexed newPayout)"
+)
+
+# governance: validators propose a call, approve it, and execute it
+PROPOSE: Final = Function("propose(address target, bytes callData) returns (uint256)")
+APPROVE_PROPOSAL: Final = Function("approve(uint256 proposalId)")
+EXECUTE: Final = Function("execute(uint256 proposalId)")
+SET_PARAMETER: Final = Function("setParameter(string name, uint256 value)")
+SET_ATTESTER_ALLOWANCE: Final = Function(
+    "setAttesterAllowance(address attester, uint256 atomsPerPeriod, uint256 receiptsPerPeriod)"
+)
+REMOVE_ATTESTER: Final = Function("removeAttester(address attester)")
+PAUSE: Final = Function("pause()")
+UNPAUSE: Final = Function("unpause()")
+ADD_ISSUER: Final = Function("addIssuer(address issuer)")
+REMOVE_ISSUER: Final = Function("removeIssuer(address issuer)")
+SCHEDULE_UPGRADE: Final = Function("scheduleUpgrade(uint256 protocolVersion, uint256 height)")
+PAUSED: Final = Function("paused() view returns (bool)")
+PARAMETER: Final = Function("parameter(string name) view returns (uint256)")
+IS_ISSUER: Final = Function("isIssuer(address account) view returns (bool)")
+PROPOSAL: Final = Function(
+    "proposal(uint256 proposalId) view returns (address proposer, address target, bytes callData, "
+    "uint256 createdAtMs, address[] approvals, bool executed)"
+)
+PROPOSED_EVENT: Final = Event(
+    "Proposed(uint256 indexed proposalId, address indexed proposer, address target, bytes callData)"
+)
+APPROVED_EVENT: Final = Event("Approved(uint256 indexed proposalId, address indexed validator)")
+EXECUTED_EVENT: Final = Event("Executed(uint256 indexed proposalId)")
+PARAMETER_CHANGED_EVENT: Final = Event("ParameterChanged(string name, uint256 value)")
+ATTESTER_ALLOWANCE_EVENT: Final = Event(
+    "AttesterAllowance(address indexed attester, uint256 atomsPerPeriod, uint256 receiptsPerPeriod)"
+)
+PAUSED_EVENT: Final = Event("Paused()")
+UNPAUSED_EVENT: Final = Event("Unpaused()")
+ISSUER_ADDED_EVENT: Final = Event("IssuerAdded(address indexed issuer)")
+ISSUER_REMOVED_EVENT: Final = Event("IssuerRemoved(address indexed issuer)")
+UPGRADE_SCHEDULED_EVENT: Final = Event("UpgradeScheduled(uint256 protocolVersion, uint256 height)")
+
+FUNCTIONS: Final[dict[Address, tuple[Function, ...]]] = {
+    TOKEN: (
+        TOKEN_NAME,
+        TOKEN_SYMBOL,
+        TOKEN_DECIMALS,
+        TOKEN_TOTAL_SUPPLY,
+        TOKEN_BALANCE_OF,
+        TOKEN_ALLOWANCE,
+        TOKEN_TRANSFER,
+        TOKEN_APPROVE,
+        TOKEN_TRANSFER_FROM,
+    ),
+    MINTER: (MINT_WITH_RECEIPT, MINT_SPLIT, SET_ATTESTER, USED_RECEIPT, ATTESTER, IS_ATTESTER, MINTER_TOKEN),
+    REGISTRY: (REGISTER, UPDATE, SET_PAYOUT, WITHDRAW, PROVIDER),
+    GOVERNANCE: (
+        PROPOSE,
+        APPROVE_PROPOSAL,
+        EXECUTE,
+        SET_PARAMETER,
+        SET_ATTESTER_ALLOWANCE,
+        REMOVE_ATTESTER,
+        PAUSE,
+        UNPAUSE,
+        ADD_ISSUER,
+        REMOVE_ISSUER,
+        SCHEDULE_UPGRADE,
+        PAUSED,
+        PARAMETER,
+        IS_ISSUER,
+        PROPOSAL,
+    ),
+}
+"""What each module defines; a module that is not here defines nothing yet."""
+
+EVENTS: Final[dict[Address, tuple[Event, ...]]] = {
+    TOKEN: (TRANSFER_EVENT, APPROVAL_EVENT),
+    MINTER: (MINTED_EVENT, ATTESTER_CHANGED_EVENT),
+    REGISTRY: (
+        PROVIDER_REGISTERED_EVENT,
+        PROVIDER_UPDATED_EVENT,
+        PROVIDER_WITHDRAWN_EVENT,
+        PAYOUT_CHANGED_EVENT,
+    ),
+    GOVERNANCE: (
+        PROPOSED_EVENT,
+        APPROVED_EVENT,
+        EXECUTED_EVENT,
+        PARAMETER_CHANGED_EVENT,
+        ATTESTER_ALLOWANCE_EVENT,
+        PAUSED_EVENT,
+        UNPAUSED_EVENT,
+        ISSUER_ADDED_EVENT,
+        ISSUER_REMOVED_EVENT,
+        UPGRADE_SCHEDULED_EVENT,
+    ),
+}
