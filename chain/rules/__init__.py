@@ -1,0 +1,14 @@
+"""WHAT is valid: the pure state transition. No I/O, no clock, no randomness, no log.
+
+    apply_block ─ block.py ── header checks, transactions in order, roots
+       └─ execution.py ────── one transaction: envelope, sender, fee, call
+            ├─ admission.py ─ who may send what (also asked by the mempool)
+            ├─ operations.py  which call of which module is which operation
+            │    ├─ token.py, mint.py, registry.py, governance.py: validate_x, then apply_x
+            └─ state.py ───── typed access to records over any reader
+
+`genesis.py` gives the state before the first block, `views.py` answers calls that change nothing.
+
+Every operation is `validate_x(call, …)` and then `apply_x(call, plan)`: nothing changes before every check has passed,
+so a failed call needs no rollback.
+"""

@@ -1,0 +1,67 @@
+"""What an operation is told about the call that it serves, and how operations are declared."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from chain.primitives.abi import Event, Function
+from chain.primitives.block import Log
+from chain.primitives.keys import RecoverAddress
+from chain.primitives.types import Address
+from chain.rules.state import State
+
+
+class BlockContext(msgspec.Struct, frozen=True):
+    """The block that a transaction is in."""
+
+    chain_id: int
+    height: int
+    time_ms: int
+    recover: RecoverAddress
+
+
+class Call:
+    """One call of one operation: the state it may change, and the events that it emits."""
+
+    __slots__ = ("block", "logs", "sender", "state")
+
+    def __init__(self, state: State, block: BlockContext, sender: Address) -> None:
+        self.state = state
+        self.block = block
+        self.sender = sender
+        self.logs: list[Log] = []
+
+    def emit(self, module: Address, event: Event, *values: Any) -> None:
+        """Adds a log, as the EVM would."""
+        topics, event_data = event.encode(*values)
+        self.logs.append(Log(module, topics, event_data))
+
+    def acting_as(self, sender: Address) -> "Call":
+        """The same call with another sender and the same log: governance executing a proposal."""
+        nested = Call(self.state, self.block, sender)
+        nested.logs = self.logs
+        return nested
+
+    @property
+    def period(self) -> int:
+        """Number of the period that the block's time lies in."""
+        return self.block.time_ms // self.state.parameters().period_ms
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that changes the state.
+
+    `validate(call, *arguments)` raises Rejected or returns a plan; `apply(call, plan)` carries it out and cannot fail.
+    """
+
+    module: Address
+    function: Function
+    validate: Callable[..., Any]
+    apply: Callable[[Call, Any], None]
+    is_governed: bool = False
+    """Takes effect only as an executed proposal."""
+    is_mint: bool = False
+    """A newcomer may send it when it would succeed."""
+    is_registration: bool = False
+    """A newcomer may send it when it would succeed, within the network's quota."""

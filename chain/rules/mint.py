@@ -1,0 +1,174 @@
+"""The minter module: AIT comes into being here and nowhere else, once per receipt hash (DESIGN §5).
+
+Bounds, in the order of the checks: pause, form, the receipt unused, ceiling per receipt, total per period, exactly m
+distinct attesters, each within its allowance of atoms and receipts, and the cap per provider and period. That one reads
+a record per provider, which only an attested split may ask for.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from chain.primitives.keys import SIGNATURE_BYTES
+from chain.primitives.modules import (
+    ATTESTER_CHANGED_EVENT,
+    MINT_SPLIT,
+    MINT_WITH_RECEIPT,
+    MINTED_EVENT,
+    MINTER,
+    SET_ATTESTER,
+    is_reserved,
+)
+from chain.primitives.network import AttesterAllowance
+from chain.primitives.receipt import attestation_digest, mint_split_digest
+from chain.primitives.records import Domain, ReceiptKind, ReceiptUse, Supply
+from chain.primitives.rejection import Rejected, RejectionReason
+from chain.primitives.types import ZERO_ADDRESS, Address, Amount, Hash32
+from chain.rules.call import Call, Operation
+from chain.rules.token import transfer_log
+
+MAX_SPLIT_PROVIDERS = 128
+
+
+class MintPlan(msgspec.Struct, frozen=True):
+    """A checked mint: (provider, atoms) shares, and who attested."""
+
+    shares: tuple[tuple[Address, int], ...]
+    receipt_hash: Hash32
+    kind: ReceiptKind
+    attesters: tuple[Address, ...]
+
+
+def validate_mint(call: Call, provider: Address, amount: int, receipt_hash: Hash32, signatures: bytes) -> MintPlan:
+    """mintWithReceipt(provider, units, receiptHash, attesterSig)."""
+    shares = ((provider, amount),)
+    _check_bounds(call, shares, receipt_hash)
+    digest = attestation_digest(provider, amount, receipt_hash)
+    attesters = _check_attesters(call, digest, signatures, amount)
+    _check_provider_caps(call, shares)
+    return MintPlan(shares, receipt_hash, ReceiptKind.MINT, attesters)
+
+
+def validate_mint_split(
+    call: Call, providers: Sequence[Address], amounts: Sequence[int], receipt_hash: Hash32, signatures: bytes
+) -> MintPlan:
+    """mintSplit(providers, units, receiptHash, attesterSigs): all shares or none."""
+    if not 0 < len(providers) == len(amounts) <= MAX_SPLIT_PROVIDERS or len(set(providers)) != len(providers):
+        raise Rejected(
+            RejectionReason.INVALID_SPLIT,
+            f"a split mint needs equally many providers and amounts, 1 to {MAX_SPLIT_PROVIDERS}, no provider twice",
+        )
+    shares = tuple(zip(providers, amounts, strict=True))
+    _check_bounds(call, shares, receipt_hash)
+    digest = mint_split_digest(call.block.chain_id, providers, amounts, receipt_hash)
+    attesters = _check_attesters(call, digest, signatures, sum(amounts))
+    _check_provider_caps(call, shares)
+    return MintPlan(shares, receipt_hash, ReceiptKind.MINT_SPLIT, attesters)
+
+
+def _check_bounds(call: Call, shares: Sequence[tuple[Address, int]], receipt_hash: Hash32) -> None:
+    state, period = call.state, call.period
+    parameters = state.parameters()
+    if state.minting_paused():
+        raise Rejected(RejectionReason.MINTING_PAUSED, "minting is paused by governance")
+    if any(provider == ZERO_ADDRESS or is_reserved(provider) for provider, _ in shares):
+        raise Rejected(RejectionReason.INVALID_RECIPIENT, "AIT cannot be minted for the zero address or a module")
+    if state.receipt_use(receipt_hash) is not None:
+        raise Rejected(RejectionReason.RECEIPT_USED, "receipt used", receipt_hash=receipt_hash)
+    total = sum(amount for _, amount in shares)
+    if total > parameters.receipt_ceiling_atoms:
+        raise Rejected(
+            RejectionReason.RECEIPT_CEILING, f"one receipt may mint at most {parameters.receipt_ceiling_atoms} atoms"
+        )
+    if state.usage(Domain.MINT_USAGE, b"", period).atoms + total > parameters.period_cap_atoms:
+        raise Rejected(RejectionReason.PERIOD_CAP, "the network's total for this period is reached")
+
+
+def _check_attesters(call: Call, digest: Hash32, signatures: bytes, total: int) -> tuple[Address, ...]:
+    threshold = call.state.parameters().attester_threshold
+    if len(signatures) != threshold * SIGNATURE_BYTES:
+        raise Rejected(
+            RejectionReason.SIGNATURE_COUNT,
+            f"exactly {threshold} attester signatures of {SIGNATURE_BYTES} bytes are needed",
+        )
+    signers: list[Address] = []
+    for start in range(0, len(signatures), SIGNATURE_BYTES):
+        signer = call.block.recover(digest, signatures[start : start + SIGNATURE_BYTES])
+        attester = call.state.attester(signer)
+        if attester is None:
+            raise Rejected(
+                RejectionReason.NOT_AN_ATTESTER, "bad sig: not signed by an attester over exactly these values"
+            )
+        if signers and signer <= signers[-1]:
+            raise Rejected(RejectionReason.SIGNATURE_ORDER, "attester signatures must ascend by address, none twice")
+        _check_allowance(call, attester, total)
+        signers.append(signer)
+    return tuple(signers)
+
+
+def _check_allowance(call: Call, attester: AttesterAllowance, total: int) -> None:
+    used = call.state.usage(Domain.ATTESTER_USAGE, attester.address, call.period)
+    if used.atoms + total > attester.atoms_per_period or used.receipts >= attester.receipts_per_period:
+        raise Rejected(
+            RejectionReason.ATTESTER_ALLOWANCE,
+            f"the allowance of attester 0x{attester.address.hex()} for this period is used up",
+        )
+
+
+def _check_provider_caps(call: Call, shares: Sequence[tuple[Address, int]]) -> None:
+    cap, period = call.state.parameters().provider_cap_atoms, call.period
+    for provider, amount in shares:
+        if call.state.usage(Domain.PROVIDER_USAGE, provider, period).atoms + amount > cap:
+            raise Rejected(RejectionReason.PROVIDER_CAP, f"the cap of 0x{provider.hex()} for this period is reached")
+
+
+def apply_mint(call: Call, plan: MintPlan) -> None:
+    """Uses the receipt up, charges every bound, and credits each provider's payout address."""
+    state, period = call.state, call.period
+    total = sum(amount for _, amount in plan.shares)
+    state.use_receipt(plan.receipt_hash, ReceiptUse(plan.kind, Amount(total)))
+    state.set_usage(Domain.MINT_USAGE, b"", state.usage(Domain.MINT_USAGE, b"", period).plus(total))
+    for attester in plan.attesters:
+        used = state.usage(Domain.ATTESTER_USAGE, attester, period)
+        state.set_usage(Domain.ATTESTER_USAGE, attester, used.plus(total))
+    supply = state.supply()
+    state.set_supply(Supply(supply.minted + total, supply.burned))
+    for provider, amount in plan.shares:
+        used = state.usage(Domain.PROVIDER_USAGE, provider, period)
+        state.set_usage(Domain.PROVIDER_USAGE, provider, used.plus(amount))
+        registration = state.registration(provider)
+        payout = provider if registration is None else registration.payout
+        state.credit(payout, amount)
+        call.logs.append(transfer_log(ZERO_ADDRESS, payout, amount))
+        call.emit(MINTER, MINTED_EVENT, provider, amount, plan.receipt_hash)
+
+
+def validate_set_attester(call: Call, attester: Address) -> Address:
+    """setAttester(attester), as the plan's contract has it: from now on this one, alone."""
+    if attester == ZERO_ADDRESS or is_reserved(attester):
+        raise Rejected(RejectionReason.INVALID_CHANGE, "an attester cannot be the zero address or a module")
+    return attester
+
+
+def apply_set_attester(call: Call, attester: Address) -> None:
+    """Replaces all attesters by one with the default allowance, and the threshold by 1."""
+    state = call.state
+    parameters = state.parameters()
+    previous = state.attesters()[0].address
+    allowance = AttesterAllowance(attester, parameters.default_attester_atoms, parameters.default_attester_receipts)
+    state.set_attesters((allowance,))
+    state.set_parameters(parameters.changed("attester_threshold", 1))
+    call.emit(MINTER, ATTESTER_CHANGED_EVENT, previous, attester)
+
+
+OPERATIONS = (
+    Operation(module=MINTER, function=MINT_WITH_RECEIPT, validate=validate_mint, apply=apply_mint, is_mint=True),
+    Operation(module=MINTER, function=MINT_SPLIT, validate=validate_mint_split, apply=apply_mint, is_mint=True),
+    Operation(
+        module=MINTER,
+        function=SET_ATTESTER,
+        validate=validate_set_attester,
+        apply=apply_set_attester,
+        is_governed=True,
+    ),
+)

@@ -1,0 +1,260 @@
+"""Typed access to the state: an overlay of changed records over a reader of the parent state."""
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeVar, cast
+
+from chain.primitives import message_pack
+from chain.primitives.message_pack import decode_trusted
+from chain.primitives.network import AttesterAllowance
+from chain.primitives.parameters import Parameters
+from chain.primitives.records import (
+    Account,
+    Domain,
+    Proposal,
+    ReceiptUse,
+    Registration,
+    Supply,
+    Upgrade,
+    Usage,
+    decode_addresses,
+    decode_amount,
+    decode_attesters,
+    encode_amount,
+    encode_attesters,
+    state_key,
+)
+from chain.primitives.types import MAX_UINT256, Address, Amount, Hash32
+
+T = TypeVar("T")
+
+
+class StateReader(Protocol):
+    """Anything that knows the records of one state."""
+
+    def get(self, state_key: bytes) -> bytes | None:
+        """The record under a state key, or None."""
+
+
+class _AccountEntry:
+    """An account that this overlay has touched, beside what it was in the parent state."""
+
+    __slots__ = ("balance", "nonce", "parent")
+
+    def __init__(self, parent: Account) -> None:
+        self.parent = parent
+        self.nonce = parent.nonce
+        self.balance: int = parent.balance
+
+
+_ACCOUNT_PREFIX: Final = state_key(Domain.ACCOUNT)
+_ABSENT: Final = Account()
+
+
+class State:
+    """One block's view: reads fall through to the parent state, writes stay here until `changes` is taken."""
+
+    def __init__(self, reader: StateReader) -> None:
+        self._reader = reader
+        self._accounts: dict[Address, _AccountEntry] = {}
+        self._records: dict[bytes, Any] = {}
+        self._parent_records: dict[bytes, bytes | None] = {}
+        self._writes: dict[bytes, bytes | None] = {}
+
+    # Accounts
+
+    def _account(self, address: Address) -> _AccountEntry:
+        entry = self._accounts.get(address)
+        if entry is None:
+            record = self._reader.get(_ACCOUNT_PREFIX + address)
+            entry = _AccountEntry(Account.decode(record) if record is not None else _ABSENT)
+            self._accounts[address] = entry
+        return entry
+
+    def account(self, address: Address) -> Account:
+        """Nonce and balance as they are now."""
+        entry = self._account(address)
+        return Account(entry.nonce, Amount(entry.balance))
+
+    def parent_balance(self, address: Address) -> Amount:
+        """The balance before this block."""
+        return self._account(address).parent.balance
+
+    def credit(self, address: Address, amount: int) -> None:
+        """Adds atoms. Supply is bounded far below 2^256, so an overflow is a programmer's error."""
+        entry = self._account(address)
+        assert amount >= 0 and entry.balance + amount <= MAX_UINT256
+        entry.balance += amount
+
+    def debit(self, address: Address, amount: int) -> None:
+        """Takes atoms; the caller has checked that they are there."""
+        entry = self._account(address)
+        assert 0 <= amount <= entry.balance
+        entry.balance -= amount
+
+    def increment_nonce(self, address: Address) -> None:
+        """One transaction more."""
+        self._account(address).nonce += 1
+
+    # Records: decoded once per block, encoded when they change
+
+    def _read(self, key: bytes, decode: Callable[[bytes], T], default: T) -> T:
+        if key in self._records:
+            return cast("T", self._records[key])
+        encoded = self._parent_records[key] = self._reader.get(key)
+        value = default if encoded is None else decode(encoded)
+        self._records[key] = value
+        return value
+
+    def _write(self, key: bytes, value: object, encoded: bytes | None) -> None:
+        if key not in self._records:
+            self._parent_records[key] = self._reader.get(key)
+        self._records[key] = value
+        self._writes[key] = encoded
+
+    def supply(self) -> Supply:
+        """Minted and burned so far."""
+        return self._read(state_key(Domain.SUPPLY), Supply.decode, Supply())
+
+    def set_supply(self, supply: Supply) -> None:
+        """Replaces it."""
+        self._write(state_key(Domain.SUPPLY), supply, supply.encode())
+
+    def burn(self, address: Address, amount: int) -> None:
+        """Takes atoms out of an account and of circulation."""
+        self.debit(address, amount)
+        supply = self.supply()
+        self.set_supply(Supply(supply.minted, supply.burned + amount))
+
+    def allowance(self, owner: Address, spender: Address) -> Amount:
+        """What the spender may still take from the owner."""
+        return self._read(state_key(Domain.ALLOWANCE, owner + spender), decode_amount, Amount(0))
+
+    def set_allowance(self, owner: Address, spender: Address, amount: int) -> None:
+        """Replaces it; 0 removes the record."""
+        key = state_key(Domain.ALLOWANCE, owner + spender)
+        self._write(key, Amount(amount), encode_amount(amount) if amount else None)
+
+    def receipt_use(self, receipt_hash: Hash32) -> ReceiptUse | None:
+        """How the receipt was used up, or None."""
+        return self._read(state_key(Domain.RECEIPT, receipt_hash), ReceiptUse.decode, None)
+
+    def use_receipt(self, receipt_hash: Hash32, use: ReceiptUse) -> None:
+        """Uses it up for ever."""
+        self._write(state_key(Domain.RECEIPT, receipt_hash), use, use.encode())
+
+    def parameters(self) -> Parameters:
+        """What governance has set."""
+        return self._read(state_key(Domain.PARAMETERS), Parameters.decode, Parameters())
+
+    def set_parameters(self, parameters: Parameters) -> None:
+        """Replaces all; the caller has checked the bounds."""
+        self._write(state_key(Domain.PARAMETERS), parameters, parameters.encode())
+
+    def validators(self) -> tuple[Address, ...]:
+        """In the order of certificates' bitmaps."""
+        return self._read(state_key(Domain.VALIDATORS), decode_addresses, ())
+
+    def set_validators(self, validators: tuple[Address, ...]) -> None:
+        """Replaces the set."""
+        self._write(state_key(Domain.VALIDATORS), validators, message_pack.encode(validators))
+
+    def attesters(self) -> tuple[AttesterAllowance, ...]:
+        """In order of entry."""
+        return self._read(state_key(Domain.ATTESTERS), decode_attesters, ())
+
+    def attester(self, address: Address) -> AttesterAllowance | None:
+        """The attester's allowance, or None for anybody else."""
+        return next((attester for attester in self.attesters() if attester.address == address), None)
+
+    def set_attesters(self, attesters: tuple[AttesterAllowance, ...]) -> None:
+        """Replaces the set."""
+        self._write(state_key(Domain.ATTESTERS), attesters, encode_attesters(attesters))
+
+    def usage(self, domain: Domain, raw_key: bytes, period: int) -> Usage:
+        """What was used in this period under one of the usage domains."""
+        return self._read(state_key(domain, raw_key), Usage.decode, Usage()).within(period)
+
+    def set_usage(self, domain: Domain, raw_key: bytes, usage: Usage) -> None:
+        """Replaces it."""
+        self._write(state_key(domain, raw_key), usage, usage.encode())
+
+    def minting_paused(self) -> bool:
+        """Whether governance has paused minting."""
+        return self._read(state_key(Domain.MINTING_PAUSED), _decode_bool, False)
+
+    def set_minting_paused(self, paused: bool) -> None:
+        """Pauses or goes on."""
+        self._write(state_key(Domain.MINTING_PAUSED), paused, message_pack.encode(True) if paused else None)
+
+    def registration(self, provider: Address) -> Registration | None:
+        """The provider's offer, also a withdrawn one."""
+        return self._read(state_key(Domain.REGISTRATION, provider), Registration.decode, None)
+
+    def set_registration(self, provider: Address, registration: Registration) -> None:
+        """Replaces it."""
+        self._write(state_key(Domain.REGISTRATION, provider), registration, registration.encode())
+
+    def issuers(self) -> tuple[Address, ...]:
+        """Who may issue assets."""
+        return self._read(state_key(Domain.ISSUERS), decode_addresses, ())
+
+    def set_issuers(self, issuers: tuple[Address, ...]) -> None:
+        """Replaces the set."""
+        self._write(state_key(Domain.ISSUERS), issuers, message_pack.encode(issuers) if issuers else None)
+
+    def proposal_count(self) -> int:
+        """How many proposals were ever made; they are numbered from 1."""
+        return self._read(state_key(Domain.PROPOSAL_COUNT), _decode_int, 0)
+
+    def set_proposal_count(self, count: int) -> None:
+        """Replaces it."""
+        self._write(state_key(Domain.PROPOSAL_COUNT), count, message_pack.encode(count))
+
+    def proposal(self, number: int) -> Proposal | None:
+        """A proposal by number."""
+        if not 0 < number <= self.proposal_count():
+            return None
+        return self._read(state_key(Domain.PROPOSAL, number.to_bytes(8, "big")), Proposal.decode, None)
+
+    def set_proposal(self, number: int, proposal: Proposal) -> None:
+        """Replaces it."""
+        self._write(state_key(Domain.PROPOSAL, number.to_bytes(8, "big")), proposal, proposal.encode())
+
+    def open_proposals(self, proposer: Address) -> tuple[int, ...]:
+        """Numbers of a validator's proposals that may still be open."""
+        return self._read(state_key(Domain.OPEN_PROPOSALS, proposer), _decode_ints, ())
+
+    def set_open_proposals(self, proposer: Address, numbers: tuple[int, ...]) -> None:
+        """Replaces them."""
+        key = state_key(Domain.OPEN_PROPOSALS, proposer)
+        self._write(key, numbers, message_pack.encode(numbers) if numbers else None)
+
+    def upgrade(self) -> Upgrade:
+        """The rules in force and the ones scheduled."""
+        return self._read(state_key(Domain.UPGRADE), Upgrade.decode, Upgrade())
+
+    def set_upgrade(self, upgrade: Upgrade) -> None:
+        """Replaces it."""
+        self._write(state_key(Domain.UPGRADE), upgrade, upgrade.encode())
+
+    def changes(self) -> dict[bytes, bytes | None]:
+        """Every record that differs from the parent state; None removes one."""
+        parents = self._parent_records
+        changes = {key: encoded for key, encoded in self._writes.items() if encoded != parents[key]}
+        for address, entry in self._accounts.items():
+            if entry.nonce != entry.parent.nonce or entry.balance != entry.parent.balance:
+                account = Account(entry.nonce, Amount(entry.balance))
+                changes[_ACCOUNT_PREFIX + address] = None if account == _ABSENT else account.encode()
+        return changes
+
+
+def _decode_bool(encoded: bytes) -> bool:
+    return decode_trusted(encoded, bool)
+
+
+def _decode_int(encoded: bytes) -> int:
+    return decode_trusted(encoded, int)
+
+
+def _decode_ints(encoded: bytes) -> tuple[int, ...]:
+    return decode_trusted(encoded, tuple[int, ...])
