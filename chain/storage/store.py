@@ -1,0 +1,275 @@
+"""The stored chain: opening it, preparing states, committing blocks, proving what the state holds.
+
+One batch, synced to the disk, holds a block with everything that belongs to it, so a block is there whole or not at
+all. The state tree's top, the cached values and the head move only once the batch is on the disk.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from threading import Lock, RLock
+from types import TracebackType
+from typing import Any, Self
+
+import plyvel
+
+from chain.primitives.state_proof import OtherLeaf, StateProof, tree_key
+from chain.primitives.types import Hash32
+from chain.storage.batch import CommittedBlock, fill_batch, fill_undo
+from chain.storage.database import corrupted, open_database, translate
+from chain.storage.errors import BadCommit, StalePending, WriteFailed
+from chain.storage.opening import open_chain, prune_undo
+from chain.storage.past import PastState, past_state
+from chain.storage.pending import PendingState
+from chain.storage.reader import ChainReader, closed_error
+from chain.storage.records import Head
+from chain.storage.rows import StateRow, leaves_of_rows, rows_of_changes, rows_of_past
+from chain.storage.tree import StateTree, TreeUpdate
+from chain.storage.values import ValueCache
+from chain.storage.view import StateView
+
+__all__ = ["CommittedBlock", "Head", "Store", "StoreStatistics"]
+
+DEFAULT_HISTORY_BLOCKS = 128
+"""About two hours of heartbeats: long enough for a reader that pages through a state or checks a proof again."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatistics:
+    """Figures for metrics."""
+
+    leaf_count: int
+    tree_depth: int
+    tree_memory_bytes: int
+    cached_values: int
+
+
+class Store(ChainReader):
+    """A chain in a folder. Readers from any thread; preparing and committing take turns.
+
+    `_writing` lets one thread prepare or commit at a time; `_tree_lock` is held while tree and head change together,
+    and while a proof is read from the tree.
+    """
+
+    def __init__(self, database: Any, path: Path, head: Head | None, tree: StateTree, history_blocks: int) -> None:
+        """Use `Store.open`."""
+        self._database = database
+        self._path = path
+        self._tree = tree
+        self._history_blocks = history_blocks
+        self._values = ValueCache()
+        self._view = StateView(path, database.snapshot(), head, self._values)
+        self._values.hand_over(self._view, ())
+        self._writing = RLock()
+        self._tree_lock = Lock()
+        self._failure: WriteFailed | None = None
+        self._past_update: tuple[PastState, TreeUpdate] | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        genesis_hash: bytes,
+        create: bool = False,
+        history_blocks: int = DEFAULT_HISTORY_BLOCKS,
+    ) -> Self:
+        """Opens a folder's chain and checks its whole state; `create` makes a new one where there is none.
+
+        Reads every leaf: about 4 s per million. Raises StorageError with a message for the operator.
+        """
+        database = open_database(path, create=create)
+        try:
+            head, tree = open_chain(database, path, genesis_hash, create=create)
+            prune_undo(database, path, (head.height if head else 0) - history_blocks + 1)
+            return cls(database, path, head, tree, history_blocks)
+        except BaseException:
+            database.close()
+            raise
+
+    def close(self) -> None:
+        """Frees the folder for another process. Reads and writes from now on raise StorageError."""
+        with self._writing, self._tree_lock:
+            self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def head(self) -> Head | None:
+        """The newest committed block; None before genesis."""
+        return self._view.head
+
+    def view(self) -> StateView:
+        """The head's state and everything committed, as of now and for good."""
+        return self._view
+
+    def get(self, state_key: bytes) -> bytes | None:
+        """The value under a state key at the head of this moment; for several keys of one state use a view."""
+        return self._view.get(state_key)
+
+    def state_at(self, height: int) -> PastState:
+        """The state after a recent block. Raises HistoryPruned where undo records do not reach."""
+        return past_state(self._view, height, self)
+
+    def statistics(self) -> StoreStatistics:
+        """Figures for metrics."""
+        tree = self._tree
+        return StoreStatistics(tree.leaf_count, tree.depth, tree.memory_bytes, len(self._values))
+
+    # --- Writing
+
+    def prepare(self, changes: Mapping[bytes, bytes | None], *, on: StateView | PendingState) -> PendingState:
+        """The state that changes (state key → value, None: absent) lead to, with its root; it changes nothing.
+
+        Raises StalePending unless `on` is the head's view, or a pending state that still extends the head.
+        """
+        with self._writing:
+            self._check_usable()
+            base = self._view
+            since_base: dict[bytes, bytes | None] = {}
+            for layer in self._layers_above_head(on):
+                since_base.update(layer)
+            since_base.update(changes)
+            rows = rows_of_changes(base, since_base)
+            return PendingState(
+                changes=changes,
+                parent=on,
+                base=base,
+                since_base=since_base,
+                rows=rows,
+                update=self._compute(base, rows),
+            )
+
+    def commit(self, block: CommittedBlock, pending: PendingState) -> Head:
+        """Writes a final block and its state for good; when it returns, they are on the disk.
+
+        Raises StalePending or BadCommit, with nothing changed, and WriteFailed: then the node must stop, and the next
+        start finds the block whole or not at all.
+        """
+        with self._writing:
+            self._check_usable()
+            view = self._view
+            _check_follows(block, view.head, pending)
+            rows, update = self._rows_and_update(view, pending)
+            self._write(block, rows, update.leaf_count)
+            head = Head(block.header)
+            new_view = StateView(self._path, self._database.snapshot(), head, self._values)
+            with self._tree_lock:
+                self._tree.adopt(update)
+                self._view = new_view
+                self._values.hand_over(new_view, ((row.state_key, (row.path, row.new_value)) for row in rows))
+                self._past_update = None
+                self._tree.adapt_depth(new_view.scanner())
+            pending.mark_committed(new_view)
+            return head
+
+    def _rows_and_update(self, view: StateView, pending: PendingState) -> tuple[Sequence[StateRow], TreeUpdate]:
+        """What a pending state changes at the head, whose view is given; else raises StalePending."""
+        if pending.parent is view:
+            return pending.rows, pending.update
+        if not isinstance(pending.parent, PendingState) or pending.parent.committed_as is not view:
+            raise StalePending("The block was prepared on a state that is not the head's (any more).")
+        rows = rows_of_changes(view, pending.changes)
+        if pending.update.generation == self._tree.generation:
+            return rows, pending.update
+        update = self._compute(view, rows)
+        assert update.root == pending.state_root
+        return rows, update
+
+    def _layers_above_head(self, on: StateView | PendingState) -> list[Mapping[bytes, bytes | None]]:
+        """The changes of the pending states between the head and `on`, oldest first."""
+        layers: list[Mapping[bytes, bytes | None]] = []
+        node: StateView | PendingState | None = on
+        while isinstance(node, PendingState) and node.committed_as is None:
+            layers.append(node.changes)
+            node = node.parent
+        committed = node.committed_as if isinstance(node, PendingState) else node
+        if committed is not self._view:
+            raise StalePending("The head has moved past the state that this was to be prepared on.")
+        layers.reverse()
+        return layers
+
+    def _compute(self, view: StateView, rows: Sequence[StateRow]) -> TreeUpdate:
+        """What rows make of the tree, which is the view's."""
+        present = {row.path for row in rows if row.old_value is not None}
+        try:
+            return self._tree.compute(leaves_of_rows(rows), present, view.scanner())
+        except plyvel.Error as error:
+            raise translate(error, self._path) from None
+
+    def _write(self, block: CommittedBlock, rows: Sequence[StateRow], leaf_count: int) -> None:
+        """One synced batch. After a failure nobody knows what is on the disk, so the store takes no more."""
+        try:
+            batch = self._database.write_batch(sync=True)
+            fill_batch(batch, block, rows, leaf_count)
+            fill_undo(batch, block.header.height, rows, self._history_blocks)
+            batch.write()
+        except plyvel.Error as error:
+            self._failure = WriteFailed(
+                f"Block {block.header.height} could not be written to {self._path} ({translate(error, self._path)}) "
+                "Stop the node, make room or repair the disk, and start it again: what was committed before is safe."
+            )
+            raise self._failure from None
+
+    def _check_usable(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._database.closed:
+            raise closed_error(self._path)
+
+    # --- Proving
+
+    def prove(self, state_key: bytes) -> tuple[Head | None, bytes | None, StateProof]:
+        """The head, the value under a state key and its proof against the head's state root."""
+        with self._tree_lock:
+            value, proof = self._proof(state_key, self._view, None)
+            return self._view.head, value, proof
+
+    def prove_at(self, height: int, state_key: bytes) -> tuple[bytes | None, StateProof]:
+        """A value after a recent block, and its proof against that block's state root. Raises HistoryPruned."""
+        with self._tree_lock:
+            if self._past_update is None or self._past_update[0].height != height:
+                past = past_state(self._view, height, self)
+                self._past_update = past, self._compute(self._view, rows_of_past(past))
+            past, update = self._past_update
+            if update.root != past.state_root:
+                raise corrupted(self._path, f"the undo records do not lead back to the state at height {height}")
+            return self._proof(state_key, past, update)
+
+    def _proof(
+        self, state_key: bytes, state: StateView | PastState, update: TreeUpdate | None
+    ) -> tuple[bytes | None, StateProof]:
+        """A value of a state, and its proof from the tree, with the update that leads there. Needs the tree's lock."""
+        path = tree_key(state_key)
+        try:
+            siblings, end = self._tree.locate(path, self._view.scanner(), update)
+        except plyvel.Error as error:
+            raise translate(error, self._path) from None
+        if end is None or end == path:
+            return state.value_at(path), StateProof(siblings)
+        other_value = state.value_at(end)
+        assert other_value is not None
+        return None, StateProof(siblings, OtherLeaf(Hash32(end), Hash32(sha256(other_value).digest())))
+
+    def _snapshot_now(self) -> Any:
+        return self._view._snapshot_now()
+
+
+def _check_follows(block: CommittedBlock, head: Head | None, pending: PendingState) -> None:
+    """Raises BadCommit unless the block follows the head and names the pending state."""
+    header = block.header
+    if header.height != (head.height + 1 if head else 0):
+        raise BadCommit(
+            f"Block {header.height} does not follow {f'block {head.height}' if head else 'an empty store'}."
+        )
+    if head and header.parent_hash != head.block_hash:
+        raise BadCommit(f"Block {header.height} has another parent than the newest block.")
+    if header.state_root != pending.state_root:
+        raise BadCommit(f"Block {header.height} names another state root than its pending state.")
