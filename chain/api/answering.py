@@ -1,0 +1,29 @@
+"""Answers of `chain.answers` as responses, and in the OpenAPI document."""
+
+from typing import Any
+
+from fastapi import FastAPI, Response
+
+from chain.answers import Answer, answer_schemas, encode_answer
+
+
+def respond(answer: Answer, status: int = 200) -> Response:
+    """The answer as JSON."""
+    return Response(encode_answer(answer), status, media_type="application/json")
+
+
+def answers(expected: Any, status: int = 200) -> dict[str, Any]:
+    """Options of a route that answers with this type, for `@router.get(path, **answers(AccountView))`."""
+    (schema,), _ = answer_schemas([expected])
+    return {
+        "response_class": Response,
+        "status_code": status,
+        "responses": {status: {"content": {"application/json": {"schema": schema}}}},
+    }
+
+
+def add_answer_schemas(application: FastAPI, expected: list[Any]) -> None:
+    """Puts the components that answers refer to into the OpenAPI document; to be called after the last route."""
+    _, components = answer_schemas(expected)
+    document = application.openapi()  # FastAPI keeps it, and serves this very object.
+    document.setdefault("components", {}).setdefault("schemas", {}).update(components)

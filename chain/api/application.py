@@ -1,0 +1,88 @@
+"""The node's HTTP application: the routers, and an OpenAPI document that knows every answer."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from chain.answers import (
+    AccountView,
+    AttestersView,
+    BlockView,
+    MintView,
+    Page,
+    ParametersView,
+    ProviderView,
+    ReceiptView,
+    SentTransaction,
+    StatusView,
+    SupplyView,
+    TransactionView,
+    ValidatorsView,
+)
+from chain.api.accounts import accounts_router
+from chain.api.answering import add_answer_schemas
+from chain.api.blocks import blocks_router
+from chain.api.governed import governed_router
+from chain.api.providers import providers_router
+from chain.api.reading import BlockCache
+from chain.api.receipts import receipts_router
+from chain.api.status import status_router
+from chain.api.transactions import transactions_router
+from chain.node.runner import Node
+from chain.web.application import create_application
+
+MAX_BODY_BYTES: Final = 128 * 1024  # A transaction of 32 KiB takes 64 KiB in hex.
+RESPONSE_TIMEOUT_S: Final = 30.0
+_ANSWERS: Final = [
+    AccountView,
+    AttestersView,
+    ParametersView,
+    SentTransaction,
+    StatusView,
+    SupplyView,
+    ValidatorsView,
+    Page[BlockView],
+    Page[MintView],
+    Page[ProviderView],
+    Page[ReceiptView],
+    Page[TransactionView],
+]
+
+
+def create_api(node: Node, *, registry: CollectorRegistry, version: str) -> FastAPI:
+    """An application whose lifespan starts and stops the node."""
+
+    @asynccontextmanager
+    async def lifespan(_application: FastAPI) -> AsyncIterator[None]:
+        await node.start()
+        try:
+            yield
+        finally:
+            await node.stop()
+
+    application = create_application(
+        title="AITBC node",
+        version=version,
+        description="A node of an AITBC chain: its blocks, transactions, accounts and receipts. Amounts are atoms.",
+        registry=registry,
+        max_body_bytes=MAX_BODY_BYTES,
+        response_timeout_s=RESPONSE_TIMEOUT_S,
+        health=lambda: node.fault,
+        lifespan=lifespan,
+    )
+    cache = BlockCache()
+    for router in (
+        status_router(node, version),
+        blocks_router(node, cache),
+        transactions_router(node, cache),
+        accounts_router(node, cache),
+        receipts_router(node, cache),
+        governed_router(node),
+        providers_router(node),
+    ):
+        application.include_router(router)
+    add_answer_schemas(application, _ANSWERS)
+    return application

@@ -1,0 +1,36 @@
+"""GET /v1/status: which network this is, and how far the node is."""
+
+from fastapi import APIRouter, Response
+
+from chain.answers import FinalizedHead, MempoolSize, StatusView
+from chain.api.answering import answers, respond
+from chain.node.runner import Node
+from chain.primitives.block import PROTOCOL_VERSION
+from chain.primitives.hexadecimal import to_checksum_address, to_hex
+from chain.primitives.modules import MODULES
+from chain.web.application import create_router
+
+
+def status_router(node: Node, version: str) -> APIRouter:
+    """One node's status."""
+    router = create_router(tag="status")
+
+    @router.get("/v1/status", summary="The network, and how far this node is", **answers(StatusView))
+    async def status() -> Response:
+        network, head = node.ledger.network, node.ledger.head
+        return respond(
+            StatusView(
+                chain_id=network.chain_id,
+                genesis_hash=to_hex(network.genesis_hash),
+                network=network.name,
+                version=version,
+                protocol_version=PROTOCOL_VERSION,
+                finalized=FinalizedHead(height=head.height, hash=to_hex(head.block_hash), time_ms=head.time_ms),
+                modules={name: to_checksum_address(address) for name, address in MODULES.items()},
+                peers=[],
+                block_interval_ms=network.block_interval_ms,
+                mempool=MempoolSize(transactions=len(node.pool), bytes=node.pool.size_bytes),
+            )
+        )
+
+    return router

@@ -1,0 +1,146 @@
+"""Every request of a node's REST API as a value: what to ask for, and how to read the answer.
+
+A function each, `account(address) -> Call[AccountView]`; `chain.client` performs them.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+import msgspec
+
+from chain.answers import (
+    AccountView,
+    AttestersView,
+    BlockView,
+    MintView,
+    Page,
+    ParametersView,
+    ProviderView,
+    ReceiptView,
+    SentTransaction,
+    StatusView,
+    SupplyView,
+    TransactionView,
+    ValidatorsView,
+    answer_decoder,
+)
+from chain.primitives.hexadecimal import to_checksum_address, to_hex
+from chain.primitives.types import Address, Hash32
+
+T = TypeVar("T")
+
+
+class Call(msgspec.Struct, Generic[T], frozen=True):
+    """One request: what to ask for, and how to read the answer."""
+
+    method: str
+    path: str
+    read: Callable[[bytes], T]
+    parameters: Mapping[str, str | int] = {}
+    body: bytes | None = None
+
+
+def _get(view: type[T], path: str, **parameters: str | int | None) -> Call[T]:
+    query = {name: value for name, value in parameters.items() if value is not None}
+    return Call("GET", path, answer_decoder(view).decode, query)
+
+
+def status() -> Call[StatusView]:
+    """Which network this is, and how far the node is."""
+    return _get(StatusView, "/v1/status")
+
+
+def block(height_or_hash: int | Hash32 | str) -> Call[BlockView]:
+    """One block. NodeRefused (not_found) where there is none."""
+    return _get(BlockView, f"/v1/blocks/{hash_text(height_or_hash)}")
+
+
+def blocks(*, cursor: str | None = None, limit: int = 50) -> Call[Page[BlockView]]:
+    """All blocks, newest first."""
+    return _get(Page[BlockView], "/v1/blocks", cursor=cursor, limit=limit)
+
+
+def transaction(transaction_hash: Hash32 | str) -> Call[TransactionView]:
+    """One transaction, waiting or in a block. NodeRefused (not_found) where the node knows neither."""
+    return _get(TransactionView, f"/v1/transactions/{hash_text(transaction_hash)}")
+
+
+def transactions(*, cursor: str | None = None, limit: int = 50) -> Call[Page[TransactionView]]:
+    """All transactions in blocks, newest first."""
+    return _get(Page[TransactionView], "/v1/transactions", cursor=cursor, limit=limit)
+
+
+def send_transaction(raw: bytes) -> Call[SentTransaction]:
+    """Hands a signed transaction in. The same bytes again are harmless; NodeRefused says why another is not taken."""
+    body = msgspec.json.encode({"raw_transaction": to_hex(raw)})
+    return Call("POST", "/v1/transactions", answer_decoder(SentTransaction).decode, {}, body)
+
+
+def account(address: Address | str) -> Call[AccountView]:
+    """Balance and nonces; an account nobody has touched has zeros."""
+    return _get(AccountView, f"/v1/accounts/{_address(address)}")
+
+
+def account_transactions(
+    address: Address | str, *, cursor: str | None = None, limit: int = 50
+) -> Call[Page[TransactionView]]:
+    """What an account sent, received, or was paid by a mint, newest first."""
+    path = f"/v1/accounts/{_address(address)}/transactions"
+    return _get(Page[TransactionView], path, cursor=cursor, limit=limit)
+
+
+def account_mints(address: Address | str, *, cursor: str | None = None, limit: int = 50) -> Call[Page[MintView]]:
+    """The mints for this provider, newest first."""
+    return _get(Page[MintView], f"/v1/accounts/{_address(address)}/mints", cursor=cursor, limit=limit)
+
+
+def receipt(receipt_hash: Hash32 | str) -> Call[ReceiptView]:
+    """How a receipt was used. NodeRefused (not_found) while it is not."""
+    return _get(ReceiptView, f"/v1/receipts/{hash_text(receipt_hash)}")
+
+
+def receipts(*, cursor: str | None = None, limit: int = 50) -> Call[Page[ReceiptView]]:
+    """All used receipts, newest first."""
+    return _get(Page[ReceiptView], "/v1/receipts", cursor=cursor, limit=limit)
+
+
+def supply() -> Call[SupplyView]:
+    """Atoms in circulation."""
+    return _get(SupplyView, "/v1/supply")
+
+
+def validators() -> Call[ValidatorsView]:
+    """The present validator set."""
+    return _get(ValidatorsView, "/v1/validators")
+
+
+def attesters() -> Call[AttestersView]:
+    """Who may attest receipts, and what is left of each allowance."""
+    return _get(AttestersView, "/v1/attesters")
+
+
+def provider(address: Address | str) -> Call[ProviderView]:
+    """One registered provider. NodeRefused (not_found) where it never registered."""
+    return _get(ProviderView, f"/v1/providers/{_address(address)}")
+
+
+def providers(*, cursor: str | None = None, limit: int = 50) -> Call[Page[ProviderView]]:
+    """Registered providers by address."""
+    return _get(Page[ProviderView], "/v1/providers", cursor=cursor, limit=limit)
+
+
+def parameters() -> Call[ParametersView]:
+    """What governance has set."""
+    return _get(ParametersView, "/v1/parameters")
+
+
+def hash_text(key: int | bytes | str) -> str:
+    """A hash, height or address as it stands in a path. Raises ValueError for text that cannot stand there."""
+    text = to_hex(key) if isinstance(key, bytes) else str(key)
+    if not text.isalnum():  # It becomes a part of a path.
+        raise ValueError("a hash is 0x and 64 hex digits")
+    return text
+
+
+def _address(address: Address | str) -> str:
+    return to_checksum_address(address) if isinstance(address, bytes) else hash_text(address)

@@ -1,0 +1,31 @@
+"""The settings of one node process: built once, in `cli.py`, and passed down."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from chain.node.pool_limits import PoolLimits
+
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 8545
+"""Where Ethereum tools look for a node."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """Every setting of `aitbc node run`."""
+
+    data_dir: Path
+    """Folder that `aitbc node init` made."""
+
+    host: str = DEFAULT_HOST
+    """Address to listen on; 0.0.0.0 lets other machines in."""
+
+    port: int = DEFAULT_PORT
+    """TCP port; 0 lets the system choose."""
+
+    max_connections: int = 256
+    """Requests beyond this many connections are answered with 503."""
+
+    pool: PoolLimits = field(default_factory=PoolLimits)
+    """Bounds of the mempool."""

@@ -1,0 +1,84 @@
+"""Which index entries a block leaves: the read model behind the API's lists.
+
+Accounts find their transactions as sender, recipient, or in an event's indexed address. The zero address, which nobody
+owns, stands for everybody: its list has every block that holds transactions, so that the list of all transactions skips
+the empty ones.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from chain.node.records import MintEntry, ReceiptEntry
+from chain.primitives.block import Log, TransactionResult
+from chain.primitives.message_pack import amount_to_bytes
+from chain.primitives.modules import (
+    EVENTS,
+    MINTED_EVENT,
+    MINTER,
+    PROVIDER_REGISTERED_EVENT,
+    REGISTRY,
+    is_reserved,
+)
+from chain.primitives.types import ZERO_ADDRESS, Address, BlockHeight, Hash32
+from chain.rules.execution import BlockOutcome
+from chain.storage.keys import Table, account_transaction_key, provider_mint_key, receipt_order_key
+
+Put = tuple[Table, bytes, bytes]
+
+# Module and event → the topics that hold an address.
+_ADDRESS_TOPICS: Final[dict[bytes, tuple[int, ...]]] = {
+    module + event.topic: tuple(
+        position
+        for position, parameter in enumerate((each for each in event.parameters if each.indexed), start=1)
+        if parameter.type.name == "address"
+    )
+    for module, events in EVENTS.items()
+    for event in events
+}
+
+
+def index_block(height: BlockHeight, outcome: BlockOutcome) -> list[Put]:
+    """The entries for all transactions of a block."""
+    puts: list[Put] = []
+    if outcome.transactions:
+        puts.append((Table.ACCOUNT_TRANSACTION, account_transaction_key(ZERO_ADDRESS, height, 0), b""))
+    steps = zip(outcome.transactions, outcome.senders, outcome.results, strict=True)
+    for index, (transaction, sender, result) in enumerate(steps):
+        for account in _parties(sender, transaction.to, result):
+            key = account_transaction_key(account, height, index)
+            puts.append((Table.ACCOUNT_TRANSACTION, key, b""))
+        puts += _mints(height, index, result.logs)
+        puts += _registrations(result.logs)
+    return puts
+
+
+def _parties(sender: Address, recipient: Address, result: TransactionResult) -> set[Address]:
+    parties = {sender}
+    if not is_reserved(recipient):
+        parties.add(recipient)
+    for log in result.logs:
+        for position in _ADDRESS_TOPICS.get(log.address + log.topics[0], ()):
+            parties.add(Address(log.topics[position][12:]))
+    parties.discard(ZERO_ADDRESS)  # The origin of minted tokens.
+    return parties
+
+
+def _mints(height: BlockHeight, index: int, logs: tuple[Log, ...]) -> Iterator[Put]:
+    shares: dict[Hash32, list[tuple[Address, bytes]]] = {}
+    for log in logs:
+        if log.address == MINTER and log.topics[0] == MINTED_EVENT.topic:
+            minted = MINTED_EVENT.decode(log.topics, log.data)
+            share = (Address(minted["provider"]), amount_to_bytes(minted["units"]))
+            shares.setdefault(minted["receiptHash"], []).append(share)
+    for order, (receipt_hash, shared) in enumerate(shares.items()):
+        yield Table.RECEIPT, receipt_hash, ReceiptEntry(height, index, tuple(shared)).encode()
+        yield Table.RECEIPT_ORDER, receipt_order_key(height, index, order), receipt_hash
+        for part, (provider, amount) in enumerate(shared):
+            entry = MintEntry(height, index, receipt_hash, amount)
+            yield Table.PROVIDER_MINT, provider_mint_key(provider, height, index, part), entry.encode()
+
+
+def _registrations(logs: tuple[Log, ...]) -> Iterator[Put]:
+    for log in logs:
+        if log.address == REGISTRY and log.topics[0] == PROVIDER_REGISTERED_EVENT.topic:
+            yield Table.PROVIDER, log.topics[1][12:], b""  # The offer itself is in the state.

@@ -1,0 +1,309 @@
+"""Transactions that wait for a block: bounded in bytes, per lane, per sender and in time; nonces without gaps.
+
+Only what could be in a block on the present head gets in, asked of the same rules that execute blocks. A sender's
+transactions are kept in nonce order without a gap from its account's nonce on, so the first of each can be executed
+now. A (sender, nonce) may be replaced three times, whatever fee is offered: tips mean nothing on this chain, so the
+newest wish counts, and the bound keeps replacing from being free work. The same bytes again change nothing.
+
+Not thread-safe: it lives on the event loop.
+"""
+
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from chain.node.pool_limits import PoolLimits
+from chain.primitives.keys import RecoverAddress
+from chain.primitives.records import Domain
+from chain.primitives.rejection import Rejected, RejectionReason
+from chain.primitives.transaction import Transaction, decode_transaction
+from chain.primitives.types import Address, Hash32
+from chain.rules.admission import Lane, check_admission, special_roles, total_cost
+from chain.rules.call import BlockContext
+from chain.rules.state import State, StateReader
+from chain.storage.records import Head
+
+_LOOKUPS_PER_STATE: Final = 2_000
+"""A State remembers every account it has read: it is made anew after this many admissions."""
+_REMEMBERED_DROPS: Final = 4_096
+_LATER_BLOCK: Final = frozenset(
+    {RejectionReason.BLOCK_FULL, RejectionReason.ACCOUNT_QUOTA, RejectionReason.NONCE_TOO_HIGH}
+)
+"""Why a proposer leaves out a transaction that may well be in the next block."""
+_CHANGES_FOR_ALL: Final = frozenset(
+    {Domain.PARAMETERS, Domain.VALIDATORS, Domain.ATTESTERS, Domain.ISSUERS, Domain.MINTING_PAUSED}
+)
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A waiting transaction and what its admission found out."""
+
+    transaction: Transaction
+    sender: Address
+    lane: Lane
+    receipt_hash: Hash32 | None
+    cost_atoms: int
+    recoveries: int
+    added_at_ms: int
+    replacements: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the raw transaction."""
+        return len(self.transaction.raw)
+
+
+class Mempool:
+    """See the module."""
+
+    def __init__(self, limits: PoolLimits, *, chain_id: int, recover: RecoverAddress) -> None:
+        """`rebase` must follow before anything is added."""
+        self._limits = limits
+        self._chain_id = chain_id
+        self._recover = recover
+        self._by_hash: dict[Hash32, Entry] = {}  # In the order of arrival.
+        self._by_sender: dict[Address, dict[int, Entry]] = {}  # In the order of nonces, which is that of arrival.
+        self._by_receipt: dict[Hash32, Entry] = {}
+        self._lane_count: Counter[Lane] = Counter()
+        self._lane_bytes: Counter[Lane] = Counter()
+        self._dropped: dict[Hash32, Rejected] = {}
+        self.drops: Counter[str] = Counter()
+        """How many were dropped, by reason, since the start."""
+
+    def __len__(self) -> int:
+        return len(self._by_hash)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all raw transactions."""
+        return self._lane_bytes.total()
+
+    def lane_sizes(self) -> dict[Lane, int]:
+        """How many wait in each lane."""
+        return {lane: self._lane_count[lane] for lane in Lane}
+
+    def get(self, transaction_hash: Hash32) -> Entry | None:
+        """A waiting transaction."""
+        return self._by_hash.get(transaction_hash)
+
+    def why_dropped(self, transaction_hash: Hash32) -> Rejected | None:
+        """Why a transaction that waited here recently does not any more, unless it got into a block."""
+        return self._dropped.get(transaction_hash)
+
+    def next_nonce(self, sender: Address) -> int:
+        """The nonce that this sender's next transaction needs: the account's, or what follows its waiting ones."""
+        account_nonce = self._state.account(sender).nonce
+        waiting = self._by_sender.get(sender)
+        return max(account_nonce, next(reversed(waiting)) + 1) if waiting else account_nonce
+
+    # The head
+
+    def rebase(self, reader: StateReader, head: Head) -> None:
+        """From now on, admission asks the state after `head`."""
+        self._reader = reader
+        self._head = head
+        self._renew_state()
+
+    def _renew_state(self) -> None:
+        self._state = State(self._reader)
+        self._roles = special_roles(self._state)
+        self._lookups = 0
+
+    def senders_touched(self, changes: Iterable[bytes]) -> list[Address]:
+        """Which senders must be re-checked after a block that changed these state keys."""
+        touched: dict[Address, None] = {}
+        for key in changes:
+            domain, raw_key = key[0], key[1:]
+            if domain in _CHANGES_FOR_ALL:
+                return list(self._by_sender)
+            if domain == Domain.ACCOUNT and raw_key in self._by_sender:
+                touched[Address(raw_key)] = None
+            elif domain == Domain.RECEIPT and raw_key in self._by_receipt:
+                touched[self._by_receipt[Hash32(raw_key)].sender] = None
+        return list(touched)
+
+    def recheck(self, sender: Address, now_ms: int, included: Collection[Hash32] = ()) -> None:
+        """Drops what is used up or cannot be in a block any more, and what would follow it with a gap."""
+        waiting = self._by_sender.get(sender, {})
+        account = self._state.account(sender)
+        expected, cost_atoms = account.nonce, 0
+        for nonce, entry in list(waiting.items()):
+            if nonce < account.nonce:
+                self._remove(entry)
+                if entry.transaction.hash not in included:
+                    used = Rejected(RejectionReason.NONCE_TOO_LOW, "another transaction used its nonce")
+                    self._remember_drop(entry, used)
+                continue
+            try:
+                cost_atoms = self._check_again(entry, expected, cost_atoms, now_ms)
+            except Rejected as rejection:
+                self.drop(entry.transaction.hash, rejection)
+                return
+            expected += 1
+
+    def _check_again(self, entry: Entry, expected: int, cost_atoms: int, now_ms: int) -> int:
+        """The costs of all so far; the entry's lane may change, as when its sender has received its first tokens."""
+        admission = check_admission(
+            self._state,
+            entry.transaction,
+            self._context(now_ms),
+            next_nonce=lambda _sender: expected,
+            roles=self._roles,
+        )
+        cost_atoms += total_cost(entry.transaction, admission)
+        _check_funds(cost_atoms, self._state.account(entry.sender).balance)
+        if admission.lane is not entry.lane:
+            self._remove(entry)
+            self._insert(msgspec.structs.replace(entry, lane=admission.lane))
+        return cost_atoms
+
+    def _context(self, now_ms: int) -> BlockContext:
+        time_ms = max(now_ms, self._head.time_ms + 1)
+        return BlockContext(self._chain_id, self._head.height + 1, time_ms, self._recover)
+
+    # Getting in
+
+    def add(self, raw: bytes, now_ms: int) -> Entry:
+        """Admits a transaction, or finds it waiting already; raises Rejected with nothing changed."""
+        transaction = decode_transaction(raw)
+        known = self._by_hash.get(transaction.hash)
+        if known is not None:
+            return known
+        self._lookups += 1
+        if self._lookups > _LOOKUPS_PER_STATE:
+            self._renew_state()
+        admission = check_admission(
+            self._state, transaction, self._context(now_ms), next_nonce=self.next_nonce, roles=self._roles
+        )
+        replaced = self._by_sender.get(admission.sender, {}).get(transaction.nonce)
+        call = admission.call
+        entry = Entry(
+            transaction=transaction,
+            sender=admission.sender,
+            lane=admission.lane,
+            receipt_hash=call.receipt_hash if call is not None else None,
+            cost_atoms=total_cost(transaction, admission),
+            recoveries=1 + (call.recoveries if call is not None else 0),
+            added_at_ms=now_ms,
+            replacements=0 if replaced is None else replaced.replacements + 1,
+        )
+        self._check_place(entry, replaced)
+        if replaced is not None:
+            self._remove(replaced)
+            self._remember_drop(replaced, Rejected(RejectionReason.NONCE_TOO_LOW, "its sender has replaced it"))
+        self._insert(entry)
+        self._dropped.pop(transaction.hash, None)
+        return entry
+
+    def _check_place(self, entry: Entry, replaced: Entry | None) -> None:
+        """What the rules do not know: what else waits."""
+        if entry.replacements > self._limits.max_replacements:
+            raise Rejected(
+                RejectionReason.TOO_MANY_REPLACEMENTS,
+                f"a waiting transaction may be replaced {self._limits.max_replacements} times; use the next nonce",
+            )
+        if entry.receipt_hash is not None and self._by_receipt.get(entry.receipt_hash, replaced) is not replaced:
+            raise Rejected(RejectionReason.RECEIPT_PENDING, "a mint for this receipt hash is waiting already")
+        if entry.recoveries > self._state.parameters().max_block_recoveries:
+            raise Rejected(RejectionReason.SIGNATURE_COUNT, "more attester signatures than fit into a block")
+        others = [each for each in self._by_sender.get(entry.sender, {}).values() if each is not replaced]
+        cost_atoms = entry.cost_atoms + sum(each.cost_atoms for each in others)
+        _check_funds(cost_atoms, self._state.account(entry.sender).balance)
+        limits = self._limits.lanes[entry.lane]
+        if len(others) >= limits.max_per_sender:
+            raise Rejected(
+                RejectionReason.MEMPOOL_FULL, f"{limits.max_per_sender} transactions of this sender are waiting already"
+            )
+        freed = replaced if replaced is not None and replaced.lane is entry.lane else None
+        if (
+            self._lane_count[entry.lane] - (freed is not None) >= limits.max_transactions
+            or self._lane_bytes[entry.lane] - (freed.size_bytes if freed else 0) + entry.size_bytes > limits.max_bytes
+        ):
+            raise Rejected(RejectionReason.MEMPOOL_FULL, "the mempool is full; try again later")
+
+    def _insert(self, entry: Entry) -> None:
+        self._by_hash[entry.transaction.hash] = entry
+        waiting = self._by_sender.setdefault(entry.sender, {})
+        is_next = not waiting or entry.transaction.nonce > next(reversed(waiting))
+        waiting[entry.transaction.nonce] = entry
+        if not is_next:
+            self._by_sender[entry.sender] = dict(sorted(waiting.items()))
+        if entry.receipt_hash is not None:
+            self._by_receipt[entry.receipt_hash] = entry
+        self._lane_count[entry.lane] += 1
+        self._lane_bytes[entry.lane] += entry.size_bytes
+
+    # Getting out
+
+    def _remove(self, entry: Entry) -> None:
+        del self._by_hash[entry.transaction.hash]
+        waiting = self._by_sender[entry.sender]
+        del waiting[entry.transaction.nonce]
+        if not waiting:
+            del self._by_sender[entry.sender]
+        if entry.receipt_hash is not None:
+            del self._by_receipt[entry.receipt_hash]
+        self._lane_count[entry.lane] -= 1
+        self._lane_bytes[entry.lane] -= entry.size_bytes
+
+    def _remember_drop(self, entry: Entry, rejection: Rejected) -> None:
+        self.drops[rejection.reason] += 1
+        self._dropped[entry.transaction.hash] = rejection
+        if len(self._dropped) > _REMEMBERED_DROPS:
+            del self._dropped[next(iter(self._dropped))]
+
+    def drop(self, transaction_hash: Hash32, rejection: Rejected) -> None:
+        """Takes a transaction out, and those of its sender that follow it; nothing happens where it does not wait."""
+        entry = self._by_hash.get(transaction_hash)
+        if entry is None:
+            return
+        for nonce, follower in list(self._by_sender[entry.sender].items()):
+            if nonce == entry.transaction.nonce:
+                self._remove(follower)
+                self._remember_drop(follower, rejection)
+            elif nonce > entry.transaction.nonce:
+                self._remove(follower)
+                cause = f"an earlier transaction of its sender was dropped: {rejection.message}"
+                self._remember_drop(follower, Rejected(RejectionReason.NONCE_TOO_HIGH, cause))
+
+    def drop_rejected(self, rejected: Iterable[tuple[Transaction, Rejected]]) -> None:
+        """Drops what a proposer could not put into a block, unless it may be in a later one."""
+        for transaction, rejection in rejected:
+            if rejection.reason not in _LATER_BLOCK:
+                self.drop(transaction.hash, rejection)
+
+    def expire(self, now_ms: int) -> None:
+        """Drops what has waited too long."""
+        expired = Rejected(RejectionReason.MEMPOOL_FULL, "it waited too long")
+        for entry in list(self._by_hash.values()):
+            if entry.transaction.hash in self._by_hash and now_ms - entry.added_at_ms >= self._limits.max_age_ms:
+                self.drop(entry.transaction.hash, expired)
+
+    # Into a block
+
+    def select(self) -> list[Transaction]:
+        """What fits into one block: a transaction of each sender in turn, each sender's in the order of nonces."""
+        parameters = self._state.parameters()
+        bytes_left, recoveries_left = parameters.max_block_bytes, parameters.max_block_recoveries
+        selected: list[Transaction] = []
+        turns: deque[Iterator[Entry]] = deque(iter(waiting.values()) for waiting in self._by_sender.values())
+        while turns and len(selected) < parameters.max_block_transactions:
+            turn = turns.popleft()
+            entry = next(turn, None)
+            if entry is None or entry.size_bytes > bytes_left or entry.recoveries > recoveries_left:
+                continue  # This sender's turns are over: its later nonces need this one.
+            bytes_left -= entry.size_bytes
+            recoveries_left -= entry.recoveries
+            selected.append(entry.transaction)
+            turns.append(turn)
+        return selected
+
+
+def _check_funds(cost_atoms: int, balance_atoms: int) -> None:
+    if cost_atoms > balance_atoms:
+        raise Rejected(
+            RejectionReason.INSUFFICIENT_FUNDS,
+            f"insufficient funds: balance {balance_atoms}, waiting transactions spend {cost_atoms} atoms",
+        )

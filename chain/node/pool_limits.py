@@ -1,0 +1,40 @@
+"""How much may wait, and for how long."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from chain.rules.admission import Lane
+
+MEBIBYTE: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class LaneLimits:
+    """Bounds of one lane: what any sender there may have waiting, and all of them together."""
+
+    max_per_sender: int
+    max_transactions: int
+    max_bytes: int
+
+
+def _default_lanes() -> Mapping[Lane, LaneLimits]:
+    return {
+        # Two blocks' worth; a sender's share is what the chain takes from it per block.
+        Lane.MEMBER: LaneLimits(500, 10_000, 16 * MEBIBYTE),
+        # Each of these carries an attester's signature over a receipt that is unused: nobody makes them up.
+        Lane.MINT: LaneLimits(128, 5_000, 8 * MEBIBYTE),
+        # Free for anybody: the chain takes 1,000 per period by default, so more need not wait here.
+        Lane.REGISTRATION: LaneLimits(2, 1_000, 2 * MEBIBYTE),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """Bounds of the mempool."""
+
+    lanes: Mapping[Lane, LaneLimits] = field(default_factory=_default_lanes)
+    max_age_ms: int = 3_600_000
+    """After this long a transaction is dropped: its sender has seen by then that something is wrong."""
+    max_replacements: int = 3
+    """How often a waiting transaction may be replaced by another with its nonce."""

@@ -1,0 +1,62 @@
+"""What the node stores beside blocks and in the indexes, as canonical MessagePack. The store does not look inside."""
+
+from typing import Annotated
+
+import msgspec
+
+from chain.primitives import message_pack
+from chain.primitives.block import AddressField, HashField, HeightField, TransactionResult
+from chain.primitives.types import Address, BlockHeight, Hash32
+
+
+class StoredResults(msgspec.Struct, frozen=True, array_like=True):
+    """What a block's transactions did. Senders and failures are no part of consensus: they spare a second execution."""
+
+    results: tuple[TransactionResult, ...]
+    senders: tuple[Annotated[Address, AddressField], ...]
+    failures: tuple[tuple[int, str, str], ...]
+    """(index, reason, message) of each with status 0."""
+
+    def encode(self) -> bytes:
+        """For CommittedBlock.results."""
+        return message_pack.encode(self)
+
+
+def decode_results(encoded: bytes) -> StoredResults:
+    """From `StoredResults.encode`."""
+    return message_pack.decode_trusted(encoded, StoredResults)
+
+
+class ReceiptEntry(msgspec.Struct, frozen=True, array_like=True):
+    """Behind a receipt hash: the transaction that used it up, and who got how much (amounts as minimal bytes)."""
+
+    height: HeightField
+    index: int
+    shares: tuple[tuple[Address, bytes], ...]
+
+    def encode(self) -> bytes:
+        """For the RECEIPT table."""
+        return message_pack.encode(self)
+
+
+def decode_receipt_entry(encoded: bytes) -> ReceiptEntry:
+    """From `ReceiptEntry.encode`."""
+    return message_pack.decode_trusted(encoded, ReceiptEntry)
+
+
+class MintEntry(msgspec.Struct, frozen=True, array_like=True):
+    """One provider's share of a mint, in the list of its mints."""
+
+    height: BlockHeight
+    index: int
+    receipt_hash: Annotated[Hash32, HashField]
+    amount: bytes
+
+    def encode(self) -> bytes:
+        """For the PROVIDER_MINT table."""
+        return message_pack.encode(self)
+
+
+def decode_mint_entry(encoded: bytes) -> MintEntry:
+    """From `MintEntry.encode`."""
+    return message_pack.decode_trusted(encoded, MintEntry)

@@ -1,0 +1,11 @@
+"""What the HTTP services node, hub and provider share; it knows nothing of any of them.
+
+- `problems`: errors as problem bodies (RFC 9457), and the status of each rejection reason
+- `strict_json`: request bodies that mean exactly one thing
+- `middleware`: bounds on bodies and time, one log line and one metric per request
+- `application`: `create_application`, which puts the above on a FastAPI application with /healthz and /metrics
+- `logs`: structured events, JSON lines when not on a terminal
+- `server`: a process that serves an application: listening socket, slow clients, signals, shutdown
+
+Imports `chain.primitives` only.
+"""
