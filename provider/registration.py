@@ -1,0 +1,128 @@
+"""The provider's entry in the chain's registry: enter it, keep it true, take it back."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from chain.answers import ProviderView, TransactionView
+from chain.client import AsyncNodeClient, NodeError, NodeRefused
+from chain.primitives.hexadecimal import parse_address, to_checksum_address
+from chain.primitives.keys import PrivateKey
+from chain.primitives.modules import REGISTER, REGISTRY, UPDATE, WITHDRAW
+from chain.primitives.transaction import sign_transaction
+from chain.primitives.types import ZERO_ADDRESS, Address
+from provider.errors import ProviderError
+
+FINAL_TIMEOUT_S: Final = 60.0
+_FIRST_RETRY_S: Final = 1.0
+_LONGEST_RETRY_S: Final = 60.0
+
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("provider.registration")
+
+
+class RegistrationError(ProviderError):
+    """The chain did not take the entry, or took it without effect."""
+
+    reason = "registration_failed"
+
+
+@dataclass(frozen=True)
+class RegistryEntry:
+    """What the registry says of a provider; `payout` None is its own address, and only counts when it registers."""
+
+    endpoint: str
+    models: tuple[str, ...]
+    price_per_unit: int
+    unit_type: str
+    vram_mib: int
+    payout: str | None = None
+
+    def register_call(self) -> bytes:
+        """Call data that enters it."""
+        payout = ZERO_ADDRESS if self.payout is None else parse_address(self.payout, "payout")
+        return REGISTER.encode(*self._offer(), payout)
+
+    def update_call(self) -> bytes:
+        """Call data that replaces all but the payout address."""
+        return UPDATE.encode(*self._offer())
+
+    def matches(self, view: ProviderView) -> bool:
+        """Whether the chain says this already."""
+        on_chain = (view.endpoint, list(view.models), int(view.price_per_unit), view.unit_type, view.vram_mib)
+        return on_chain == self._offer()
+
+    def _offer(self) -> tuple[str, list[str], int, str, int]:
+        return self.endpoint, list(self.models), self.price_per_unit, self.unit_type, self.vram_mib
+
+
+class Registrar:
+    """Sends registry calls with one key. `nonce_lock` is held from reading the nonce until the node has the call."""
+
+    def __init__(self, client: AsyncNodeClient, key: PrivateKey, nonce_lock: asyncio.Lock) -> None:
+        self._client = client
+        self._key = key
+        self._nonce_lock = nonce_lock
+
+    async def view(self) -> ProviderView | None:
+        """The present entry, withdrawn ones included; None where there never was one."""
+        return await find_provider(self._client, self._key.address)
+
+    async def register(self, entry: RegistryEntry) -> TransactionView:
+        """Enters it and waits until that is final; raises RegistrationError and NodeError."""
+        return await self._send(entry.register_call())
+
+    async def update(self, entry: RegistryEntry) -> TransactionView:
+        """Replaces it; raises RegistrationError and NodeError."""
+        return await self._send(entry.update_call())
+
+    async def withdraw(self) -> TransactionView:
+        """Takes it back; raises RegistrationError and NodeError."""
+        return await self._send(WITHDRAW.encode())
+
+    async def ensure(self, entry: RegistryEntry) -> None:
+        """Registers or updates where the chain says something else."""
+        view = await self.view()
+        if view is None or not view.active:
+            sent = await self.register(entry)
+            _log.info("provider_registered", endpoint=entry.endpoint, transaction_hash=sent.hash)
+        elif not entry.matches(view):
+            sent = await self.update(entry)
+            _log.info("registration_updated", endpoint=entry.endpoint, transaction_hash=sent.hash)
+
+    async def keep_trying(self, entry: RegistryEntry) -> None:
+        """`ensure`, until it has succeeded."""
+        delay_s = _FIRST_RETRY_S
+        while True:
+            try:
+                await self.ensure(entry)
+                return
+            except (NodeError, RegistrationError) as error:
+                _log.warning("registration_postponed", detail=str(error), retry_s=delay_s)
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, _LONGEST_RETRY_S)
+
+    async def _send(self, call: bytes) -> TransactionView:
+        async with self._nonce_lock:
+            chain_id = (await self._client.status()).chain_id
+            nonce = (await self._client.account(self._key.address)).pending_nonce
+            signed = sign_transaction(self._key, chain_id=chain_id, nonce=nonce, to=REGISTRY, data=call)
+            try:
+                await self._client.send_transaction(signed.raw)
+            except NodeRefused as error:
+                raise RegistrationError(f"the chain refuses: {error.message}", reason=error.reason) from None
+        final = await self._client.wait_for_transaction(signed.hash, timeout_s=FINAL_TIMEOUT_S)
+        if final.status != "success":
+            raise RegistrationError(f"the call had no effect: {final.reason}", reason=final.reason)
+        return final
+
+
+async def find_provider(client: AsyncNodeClient, address: Address) -> ProviderView | None:
+    """The registry's entry of an address, or None."""
+    try:
+        return await client.provider(to_checksum_address(address))
+    except NodeRefused as error:
+        if error.status != 404:
+            raise
+        return None
