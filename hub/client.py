@@ -1,0 +1,131 @@
+"""A client of a hub over HTTP: sends jobs, asks for them, and checks what it is given. For `aitbc hub submit`."""
+
+import json
+import secrets
+import time
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+
+from chain.primitives.hexadecimal import parse_hex, to_checksum_address, to_hex
+from chain.primitives.keys import PrivateKey
+from chain.primitives.rejection import Rejected
+from chain.primitives.signing import eip191_digest
+from hub.request import SALT_BYTES, JobRequest, salted_prompt_hash
+from wallet.verification import Document, check_document
+
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+CONNECT_TIMEOUT_S: Final = 5.0
+_POLL_S: Final = 0.3
+
+
+class HubClientError(Exception):
+    """The hub could not be asked, said no, or answered with something false; the message is for people."""
+
+
+class HubClient:
+    """One hub and one API key. Use it as a context manager."""
+
+    def __init__(self, url: str, api_key: str, *, timeout_s: float) -> None:
+        """`timeout_s` bounds each request, the wait for a picture included."""
+        if not url.startswith(("http://", "https://")):
+            raise HubClientError(f"{url[:200]!r} is not the URL of a hub: it must begin with http:// or https://")
+        try:
+            self._http = httpx.Client(
+                base_url=url.rstrip("/"),
+                headers={"Authorization": f"Bearer {api_key}"},
+                timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
+            )
+        except (httpx.InvalidURL, UnicodeEncodeError) as error:
+            raise HubClientError(f"cannot use this URL or API key: {error}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def submit(self, request: JobRequest, *, key: PrivateKey | None = None) -> tuple[dict[str, Any], bytes]:
+        """The finished job and its picture, checked; signed first where a key is given. Raises HubClientError."""
+        if key is not None:
+            request = self._signed(request, key)
+        body = request.model_dump(exclude_none=True)
+        # The key makes a repetition after a broken connection harmless.
+        job = self._ask("POST", "/v1/jobs", body, {"Idempotency-Key": secrets.token_hex(16)})
+        return job, check_finished_job(job, request)
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """A job by its id."""
+        if not job_id.replace("-", "").isalnum():
+            raise HubClientError("that is no job's id")
+        return self._ask("GET", f"/v1/jobs/{job_id}")
+
+    def wait_for_mint(self, job_id: str, timeout_s: float) -> dict[str, Any]:
+        """The job once its mint is final, or as it is when the time is over."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            job = self.job(job_id)
+            if job["mint"]["state"] == "minted" or job["status"] == "failed" or time.monotonic() > deadline:
+                return job
+            time.sleep(_POLL_S)
+
+    def _signed(self, request: JobRequest, key: PrivateKey) -> JobRequest:
+        hub = self._ask("GET", "/v1/hub")
+        salt = secrets.token_bytes(SALT_BYTES)
+        request_hash = request.request_hash(hub_id=hub["hub_id"], chain_id=hub["chain_id"], salt=salt)
+        signing = {
+            "client": to_checksum_address(key.address),
+            "client_signature": to_hex(key.sign(eip191_digest(request_hash))),
+            "request_salt": to_hex(salt),
+        }
+        return JobRequest.model_validate(request.model_dump() | signing)
+
+    def _ask(
+        self, method: str, path: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        try:
+            with self._http.stream(method, path, json=body, headers=headers) as answer:
+                content = b""
+                for piece in answer.iter_bytes():
+                    content += piece
+                    if len(content) > MAX_ANSWER_BYTES:
+                        raise HubClientError("the hub's answer is too large")
+        except httpx.TimeoutException:
+            raise HubClientError(f"no answer from {self._http.base_url} in time; see --timeout-s") from None
+        except httpx.HTTPError as error:
+            raise HubClientError(f"cannot reach the hub at {self._http.base_url}: {error}") from None
+        try:
+            fields = json.loads(content)
+        except (ValueError, RecursionError):
+            fields = None
+        if not isinstance(fields, dict):
+            raise HubClientError(f"the hub answered {answer.status_code} without a JSON object")
+        if answer.status_code != 200:
+            raise HubClientError(f"the hub says: {fields.get('detail', answer.status_code)} ({fields.get('reason')})")
+        return fields
+
+
+def check_finished_job(job: dict[str, Any], request: JobRequest) -> bytes:
+    """The picture of a finished job whose receipt, hash, signatures and prompt fit; raises HubClientError otherwise.
+
+    Whether the attester counts, only the chain says: `aitbc wallet receipt verify`.
+    """
+    try:
+        document = Document.from_json(json.dumps(job).encode())
+        salt = parse_hex(job.get("prompt_salt") or "", length=SALT_BYTES, field="prompt_salt")
+    except Rejected as error:
+        raise HubClientError(f"the hub's answer is not a finished job: {error.message}") from None
+    failed = [f"{check.name}: {check.detail}" for check in check_document(document) if check.passed is False]
+    if document.receipt.prompt_hash != salted_prompt_hash(salt, request.prompt):
+        failed.append("prompt_hash: the receipt is for another prompt")
+    if request.client is not None and document.receipt.client != request.client:
+        failed.append("client: the receipt is for another client")
+    if document.image is None:
+        failed.append("image: there is none")
+    if failed:
+        raise HubClientError(f"the hub's answer does not hold: {'; '.join(failed)}")
+    assert document.image is not None
+    return document.image
