@@ -1,0 +1,10 @@
+"""How a network starts: the command `aitbc`, network files, and the devnet that brings a whole network to life.
+
+- `cli`: the root command; each group is loaded only when it is asked for
+- `devnet_cli`: `aitbc devnet`, its options and what it shows
+- `devnet`: which processes a devnet has, in which order they come and go, and its one job
+- `secrets`: the keys that a devnet draws for itself and keeps in its folder
+- `processes`: a child process with a log, a readiness check and an orderly end
+
+Network files themselves are read by `chain.primitives.network`, because a node must read one without all of this.
+"""

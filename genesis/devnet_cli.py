@@ -1,0 +1,92 @@
+"""`aitbc devnet`: its options, its progress on stderr, and its summary on stdout."""
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+
+from chain.primitives.hexadecimal import format_ait
+from genesis.devnet import PROMPT, Devnet, JobSummary
+from genesis.processes import ProcessFailed
+
+app = typer.Typer(help="A whole network on this machine, from nothing to a minted token.")
+
+
+def _on_signal(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+@app.command()
+def devnet(
+    folder: Annotated[
+        Path,
+        typer.Option("--dir", help="Where everything is kept. A folder of an earlier devnet is taken up again."),
+    ] = Path("devnet"),
+    once: Annotated[bool, typer.Option("--once", help="Run one job to its minted end, then stop everything.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON on stdout.")] = False,
+    prompt: Annotated[str, typer.Option(help="What the picture shall show.")] = PROMPT,
+) -> None:
+    """Start a validator, a hub and two providers as real processes on loopback, and serve one image.
+
+    The provider's receipt is attested by the hub and minted by the chain: the first token there is. Without --once the
+    network keeps running until Ctrl-C; its URLs, keys and API keys stand in DIR/devnet.json, for scripts and tools.
+    """
+    signal.signal(signal.SIGTERM, _on_signal)
+    console = Console(stderr=True, highlight=False)
+    started = time.monotonic()
+
+    def progress(message: str) -> None:
+        console.print(f"[dim]{time.monotonic() - started:6.1f} s[/dim]  {message}", soft_wrap=True)
+
+    try:
+        with Devnet(folder, progress) as network:
+            network.start()
+            summary = network.run_job(prompt)
+            if as_json:
+                print(json.dumps(msgspec.to_builtins(summary)), flush=True)
+            else:
+                _print_summary(summary)
+            if not once:
+                _keep_running(network, console)
+            progress("stopping")
+    except ProcessFailed as failure:
+        console.print(f"aitbc devnet: {failure}", style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        console.print("stopped")
+        raise typer.Exit(130 if once else 0) from None
+
+
+def _print_summary(summary: JobSummary) -> None:
+    rows = [
+        ("image", summary.image),
+        ("served by", summary.provider),
+        ("receipt", summary.receipt_hash),
+        ("mint", f"{summary.transaction_hash} at height {summary.height}, final"),
+        *((f"{name} holds", f"{format_ait(int(atoms))} AIT") for name, atoms in summary.balances.items()),
+        ("supply", f"{format_ait(int(summary.supply))} AIT, all of it minted for receipts"),
+    ]
+    for label, value in rows:
+        print(f"{label:>16}  {value}")
+    sys.stdout.flush()
+
+
+def _keep_running(network: Devnet, console: Console) -> None:
+    description = json.loads(network.description_file.read_text())
+    console.print()
+    console.print(f"  node       {description['nodes'][0]['url']}/docs", soft_wrap=True)
+    console.print(f"  hub        {description['hub']['url']}/docs", soft_wrap=True)
+    for provider in description["providers"]:
+        console.print(f"  {provider['name']} {provider['url']}/docs", soft_wrap=True)
+    console.print(f"  the rest   {network.description_file}", soft_wrap=True)
+    console.print("  Ctrl-C stops everything; the same --dir takes it up again.\n")
+    while True:
+        network.require_running()
+        time.sleep(0.5)

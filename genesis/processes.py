@@ -1,0 +1,104 @@
+"""A child process with a log file, a check that it answers, and an orderly end."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+_POLL_S: Final = 0.1
+_LOG_TAIL_BYTES: Final = 3_000
+_PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
+
+
+class ProcessFailed(Exception):
+    """A process of the devnet ended or did not answer; the message holds the end of its log."""
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _end_with_parent() -> None:
+    """Runs in the child: where Linux allows it, the child is told to stop when its parent dies, even by kill -9."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Process:
+    """One `aitbc` command running in the background. Its own session keeps the terminal's Ctrl-C from it."""
+
+    def __init__(self, name: str, arguments: Sequence[str], *, log_file: Path, url: str, ready_path: str) -> None:
+        self.name = name
+        self.url = url
+        self._ready_url = url + ready_path
+        self._log_file = log_file
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        with log_file.open("ab") as log:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "genesis.cli", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - the devnet starts its processes from its only thread
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+
+    @property
+    def pid(self) -> int:
+        """Of the child."""
+        return self._child.pid
+
+    def is_ready(self) -> bool:
+        """Whether it answers 200 with status ok; raises ProcessFailed once it has ended."""
+        self.require_running()
+        try:
+            answer = httpx.get(self._ready_url, timeout=5.0)
+        except httpx.HTTPError:
+            return False
+        return answer.status_code == httpx.codes.OK and answer.json().get("status") == "ok"
+
+    def require_running(self) -> None:
+        """Raises ProcessFailed with the end of the log if the process has ended."""
+        code = self._child.poll()
+        if code is not None:
+            raise ProcessFailed(f"{self.name} ended with code {code}.\n{self.log_tail()}")
+
+    def wait_ready(self, timeout_s: float) -> None:
+        """Returns once it answers; raises ProcessFailed if it ends before, or not in time."""
+        deadline = time.monotonic() + timeout_s
+        while not self.is_ready():
+            if time.monotonic() > deadline:
+                raise ProcessFailed(f"{self.name} did not answer within {timeout_s:.0f} s.\n{self.log_tail()}")
+            time.sleep(_POLL_S)
+
+    def log_tail(self) -> str:
+        """The last lines that it wrote, and where the rest is."""
+        content = self._log_file.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace")
+        lines = "\n".join("  " + line for line in content.splitlines()[-12:])
+        return f"The end of {self._log_file}:\n{lines}"
+
+    def terminate(self) -> None:
+        """Asks it to stop, without waiting."""
+        if self._child.poll() is None:
+            self._child.terminate()
+
+    def wait_stopped(self, timeout_s: float) -> None:
+        """Waits for the end; kills it if it takes longer."""
+        try:
+            self._child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()

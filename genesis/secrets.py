@@ -1,0 +1,69 @@
+"""What a devnet draws for itself: a chain id of its own, and keys that nobody should ever trust.
+
+They are written once, in plain text and for the owner's eyes only, so that a devnet can be stopped and started again.
+"""
+
+import json
+import random
+import secrets
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+
+from chain.primitives.hexadecimal import to_hex
+from chain.primitives.keys import PrivateKey
+from wallet.keystore import write_new_file
+
+FILE_NAME: Final = "devnet-keys.json"
+ACCOUNT_NAMES: Final = ("validator-1", "attester", "provider-1", "provider-2", "alice", "bob")
+PROVIDER_NAMES: Final = ("provider-1", "provider-2")
+HOLDER_NAMES: Final = ("alice", "bob")
+"""People without a role, who begin with nothing like everybody else."""
+
+# From a range that registers of chain ids do not reach, so that no devnet shares an id with a public chain.
+_CHAIN_IDS: Final = (3_000_000_000, 2**32 - 1)
+_WARNING: Final = "Keys of a devnet, in plain text. Never use them for anything of value."
+
+
+class DevnetSecrets(msgspec.Struct, frozen=True):
+    """A devnet's chain id, keys by account name, and API keys by the name of who they are for."""
+
+    chain_id: int
+    private_keys: dict[str, str]
+    api_keys: dict[str, str]
+    password: str
+    """Of all keystores in the devnet's folder."""
+    warning: str = _WARNING
+
+    @classmethod
+    def draw(cls) -> Self:
+        """Fresh ones."""
+        return cls(
+            chain_id=random.SystemRandom().randint(*_CHAIN_IDS),
+            private_keys={name: to_hex(PrivateKey.generate().secret) for name in ACCOUNT_NAMES},
+            api_keys={name: secrets.token_urlsafe(24) for name in ("hub", *PROVIDER_NAMES, "hub-at-providers")},
+            password=secrets.token_urlsafe(24),
+        )
+
+    @classmethod
+    def load_or_draw(cls, folder: Path) -> Self:
+        """The folder's own, drawn now if it has none. Raises OSError with what to do where the file is damaged."""
+        path = folder / FILE_NAME
+        if not path.exists():
+            drawn = cls.draw()
+            write_new_file(path, json.dumps(msgspec.to_builtins(drawn), indent=2).encode() + b"\n")
+            return drawn
+        try:
+            loaded = msgspec.json.decode(path.read_bytes(), type=cls)
+            if set(ACCOUNT_NAMES) - loaded.private_keys.keys():
+                raise msgspec.ValidationError("an account is missing")
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise OSError(
+                f"{path} is damaged ({error}): choose another --dir, or remove this devnet's folder"
+            ) from None
+        return loaded
+
+    def key(self, name: str) -> PrivateKey:
+        """The private key of an account."""
+        return PrivateKey(bytes.fromhex(self.private_keys[name][2:]))
