@@ -1,0 +1,282 @@
+"""What the tests of node, API and client share: named people, a ledger on a real LevelDB, a node that serves.
+
+People are named: one name, one key, the same in every run. Everybody starts with nothing; who needs coins mints them
+for a receipt that the attester has signed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from chain.api.application import create_api
+from chain.client import NodeClient
+from chain.consensus.engine import Floor
+from chain.node.ledger import Candidate, Ledger
+from chain.node.metrics import NodeMetrics
+from chain.node.pool_limits import PoolLimits
+from chain.node.runner import Node
+from chain.primitives.certificate import FinalityCertificate, VoteKind, vote_digest
+from chain.primitives.hashing import keccak256
+from chain.primitives.keys import PrivateKey
+from chain.primitives.modules import MINT_WITH_RECEIPT, MINTER, REGISTER, REGISTRY
+from chain.primitives.network import AttesterAllowance, Network, Validator
+from chain.primitives.parameters import Parameters
+from chain.primitives.receipt import attestation_digest
+from chain.primitives.transaction import Transaction, sign_transaction
+from chain.primitives.types import ATOMS_PER_AIT, ZERO_ADDRESS, Address, Hash32
+from chain.rules.state import State
+from chain.storage.records import Head
+from chain.web.server import Server, listen
+
+CHAIN_ID = 2_718_281_828
+START_MS = 1_700_000_000_000
+BLOCK_INTERVAL_MS = 20  # The tests wait for blocks.
+
+
+@cache
+def key_of(name: str) -> PrivateKey:
+    """The same key for the same name."""
+    return PrivateKey(keccak256(b"test key of " + name.encode()))
+
+
+class People:
+    """A network, and what its people sign."""
+
+    def __init__(self, *, block_interval_ms: int = BLOCK_INTERVAL_MS, **parameters: int) -> None:
+        self.network = Network(
+            chain_id=CHAIN_ID,
+            name="people",
+            validators=(Validator(key_of("validator").address, key_of("validator").public_key),),
+            attesters=(AttesterAllowance(key_of("attester").address, 10**6 * ATOMS_PER_AIT, 10**6),),
+            parameters=Parameters.from_mapping(parameters),
+            block_interval_ms=block_interval_ms,
+        )
+        self._receipts = 0
+
+    def key(self, name: str) -> PrivateKey:
+        """A person's key."""
+        return key_of(name)
+
+    def address(self, name: str) -> Address:
+        """A person's address."""
+        return key_of(name).address
+
+    def send(self, sender: str, to: Address, *, nonce: int, **fields: Any) -> Transaction:
+        """A signed transaction."""
+        fields.setdefault("chain_id", CHAIN_ID)
+        return sign_transaction(key_of(sender), nonce=nonce, to=to, **fields)
+
+    def transfer(self, sender: str, recipient: str, value: int, *, nonce: int, **fields: Any) -> Transaction:
+        """A plain transfer of atoms."""
+        return self.send(sender, self.address(recipient), nonce=nonce, value=value, **fields)
+
+    def receipt_hash(self) -> Hash32:
+        """One that was not used before."""
+        self._receipts += 1
+        return keccak256(b"receipt %d" % self._receipts)
+
+    def mint(
+        self,
+        provider: str,
+        amount: int,
+        *,
+        nonce: int,
+        sender: str | None = None,
+        receipt_hash: Hash32 | None = None,
+        attester: str = "attester",
+    ) -> Transaction:
+        """An attested mint, sent by its provider unless another is named."""
+        receipt_hash = receipt_hash or self.receipt_hash()
+        attestation = key_of(attester).sign(attestation_digest(self.address(provider), amount, receipt_hash))
+        call = MINT_WITH_RECEIPT.encode(self.address(provider), amount, receipt_hash, attestation)
+        return self.send(sender or provider, MINTER, nonce=nonce, data=call)
+
+    def register(self, provider: str, *, nonce: int, endpoint: str = "http://127.0.0.1:9000") -> Transaction:
+        """A provider's offer."""
+        call = REGISTER.encode(endpoint, ["tiny-sd"], 10**15, "gpu_seconds", 0, ZERO_ADDRESS)
+        return self.send(provider, REGISTRY, nonce=nonce, data=call)
+
+
+class Chain:
+    """A ledger whose blocks the test itself finalizes."""
+
+    def __init__(self, people: People, path: Path) -> None:
+        self.people = people
+        self.path = path
+        self.ledger = Ledger.open(path, people.network, create=True)
+
+    @property
+    def head(self) -> Head:
+        """The newest final block."""
+        return self.ledger.head
+
+    def state(self) -> State:
+        """Typed access to the newest state."""
+        return State(self.ledger.view())
+
+    def balance(self, name: str) -> int:
+        """Atoms that somebody holds."""
+        return self.state().account(self.people.address(name)).balance
+
+    def propose(self, *transactions: Transaction, time_ms: int | None = None) -> Candidate:
+        """A candidate on the head."""
+        time_ms = time_ms or max(START_MS, self.head.time_ms + 1000)
+        return self.ledger.propose(transactions, proposer=self.people.address("validator"), time_ms=time_ms)
+
+    def certificate(self, block_hash: Hash32, *, signer: str = "validator", **changes: Any) -> FinalityCertificate:
+        """What the validator would sign for this block on the present floor."""
+        floor = self.ledger.floor()
+        fields = {"epoch": 0, "view": floor.view + 1, "parent_view": floor.view, **changes}
+        digest = vote_digest(self.people.network.genesis_hash, kind=VoteKind.FINALIZE, block_hash=block_hash, **fields)
+        signature = key_of(signer).sign(digest)
+        return FinalityCertificate(block_hash=block_hash, signer_bitmap=1, signatures=(signature,), **fields)
+
+    def commit(self, candidate: Candidate) -> Head:
+        """Finalizes and writes a candidate."""
+        header = candidate.block.header
+        certificate = self.certificate(header.hash)
+        floor = Floor(header.epoch, certificate.view, header.height, header.hash)
+        return self.ledger.commit(candidate, certificate, floor)
+
+    def add_block(self, *transactions: Transaction) -> Candidate:
+        """Proposes and commits; the candidate tells what was rejected."""
+        candidate = self.propose(*transactions)
+        self.commit(candidate)
+        return candidate
+
+    def fund(self, *names: str, atoms: int = 100 * ATOMS_PER_AIT) -> None:
+        """Gives each a minted balance; their nonce is 1 afterwards."""
+        candidate = self.add_block(*(self.people.mint(name, atoms, nonce=0) for name in names))
+        assert not candidate.rejected
+
+    def reopen(self) -> None:
+        """What a restart does."""
+        self.ledger.close()
+        self.ledger = Ledger.open(self.path, self.people.network)
+
+
+class RunningNode:
+    """A node that serves on loopback from a thread of its own."""
+
+    def __init__(self, people: People, path: Path, *, limits: PoolLimits, as_validator: bool) -> None:
+        self.people = people
+        self.path = path
+        registry = CollectorRegistry()
+        ledger = Ledger.open(path, people.network, create=True)
+        key = people.key("validator") if as_validator else None
+        self.node = Node(ledger, key=key, limits=limits, metrics=NodeMetrics(registry))
+        self.api = create_api(self.node, registry=registry, version="test")
+        self._server = Server(self.api, listen("127.0.0.1", 0))
+        self.node.on_fault = self._server.stop
+        self.url = self._server.url
+        self._is_ready = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+        assert self._is_ready.wait(10)
+        self.client = NodeClient(self.url)
+
+    def _serve(self) -> None:
+        self._loop.run_until_complete(self._server.serve(lambda _url: self._is_ready.set()))
+        self._loop.close()
+
+    def send(self, *transactions: Transaction) -> None:
+        """Hands transactions in, in order."""
+        for transaction in transactions:
+            self.client.send_transaction(transaction.raw)
+
+    def settle(self, *transactions: Transaction) -> list[str]:
+        """Hands them in and waits until all are final; their statuses."""
+        self.send(*transactions)
+        return [self.client.wait_for_transaction(each.hash, timeout_s=10).status for each in transactions]
+
+    def wait(self) -> None:
+        """Until it has stopped by itself."""
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """As SIGTERM would."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._server.stop)
+        self.wait()
+        self.client.close()
+
+
+MakeChain = Callable[..., Chain]
+StartNode = Callable[..., RunningNode]
+
+
+@pytest.fixture
+def people() -> People:
+    """A network with the default parameters and quick blocks."""
+    return People()
+
+
+@pytest.fixture
+def make_chain(tmp_path: Path) -> Iterator[MakeChain]:
+    """Makes chains, each in a folder of its own: `make_chain(**parameters)` or `make_chain(people=…)`."""
+    chains: list[Chain] = []
+
+    def make(*, people: People | None = None, **parameters: int) -> Chain:
+        chains.append(Chain(people or People(**parameters), tmp_path / f"chain-{len(chains)}"))
+        return chains[-1]
+
+    yield make
+    for chain in chains:
+        chain.ledger.close()
+
+
+@pytest.fixture
+def chain(make_chain: MakeChain) -> Chain:
+    """One chain with the default parameters."""
+    return make_chain()
+
+
+@pytest.fixture
+def start_node(tmp_path: Path) -> Iterator[StartNode]:
+    """Starts nodes, each in a folder of its own unless `path` is given; they stop with the test."""
+    with ExitStack() as running:
+        count = 0
+
+        def start(
+            people: People | None = None,
+            *,
+            path: Path | None = None,
+            limits: PoolLimits | None = None,
+            as_validator: bool = True,
+            **parameters: int,
+        ) -> RunningNode:
+            nonlocal count
+            count += 1
+            node = RunningNode(
+                people or People(**parameters),
+                path or tmp_path / f"node-{count}",
+                limits=limits or PoolLimits(),
+                as_validator=as_validator,
+            )
+            running.callback(node.stop)
+            return node
+
+        yield start
+
+
+@pytest.fixture
+def node(start_node: StartNode) -> RunningNode:
+    """One validator with the default parameters."""
+    return start_node()
+
+
+@pytest.fixture
+def named_keys() -> Callable[[Sequence[str]], list[PrivateKey]]:
+    """Keys by name."""
+    return lambda names: [key_of(name) for name in names]

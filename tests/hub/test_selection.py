@@ -1,0 +1,50 @@
+"""Whose turn it is: round robin by address, with model and price filters."""
+
+from dataclasses import replace
+
+import pytest
+
+from chain.primitives.types import Address, Amount
+from hub.selection import Offer, fits_budget, next_in_turn, offers_model
+
+
+def offer(number: int, price: int = 10, unit_type: str = "gpu_seconds") -> Offer:
+    return Offer(Address(bytes((number,)) * 20), f"http://p{number}", ("m",), Amount(price), unit_type, 0)
+
+
+FLEET = [offer(3), offer(1), offer(2)]
+
+
+def test_everybody_has_a_turn() -> None:
+    last, turns = None, []
+    for _ in range(7):
+        chosen = next_in_turn(FLEET, last)
+        assert chosen is not None
+        last = chosen.address
+        turns.append(last[0])
+    assert turns == [1, 2, 3, 1, 2, 3, 1]
+
+
+def test_turn_goes_on_when_somebody_joins_or_leaves() -> None:
+    assert next_in_turn([*FLEET, offer(4)], FLEET[0].address) == offer(4)
+    assert next_in_turn([offer(1), offer(3)], Address(b"\x02" * 20)) == offer(3)
+
+
+def test_skipped_ones_are_not_chosen() -> None:
+    assert next_in_turn(FLEET, None, skip={Address(b"\x01" * 20)}) == offer(2)
+    assert next_in_turn(FLEET, None, skip={each.address for each in FLEET}) is None
+    assert next_in_turn([], None) is None
+
+
+def test_model_filter() -> None:
+    assert offers_model(offer(1), None)
+    assert offers_model(offer(1), "m")
+    assert not offers_model(offer(1), "n")
+    assert offers_model(replace(offer(1), models=("m", "n")), "n")
+
+
+@pytest.mark.parametrize("unit_type", ["images", "gpu_seconds"])
+def test_price_filter(unit_type: str) -> None:
+    assert fits_budget(offer(1, 10, unit_type), 10)
+    assert not fits_budget(offer(1, 10, unit_type), 9)
+    assert fits_budget(offer(1, 0, unit_type), 0)
