@@ -105,7 +105,7 @@ class Accounts:
             return self.get(names[0])
         if not names:
             raise AccountError(f"there is no account in {self.folder} yet; make one with: aitbc wallet new NAME")
-        raise AccountError(f"there are {len(names)} accounts; say which with --from: {', '.join(names[:10])}")
+        raise AccountError(f"there are {len(names)} accounts, say which one: {', '.join(names[:10])}")
 
     @contextlib.contextmanager
     def hold(self, account: Account, on_wait: Callable[[str], None]) -> Iterator[None]:

@@ -13,6 +13,7 @@ from wallet.accounts import Account, AccountError, Accounts
 from wallet.documents import read_document
 from wallet.node_session import open_node
 from wallet.options import (
+    DEFAULT_NODE_URL,
     AsJson,
     ChainId,
     From,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:  # httpx takes a tenth of a second to load; only what asks a n
 def balance(
     home: Home,
     accounts: Annotated[list[str] | None, typer.Argument(help="Names or addresses; all of this home if none.")] = None,
-    node_url: NodeUrl = None,
+    node_url: NodeUrl = DEFAULT_NODE_URL,
     chain_id: ChainId = None,
     as_json: AsJson = False,
 ) -> None:
@@ -77,7 +78,7 @@ def send(
     timeout_s: TimeoutS = 60,
     nonce: Nonce = None,
     yes: Yes = False,
-    node_url: NodeUrl = None,
+    node_url: NodeUrl = DEFAULT_NODE_URL,
     chain_id: ChainId = None,
     password_file: PasswordFile = None,
     as_json: AsJson = False,
@@ -108,7 +109,7 @@ def mint(
     timeout_s: TimeoutS = 60,
     nonce: Nonce = None,
     yes: Yes = False,
-    node_url: NodeUrl = None,
+    node_url: NodeUrl = DEFAULT_NODE_URL,
     chain_id: ChainId = None,
     password_file: PasswordFile = None,
     as_json: AsJson = False,
@@ -154,7 +155,7 @@ def history(
     account: Annotated[str | None, typer.Argument(help="Name or address; not needed where there is one only.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="At most this many.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="next_cursor of the part before.")] = None,
-    node_url: NodeUrl = None,
+    node_url: NodeUrl = DEFAULT_NODE_URL,
     chain_id: ChainId = None,
     as_json: AsJson = False,
 ) -> None:

@@ -14,8 +14,10 @@ import json
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import msgspec
@@ -63,10 +65,8 @@ class Keystore(msgspec.Struct, frozen=True):
 
     def unlock(self, password: str) -> PrivateKey:
         """The key; raises WrongPasswordError, or KeystoreError where the file contradicts itself."""
-        from eth_keyfile.keyfile import decode_keyfile_json
-
         try:
-            secret = decode_keyfile_json(self.fields, _password_bytes(password))
+            secret = _eth_keyfile().decode_keyfile_json(self.fields, _password_bytes(password))
         except ValueError as error:
             if "MAC mismatch" in str(error):
                 raise WrongPasswordError(f"the password does not open {self.path}") from None
@@ -98,15 +98,15 @@ def save_key(
 
     `scrypt_n` is scrypt's cost, a power of two; `extra` are JSON fields to stand beside those of the format.
     """
-    from eth_keyfile.keyfile import create_keyfile_json
-
     path = Path(path)
     extra = dict(extra or {})
     assert not _OWN_FIELDS & {name.lower() for name in extra}
     assert scrypt_n.bit_count() == 1
     if os.path.lexists(path):  # Said before a second of scrypt; `write_new_file` makes sure of it.
         raise _exists(path)
-    fields = create_keyfile_json(key.secret, _password_bytes(password), kdf="scrypt", iterations=scrypt_n)
+    fields = _eth_keyfile().create_keyfile_json(
+        key.secret, _password_bytes(password), kdf="scrypt", iterations=scrypt_n
+    )
     # Lower case and without 0x, as geth writes it.
     fields |= {"address": key.address.hex()} | extra
     write_new_file(path, _to_json(fields))
@@ -189,6 +189,19 @@ def _write_synced(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(descriptor)
+
+
+def _eth_keyfile() -> ModuleType:
+    """Loaded late, as it takes most of a second, and with the interpreter's recursion limit put back.
+
+    It imports py_ecc, which raises the limit to 100,000. In a process that has done that, nested JSON from anybody
+    overflows the C stack: a crash where there was a RecursionError.
+    """
+    limit = sys.getrecursionlimit()
+    from eth_keyfile import keyfile
+
+    sys.setrecursionlimit(limit)
+    return keyfile
 
 
 def _to_json(fields: Mapping[str, object]) -> bytes:

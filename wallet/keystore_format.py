@@ -14,14 +14,14 @@ _MAX_SCRYPT_MEMORY_BYTES: Final = 1024 * 1024 * 1024
 _MAX_SCRYPT_WORK: Final = 4 * 262_144 * 8
 _MAX_PBKDF2_ITERATIONS: Final = 10_000_000
 _MAX_SALT_BYTES: Final = 256
+_MAX_BRACKETS: Final = 100  # So that no nesting can exhaust the stack.
 
 
 def parse_fields(text: bytes) -> dict[str, Any]:
     """The checked JSON object, names of the format's fields in lower case; raises ValueError that names the field."""
-    try:
-        fields = _lower_names(json.loads(text))
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    if text.count(b"[") + text.count(b"{") > _MAX_BRACKETS:
+        raise ValueError("more lists and objects than a keystore can have")
+    fields = _lower_names(json.loads(text))
     _check_fields(fields)
     return fields
 

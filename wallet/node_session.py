@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wallet.known_networks import KnownNetwork, KnownNetworks
-from wallet.options import NODE_URL_VARIABLE
 from wallet.terminal import CommandError, ExitCode
 
 if TYPE_CHECKING:  # httpx takes a tenth of a second to load; only what asks a node waits for it.
@@ -15,12 +14,10 @@ if TYPE_CHECKING:  # httpx takes a tenth of a second to load; only what asks a n
 
 
 @contextmanager
-def open_node(node_url: str | None, home: Path, chain_id: int | None) -> "Iterator[tuple[NodeClient, StatusView]]":
+def open_node(node_url: str, home: Path, chain_id: int | None) -> "Iterator[tuple[NodeClient, StatusView]]":
     """A client of the node, once it has shown that it serves the wallet's network, and what it says of itself."""
     from chain.client import NodeClient, NodeRefused, NodeUnavailable
 
-    if not node_url:
-        raise CommandError(f"which node? Give --node-url, or set {NODE_URL_VARIABLE}", ExitCode.USAGE)
     try:
         client = NodeClient(node_url)
     except ValueError as error:
@@ -34,4 +31,4 @@ def open_node(node_url: str | None, home: Path, chain_id: int | None) -> "Iterat
         except NodeUnavailable as error:
             raise CommandError(str(error), ExitCode.NODE_UNAVAILABLE) from error
         except NodeRefused as error:
-            raise CommandError(f"the node refused: {error.message} ({error.reason})", ExitCode.NODE_REFUSED) from error
+            raise CommandError(f"the node refused: {error.message} ({error.reason})", ExitCode.REFUSED) from error

@@ -10,6 +10,8 @@ from wallet.accounts import HOME_VARIABLE, default_home
 from wallet.passwords import PASSWORD_VARIABLE
 
 NODE_URL_VARIABLE: Final = "AITBC_NODE_URL"
+DEFAULT_NODE_URL: Final = "http://127.0.0.1:8545"
+"""Where `aitbc node run` listens unless told otherwise."""
 
 
 class Wait(StrEnum):
@@ -29,8 +31,11 @@ Home = Annotated[
     ),
 ]
 NodeUrl = Annotated[
+    str, typer.Option("--node-url", envvar=NODE_URL_VARIABLE, help="Whom to ask: the address of a node.")
+]
+OptionalNodeUrl = Annotated[
     str | None,
-    typer.Option("--node-url", envvar=NODE_URL_VARIABLE, help="A node's address, such as http://127.0.0.1:8545."),
+    typer.Option("--node-url", envvar=NODE_URL_VARIABLE, help="Ask this node about attesters and mint as well."),
 ]
 ChainId = Annotated[
     int | None,

@@ -9,7 +9,7 @@ from chain.primitives.hexadecimal import parse_hash, parse_hex, to_checksum_addr
 from chain.primitives.rejection import Rejected
 from wallet.documents import read_document
 from wallet.node_session import open_node
-from wallet.options import AsJson, ChainId, Home, NodeUrl
+from wallet.options import AsJson, ChainId, Home, OptionalNodeUrl
 from wallet.terminal import EXIT_CODES, CommandError, ExitCode, columns, emit
 from wallet.verification import Check, Document, check_document, parse_attestation
 
@@ -28,7 +28,7 @@ def verify(
     receipt_hash: Annotated[str | None, typer.Option("--hash", help="What its hash should be.")] = None,
     signature: Annotated[str | None, typer.Option("--signature", help="The provider's, 0x-hex.")] = None,
     attestation: Annotated[str | None, typer.Option("--attestation", help="The attesters', 0x-hex.")] = None,
-    node_url: NodeUrl = None,
+    node_url: OptionalNodeUrl = None,
     chain_id: ChainId = None,
     as_json: AsJson = False,
 ) -> None:

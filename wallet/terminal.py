@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, Final
@@ -10,7 +11,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
-from chain.primitives.rejection import Rejected
+from chain.primitives.rejection import Rejected, RejectionReason
 from wallet.keystore import WrongPasswordError
 from wallet.known_networks import NetworkMismatchError
 
@@ -24,7 +25,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     WRONG_PASSWORD = 3
     NODE_UNAVAILABLE = 4
-    NODE_REFUSED = 5
+    REFUSED = 5
     NOT_FINAL = 6
     TRANSACTION_FAILED = 7
     NOT_VERIFIED = 8
@@ -40,7 +41,7 @@ Exit codes:
   2  wrong usage                   8  a check of the receipt failed
   3  wrong password                9  not confirmed
   4  no usable answer from a node  10 the node serves another network
-  5  the node refused              130 interrupted
+  5  refused, or too little AIT    130 interrupted
 """
 
 
@@ -60,8 +61,10 @@ class WalletGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except (CommandError, NetworkMismatchError, Rejected, OSError) as error:
-            if isinstance(error, BrokenPipeError) or os.environ.get(_DEBUG_VARIABLE):
+            if isinstance(error, BrokenPipeError):
                 raise
+            if os.environ.get(_DEBUG_VARIABLE):
+                traceback.print_exc()
             say(f"aitbc: {error}")
             raise typer.Exit(_exit_code(error)) from None
 
@@ -71,6 +74,8 @@ def _exit_code(error: Exception) -> int:
         return error.code
     if isinstance(error, NetworkMismatchError):
         return ExitCode.WRONG_NETWORK
+    if isinstance(error, Rejected) and error.reason is RejectionReason.INSUFFICIENT_FUNDS:
+        return ExitCode.REFUSED
     return ExitCode.WRONG_PASSWORD if isinstance(error, WrongPasswordError) else ExitCode.FAILED
 
 

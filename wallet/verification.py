@@ -23,6 +23,8 @@ from chain.primitives.types import Address, Hash32
 
 MAX_DOCUMENT_BYTES: Final = 64 * 1024 * 1024  # An answer carries its image.
 _MAX_ATTESTERS: Final = 16  # PARAMETER_BOUNDS["attester_threshold"]
+# Far more than an honest answer has; without a bound on nesting, reading could exhaust the stack.
+_MAX_BRACKETS: Final = 1_000
 _DATA_URL_MARK: Final = ";base64,"
 
 
@@ -48,6 +50,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
         """Reads a bare receipt or an answer that has one; raises Rejected that names what is wrong."""
         if len(text) > MAX_DOCUMENT_BYTES:
             raise Rejected(RejectionReason.TOO_LARGE, f"larger than {MAX_DOCUMENT_BYTES} bytes")
+        if text.count(b"[") + text.count(b"{") > _MAX_BRACKETS:
+            raise Rejected(RejectionReason.TOO_LARGE, "more lists and objects than a receipt's document can have")
         try:
             fields = json.loads(text, parse_float=Decimal, object_pairs_hook=_unique_keys)
         except (ValueError, RecursionError) as error:

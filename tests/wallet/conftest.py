@@ -132,14 +132,15 @@ AT_TERMINAL = """
 import os, sys
 for descriptor in (0, 2):
     os.dup2(os.open(sys.argv[1], os.O_RDWR), descriptor)
+sys.argv[1] = "wallet"
 from genesis.cli import main
-main(["wallet", *sys.argv[2:]])
+main()
 """
 
 
 def _read_screen(screen: int) -> bytes:
     """What has been written since; nothing once the other end is closed."""
-    readable, _, _ = select.select([screen], [], [], 20)
+    readable, _, _ = select.select([screen], [], [], 60)
     assert readable, "nothing more is said"
     try:
         return os.read(screen, 65536)
@@ -161,13 +162,13 @@ def run_at_terminal(tmp_path: Path) -> RunWallet:
             text=True,
             start_new_session=True,
         ) as process:
-            os.close(terminal)
             seen = b""
             for prompt, answer in answers:
                 while prompt.encode() not in seen:
                     seen += _read_screen(screen)
                 os.write(screen, answer.encode() + b"\n")
             stdout, _ = process.communicate(timeout=60)
+            os.close(terminal)
             while more := _read_screen(screen):
                 seen += more
             os.close(screen)

@@ -71,11 +71,13 @@ def test_names_that_cannot_be(run: RunWallet, password_file: Path, tmp_path: Pat
     assert not list(tmp_path.rglob("*.json"))
 
 
-def test_passwords_come_from_file_or_environment_only(run_process: RunWallet, tmp_path: Path) -> None:
+def test_without_a_terminal_passwords_come_from_file_or_environment(
+    run_process: RunWallet, run: RunWallet, tmp_path: Path
+) -> None:
     refused = run_process("new", "alice", "--light")
     assert (refused.code, refused.stdout) == (1, "")
     assert "--password-file" in refused.stderr
-    assert run_process("new", "alice", "--light", AITBC_PASSWORD=PASSWORD).code == 0
+    assert run("new", "alice", "--light", AITBC_PASSWORD=PASSWORD).code == 0
     load_key(tmp_path / "home" / "keys" / "alice.json", PASSWORD)
 
 
@@ -88,10 +90,8 @@ def test_unusable_password_files(run: RunWallet, tmp_path: Path, content: bytes)
 
 
 @pytest.mark.parametrize("prefix", ["", "0x"])
-def test_import_from_stdin(run_process: RunWallet, key: PrivateKey, prefix: str) -> None:
-    ended = run_process(
-        "import", "alice", "--light", "--json", stdin=f"{prefix}{key.secret.hex()}\n", AITBC_PASSWORD=PASSWORD
-    )
+def test_import_from_stdin(run: RunWallet, key: PrivateKey, prefix: str) -> None:
+    ended = run("import", "alice", "--light", "--json", stdin=f"{prefix}{key.secret.hex()}\n", AITBC_PASSWORD=PASSWORD)
     assert ended.code == 0
     assert ended.json["address"] == to_checksum_address(key.address)
     assert key.secret.hex() not in ended.stdout + ended.stderr
@@ -194,7 +194,7 @@ def test_bind_needs_the_password_and_a_network(run: RunWallet, tmp_path: Path, n
         ("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "1e3", "number of AIT"),
         ("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "0.0000000000000000001", "18 decimals"),
         ("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "NaN", "number of AIT"),
-        ("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "1" + "0" * 60, "2^256"),
+        ("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "1" + "0" * 60, "amount"),
     ],
 )
 def test_send_refuses_bad_arguments_before_anything_else(run: RunWallet, to: str, amount: str, hint: str) -> None:
@@ -211,16 +211,39 @@ def test_send_in_atoms_takes_whole_numbers(run: RunWallet) -> None:
     assert run("send", payee, "--node-url", "http://127.0.0.1:1", "--", "-1").code == 2
 
 
-def test_what_asks_a_node_says_which_is_missing(run: RunWallet, key: PrivateKey) -> None:
+def test_a_node_that_is_none(run: RunWallet, key: PrivateKey) -> None:
     address = to_checksum_address(key.address)
     for command in (["balance", address], ["history", address]):
-        assert run(*command).code == 2
         assert run(*command, "--node-url", "ftp://x").code == 2
         unreachable = run(*command, "--node-url", "http://127.0.0.1:1")
         assert (unreachable.code, unreachable.stdout) == (4, "")
+        assert "127.0.0.1:1" in unreachable.stderr
         assert run(*command, AITBC_NODE_URL="http://127.0.0.1:1").code == 4
-    assert run("balance", "--node-url", "http://127.0.0.1:1").code == 1
-    assert run("balance", "alice", "--node-url", "http://127.0.0.1:1").code == 1
+    for command in (["balance"], ["balance", "alice"], ["history"]):
+        assert run(*command, "--node-url", "http://127.0.0.1:1").code == 1
+
+
+def test_which_account_is_meant(run: RunWallet) -> None:
+    send = ("send", "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "1", "--node-url", "http://127.0.0.1:1")
+    nobody = run(*send)
+    assert nobody.code == 1
+    assert "aitbc wallet new" in nobody.stderr
+    made = run("new", "alice", "--light", "--json", AITBC_PASSWORD=PASSWORD).json
+    assert run(*send).code == 4  # The only account there is.
+    assert run(*send, "--from", made["address"]).code == 4
+    assert run("new", "bob", "--light", AITBC_PASSWORD=PASSWORD).code == 0
+    unclear = run(*send)
+    assert unclear.code == 1
+    assert "alice, bob" in unclear.stderr
+    assert run(*send, "--from", "bob").code == 4
+    assert run(*send, "--from", "carol").code == 1
+    assert run(*send, "--from", "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed").code == 1
+
+
+def test_debug_shows_where_and_keeps_the_exit_code(run: RunWallet) -> None:
+    ended = run("balance", "alice", "--node-url", "http://127.0.0.1:1", AITBC_DEBUG="1")
+    assert ended.code == 1
+    assert "Traceback" in ended.stderr
 
 
 def test_every_exit_code_is_in_the_help(run: RunWallet) -> None:

@@ -1,0 +1,87 @@
+"""What a transaction does, in words, for every call that a module defines and for bytes that mean nothing."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chain.primitives.hexadecimal import to_checksum_address
+from chain.primitives.keys import PrivateKey
+from chain.primitives.modules import (
+    FUNCTIONS,
+    MINT_SPLIT,
+    MINT_WITH_RECEIPT,
+    MINTER,
+    REGISTER,
+    REGISTRY,
+    TOKEN,
+    TOKEN_APPROVE,
+    TOKEN_TRANSFER,
+)
+from chain.primitives.types import Address
+from wallet.actions import describe_action
+
+PERSON = PrivateKey(b"\x01" * 32).address
+PERSON_TEXT = to_checksum_address(PERSON)
+
+
+def test_both_kinds_of_transfer_read_alike() -> None:
+    plain = describe_action(PERSON, 15 * 10**17, b"")
+    assert plain.name == "transfer"
+    assert dict(plain.details) == {"to": PERSON_TEXT, "amount": "1.5 AIT (1500000000000000000 atoms)"}
+    assert describe_action(TOKEN, 0, TOKEN_TRANSFER.encode(PERSON, 15 * 10**17)) == plain
+
+
+def test_a_note_cannot_steer_the_terminal() -> None:
+    assert dict(describe_action(PERSON, 1, b"rent, May").details)["note"] == "rent, May"
+    assert dict(describe_action(PERSON, 1, b"\x1b[2Jhi").details)["note"] == "0x1b5b324a6869"
+
+
+def test_a_mint() -> None:
+    action = describe_action(MINTER, 0, MINT_WITH_RECEIPT.encode(PERSON, 10**18, b"\x05" * 32, b"\x06" * 130))
+    assert action.name == "mintWithReceipt"
+    assert dict(action.details) == {
+        "for": PERSON_TEXT,
+        "amount": "1 AIT (1000000000000000000 atoms)",
+        "receipt": "0x" + "05" * 32,
+        "attestation": "2 signature(s)",
+    }
+
+
+def test_other_calls_show_every_argument() -> None:
+    approval = describe_action(TOKEN, 0, TOKEN_APPROVE.encode(PERSON, 5))
+    assert dict(approval.details) == {
+        "module": "token",
+        "spender": PERSON_TEXT,
+        "value": "0.000000000000000005 AIT (5 atoms)",
+    }
+    split = dict(describe_action(MINTER, 0, MINT_SPLIT.encode([PERSON] * 2, [1, 2], b"\x05" * 32, b"")).details)
+    assert split["providers"] == f"{PERSON_TEXT}, {PERSON_TEXT}"
+    offer = describe_action(REGISTRY, 0, REGISTER.encode("http://x", ["m"], 7, "images", 0, PERSON))
+    assert offer.name == "register"
+    assert dict(offer.details)["models"] == "m"
+
+
+@pytest.mark.parametrize(
+    ("to", "call_data"),
+    [
+        (TOKEN, b""),
+        (TOKEN, b"\x00" * 4),
+        (TOKEN, TOKEN_TRANSFER.selector),
+        (TOKEN, TOKEN_TRANSFER.encode(PERSON, 1) + b"\0"),
+        (Address(TOKEN[:19] + b"\xff"), b"\x01\x02"),
+    ],
+)
+def test_what_no_module_would_understand(to: Address, call_data: bytes) -> None:
+    assert describe_action(to, 0, call_data).name == "unknown call"
+
+
+@given(
+    module=st.sampled_from(sorted(FUNCTIONS)),
+    index=st.integers(0, 20),
+    arguments=st.binary(max_size=400),
+    value=st.integers(0, 2**256 - 1),
+)
+def test_any_bytes_are_described_in_printable_words(module: Address, index: int, arguments: bytes, value: int) -> None:
+    functions = FUNCTIONS[module]
+    action = describe_action(module, value, functions[index % len(functions)].selector + arguments)
+    assert all(text.isprintable() for line in action.details for text in line)
