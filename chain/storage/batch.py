@@ -44,16 +44,16 @@ def fill_batch(batch: Any, block: CommittedBlock, rows: Sequence[StateRow], leaf
     batch.put(height_key(Table.RESULTS, height), block.results)
     if block.certificate is not None:
         batch.put(height_key(Table.CERTIFICATE, height), block.certificate)
+    put, transaction, state = batch.put, Table.TRANSACTION.prefix, Table.STATE.prefix
     for index, transaction_hash in enumerate(block.transaction_hashes):
-        batch.put(Table.TRANSACTION.prefix + transaction_hash, location_value(height, index))
-    state = Table.STATE.prefix
+        put(transaction + transaction_hash, location_value(height, index))
     for row in rows:
         if row.new_value is None:
             batch.delete(state + row.path)
         else:
-            batch.put(state + row.path, row.new_value)
+            put(state + row.path, row.new_value)
     for table, key, value in block.index_puts:
-        batch.put(table.prefix + key, value)
+        put(table.prefix + key, value)
     for table, key in block.index_deletes:
         batch.delete(table.prefix + key)
     if block.floor is not None:

@@ -1,11 +1,14 @@
 """LevelDB opened with our options; its errors become messages that say what to do."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any, Final
 
 import plyvel
 
-from chain.storage.errors import FolderCorrupted, FolderInUse, FolderMissing, FolderUnusable, StorageError
+from chain.storage.errors import FolderCorrupted, FolderMissing, FolderUnusable, StorageError
+from chain.storage.folder_lock import FolderLock, in_use
 
 MEBIBYTE: Final = 1 << 20
 
@@ -24,23 +27,51 @@ _OPTIONS: Final[dict[str, object]] = {
     "max_open_files": 256,  # Leaves most of the usual 1,024 descriptors to sockets.
 }
 
-_LOCKED: Final = ("lock", "temporarily unavailable", "already held")
-_MISSING: Final = ("no such file", "missing files", "does not exist")
+_LOCKED: Final = ("temporarily unavailable", "already held")
+
+_REFUSED_BY_SYSTEM: Final = tuple(
+    os.strerror(code).lower()
+    for code in (
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOSPC,
+        errno.EPERM,
+        errno.EROFS,
+    )
+)
 
 
-def open_database(path: Path, *, create: bool) -> Any:
-    """plyvel's database in `path`; makes it where there is none and `create` is given. Raises StorageError."""
-    exists = _holds_database(path)
-    if not exists and not create:
-        raise FolderMissing(f"There is no chain data in {path}. Check the folder's name, or initialise the node first.")
+def open_database(path: Path, *, create: bool) -> tuple[Any, FolderLock]:
+    """plyvel's database in `path`, and the lock on it; makes it where there is none and `create` is given.
+
+    Raises StorageError.
+    """
+    if not create and not path.exists():
+        raise _missing(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FolderUnusable(f"The folder {path} cannot be made: {error.strerror}. Choose another one.") from None
+        raise FolderUnusable(f"The folder {path} cannot be used: {error.strerror}. Choose another one.") from None
+    lock = FolderLock(path)
     try:
-        return plyvel.DB(str(path), create_if_missing=not exists, **_OPTIONS)
+        exists = _holds_database(path)
+        if not exists and not create:
+            raise _missing(path)
+        return plyvel.DB(str(path), create_if_missing=not exists, **_OPTIONS), lock
     except plyvel.Error as error:
+        lock.release()
         raise translate(error, path) from None
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _missing(path: Path) -> FolderMissing:
+    return FolderMissing(f"There is no chain data in {path}. Check the folder's name, or initialise the node first.")
 
 
 def _holds_database(path: Path) -> bool:
@@ -68,13 +99,10 @@ def translate(error: Exception, path: Path) -> StorageError:
     lowered = words.lower()
     if isinstance(error, plyvel.IOError):
         if any(part in lowered for part in _LOCKED):
-            return FolderInUse(
-                f"Another process uses {path}. Only one node can run on a data folder: stop the other one, "
-                "or give this one a folder of its own."
-            )
-        if not any(part in lowered for part in _MISSING):
+            return in_use(path)
+        if any(part in lowered for part in _REFUSED_BY_SYSTEM):
             return FolderUnusable(
-                f"The files in {path} cannot be read or written ({words}). Check space and permissions."
+                f"{path} cannot be read or written ({words}). Check the disk's space and permissions."
             )
     return corrupted(path, words)
 
@@ -82,7 +110,7 @@ def translate(error: Exception, path: Path) -> StorageError:
 def corrupted(path: Path, detail: str) -> FolderCorrupted:
     """The error for files that are missing, garbled or contradictory."""
     return FolderCorrupted(
-        f"The chain data in {path} are damaged ({detail}). Nothing was changed. Restore the folder from a backup, or "
+        f"The chain data in {path} are damaged ({detail}). Restore the folder from a backup, or "
         "delete it and start again: the node then fetches the whole chain from its peers. A network's only validator "
         "has no peers to fetch from and needs the backup."
     )

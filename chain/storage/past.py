@@ -9,8 +9,8 @@ from chain.storage.errors import HistoryPruned
 from chain.storage.records import decode_undo
 from chain.storage.view import StateView
 
-MAX_PAST_CHANGES: Final = 100_000
-"""Changed keys between a past state and the head: ten full blocks, or the whole history on a quiet network.
+MAX_PAST_CHANGES: Final = 50_000
+"""Changed keys between a past state and the head: five full blocks, or the whole history on a quiet network.
 
 A proof in the past needs the tree as it was, at up to 15 µs per changed key, while commits wait.
 """

@@ -1,6 +1,6 @@
 """The changes of a state in the form that the tree, the batch and the undo record all take."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from hashlib import sha256
 
 import msgspec
@@ -21,12 +21,17 @@ class StateRow(msgspec.Struct, frozen=True, gc=False):
     new_value: bytes | None
 
 
-def rows_of_changes(view: StateView, changes: Mapping[bytes, bytes | None]) -> list[StateRow]:
-    """State keys with their new values beside what the view holds; without those that change nothing."""
+def rows_of_changes(
+    view: StateView, changes: Mapping[bytes, bytes | None], always: Container[bytes] = ()
+) -> list[StateRow]:
+    """State keys with their new values beside what the view holds; without those that change nothing.
+
+    But with those in `always`: what changes nothing against the view may still change what an uncommitted ancestor did.
+    """
     rows: list[StateRow] = []
     for state_key, value in changes.items():
         path, old_value = view.entry(state_key)
-        if value != old_value:
+        if value != old_value or state_key in always:
             rows.append(StateRow(state_key, path, old_value, value))
     return rows
 

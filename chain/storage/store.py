@@ -19,6 +19,7 @@ from chain.primitives.types import Hash32
 from chain.storage.batch import CommittedBlock, fill_batch, fill_undo
 from chain.storage.database import corrupted, open_database, translate
 from chain.storage.errors import BadCommit, StalePending, WriteFailed
+from chain.storage.folder_lock import FolderLock
 from chain.storage.opening import open_chain, prune_undo
 from chain.storage.past import PastState, past_state
 from chain.storage.pending import PendingState
@@ -52,9 +53,12 @@ class Store(ChainReader):
     and while a proof is read from the tree.
     """
 
-    def __init__(self, database: Any, path: Path, head: Head | None, tree: StateTree, history_blocks: int) -> None:
+    def __init__(
+        self, database: Any, lock: FolderLock, path: Path, head: Head | None, tree: StateTree, history_blocks: int
+    ) -> None:
         """Use `Store.open`."""
         self._database = database
+        self._lock = lock
         self._path = path
         self._tree = tree
         self._history_blocks = history_blocks
@@ -79,19 +83,25 @@ class Store(ChainReader):
 
         Reads every leaf: about 4 s per million. Raises StorageError with a message for the operator.
         """
-        database = open_database(path, create=create)
+        database, lock = open_database(path, create=create)
         try:
             head, tree = open_chain(database, path, genesis_hash, create=create)
             prune_undo(database, path, (head.height if head else 0) - history_blocks + 1)
-            return cls(database, path, head, tree, history_blocks)
+            return cls(database, lock, path, head, tree, history_blocks)
         except BaseException:
             database.close()
+            lock.release()
             raise
 
     def close(self) -> None:
-        """Frees the folder for another process. Reads and writes from now on raise StorageError."""
+        """Frees the folder for another process. Reads and writes from now on raise StorageError.
+
+        Call it when the threads that read have ended: LevelDB does not wait for a read that is going on.
+        """
         with self._writing, self._tree_lock:
-            self._database.close()
+            if not self._database.closed:
+                self._database.close()
+                self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -133,11 +143,11 @@ class Store(ChainReader):
         with self._writing:
             self._check_usable()
             base = self._view
-            since_base: dict[bytes, bytes | None] = {}
+            waiting: dict[bytes, bytes | None] = {}
             for layer in self._layers_above_head(on):
-                since_base.update(layer)
-            since_base.update(changes)
-            rows = rows_of_changes(base, since_base)
+                waiting.update(layer)
+            since_base = {**waiting, **changes} if waiting else changes
+            rows = rows_of_changes(base, since_base, always=waiting)
             return PendingState(
                 changes=changes,
                 parent=on,
@@ -273,3 +283,7 @@ def _check_follows(block: CommittedBlock, head: Head | None, pending: PendingSta
         raise BadCommit(f"Block {header.height} has another parent than the newest block.")
     if header.state_root != pending.state_root:
         raise BadCommit(f"Block {header.height} names another state root than its pending state.")
+    tables = {table for table, _, _ in block.index_puts} | {table for table, _ in block.index_deletes}
+    for table in tables:
+        if not table.is_index:
+            raise BadCommit(f"{table.name} is no index; the store alone writes it.")

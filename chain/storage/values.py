@@ -48,13 +48,18 @@ class ValueCache:
         """Makes another view the owner, whose values differ from the former owner's by `changed`."""
         with self._lock:
             self.owner = owner  # First, so that a reader who checks the owner afterwards discards what it read.
-            for state_key, entry in changed:
-                self._put(state_key, entry)
+            self.young.update(changed)
+            self._make_room()
 
     def __len__(self) -> int:
         return len(self.young) + len(self._old)
 
     def _put(self, state_key: bytes, entry: Entry) -> None:
-        if len(self.young) >= GENERATION_SIZE:
-            self._old, self.young = self.young, {}
         self.young[state_key] = entry
+        self._make_room()
+
+    def _make_room(self) -> None:
+        if len(self.young) > 2 * GENERATION_SIZE:  # One block of a great many changes, such as a first state.
+            self._old, self.young = {}, {}
+        elif len(self.young) > GENERATION_SIZE:
+            self._old, self.young = self.young, {}
