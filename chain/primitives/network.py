@@ -114,7 +114,7 @@ def parse_network(text: str) -> Network:
         raise _invalid(f"a line is longer than {_MAX_LINE_CHARACTERS} characters", "")
     try:
         tables = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and int()'s own for thousands of digits.
+    except (ValueError, RecursionError) as error:  # A TOMLDecodeError is one, and so is what int() raises.
         raise _invalid(f"not TOML: {error}", "") from None
     _refuse_balances(tables)
     _known_keys(tables, ("network", "validators", "attesters", "parameters"), "the file")

@@ -98,6 +98,8 @@ def test_only_one_form_of_signature_is_read(
     r: int, s: int, v: int, reason: RejectionReason | None, reason_of: ReasonOf
 ) -> None:
     assert reason_of(recover_address, DIGEST, _signature(r, s, v)) is reason
+    if r != 5:  # Which has the right form; that it belongs to nobody shows only in the recovery.
+        assert reason_of(check_signature_form, _signature(r, s, v)) is reason
 
 
 @pytest.mark.parametrize("length", [0, 1, 63, 64, 66, 130, 10_000])

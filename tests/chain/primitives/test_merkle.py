@@ -80,5 +80,6 @@ def test_a_hostile_proof_is_just_false() -> None:
     root = list_root(_items(1))
     for index, count in ((0, 2**64), (0, 2**70_000), (2**63, 2**64), (0, -1), (-1, 1), (0, 0)):
         assert not verify_list_proof(root, _items(1)[0], index, count, ())
+    assert not verify_list_proof(root, _items(1)[0], 0, 2**64, (ZERO_HASH,) * 64)
     assert not verify_list_proof(root, _items(1)[0], 0, 2, (Hash32(b"short"),))
     assert not verify_list_proof(root, _items(1)[0], 0, 2**62, (ZERO_HASH,) * 10_000)

@@ -243,7 +243,6 @@ FAULTS = [
     ("x = " + "9" * 5_000 + "\n" + FILE, RejectionReason.INVALID_NETWORK),
     ("x = 2026-02-30\n" + FILE, RejectionReason.INVALID_NETWORK),
     ('"\\ud800" = 1\n' + FILE, RejectionReason.INVALID_NETWORK),
-    (".".join("a" * 30_000) + " = 1\n", RejectionReason.INVALID_NETWORK),
     # [network]
     (_with("[network]", "[[network]]"), RejectionReason.INVALID_NETWORK),
     (_with("chain_id =", "unknown = 1\nchain_id ="), RejectionReason.INVALID_NETWORK),
@@ -337,6 +336,7 @@ def test_counts_are_bounded(reason_of: ReasonOf) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        ".".join("a" * 30_000) + " = 1\n",
         "\n".join([".".join("a" * 250) + f".x{number} = 1" for number in range(100)]),
         "[" + ".".join("a" * 250) + "]\n" + "".join(f"x{number} = 1\n" for number in range(6_000)),
         "\n".join(f"[{'.'.join('a' * 200)}.x{number}]" for number in range(140)),
@@ -347,9 +347,9 @@ def test_counts_are_bounded(reason_of: ReasonOf) -> None:
     ],
 )
 def test_no_file_takes_long_to_refuse(text: str, reason_of: ReasonOf) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert reason_of(parse_network, text) is RejectionReason.INVALID_NETWORK
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -367,9 +367,9 @@ def _with_units(number: str) -> str:
     ],
 )
 def test_faulty_json(text: str | bytes, reason: RejectionReason, reason_of: ReasonOf) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert reason_of(Receipt.from_json, text) is reason
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("number", ["1.250001", "1.2500010", "1250001e-6", "0.01250001E2", "1.250001e+0"])
@@ -406,11 +406,11 @@ def test_amounts_are_rounded_down(micro_units: int, price: int) -> None:
 
 
 def test_a_huge_exponent_does_not_hang(reason_of: ReasonOf) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for text in ("1e-999999999", "1e999999999", "-1e-999999999", "sNaN", "NaN", "Infinity", "1e-7", "1000000001"):
         assert reason_of(parse_units, Decimal(text)) is RejectionReason.INVALID_RECEIPT
     assert parse_units(Decimal("0e-999999999")) == parse_units(Decimal("0e999999999")) == 0
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     for wrong in (True, None, "1", b"1", [1], 1j):
         assert reason_of(parse_units, wrong) is RejectionReason.MALFORMED
 
