@@ -3,6 +3,7 @@
 A bad attestation is refused here, where the hub still listens, and not by the chain, where nobody would.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from chain.primitives.receipt import Receipt, attestation_digest
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import Address, Hash32
 from chain.web.problems import Problem, not_found
-from provider.outbox import Outbox, ReceiptState
+from provider.outbox import Outbox
+from provider.outbox_rows import ReceiptState
 
 _MAX_AGE_S: Final = 30.0
 """Governance changes attesters rarely; an unknown signer makes us ask again at once."""
@@ -65,14 +67,14 @@ class Attestations:
 
     async def accept(self, receipt_hash: Hash32, attestation: bytes) -> ReceiptState:
         """The receipt's state afterwards; the same attestation may come any number of times. Raises Problem."""
-        stored = self._outbox.get(receipt_hash)
+        stored = await asyncio.to_thread(self._outbox.get, receipt_hash)
         if stored is None:
             raise not_found("no receipt of this provider has this hash", "receipt_hash")
         if stored.state in (ReceiptState.ATTESTED, ReceiptState.SUBMITTED, ReceiptState.FINAL):
             return stored.state
         receipt = Receipt.from_json(stored.receipt_json)
         await self._check(receipt, attestation)
-        state = self._outbox.accept_attestation(receipt_hash, attestation)
+        state = await asyncio.to_thread(self._outbox.accept_attestation, receipt_hash, attestation)
         self._on_accepted()
         _log.info("receipt_attested", job_id=stored.job_id, hub_id=stored.hub_id, state=state)
         return state

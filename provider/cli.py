@@ -5,17 +5,15 @@ wrong usage or settings.
 """
 
 import asyncio
-import json
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, TypeVar
 
 import typer
 
-from chain.primitives.hexadecimal import parse_address, to_checksum_address
-from chain.primitives.keys import PrivateKey
 from chain.primitives.rejection import Rejected
 from provider.errors import ConfigurationError, ProviderError
 
@@ -35,13 +33,23 @@ Endpoint = Annotated[str | None, typer.Option("--endpoint", help="Public URL of 
 Payout = Annotated[str | None, typer.Option("--payout", help="Address that minted tokens go to; default: the key's.")]
 Model = Annotated[str | None, typer.Option("--model", help="Model folder or hub id; default: the embedded model.")]
 ModelName = Annotated[str | None, typer.Option("--model-name", help="Name of the model in receipts and registry.")]
-VramMib = Annotated[int, typer.Option("--vram-mib", min=0, max=2**32 - 1, help="Memory of the GPU, 0 for a CPU.")]
+VramMib = Annotated[
+    int | None,
+    typer.Option("--vram-mib", min=0, max=2**32 - 1, help="Memory of the GPU in MiB; 0, for a CPU, by default."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _fail(message: str, code: int) -> typer.Exit:
     print(f"aitbc provider: {message}", file=sys.stderr)
     return typer.Exit(code)
+
+
+def _commands() -> ModuleType:
+    """Imported late, so that the help comes at once."""
+    from provider import commands
+
+    return commands
 
 
 def _report(command: Callable[[], T]) -> T:
@@ -110,9 +118,9 @@ def _run(flags: dict[str, Any], log_level: str) -> bool:
     single_key = None if settings.api_key is None else settings.api_key.get_secret_value()
     api_keys = load_api_keys(settings.api_keys_file, single_key)
     check_model_folder(settings)
-    key = _load_key(settings.keystore, settings.password_file)
-    set_up_logging(log_level)
+    key = _commands().load_provider_key(settings.keystore, settings.password_file)
     listener = listen(settings.bind_host, settings.bind_port)
+    set_up_logging(log_level)
 
     def on_ready(url: str) -> None:
         if sys.stderr.isatty():
@@ -127,25 +135,6 @@ def _run(flags: dict[str, Any], log_level: str) -> bool:
         return asyncio.run(serve())
 
 
-def _load_key(keystore: Path | None, password_file: Path | None) -> PrivateKey:
-    from wallet.keystore import load_key
-    from wallet.passwords import read_password
-
-    if keystore is None:
-        message = "no key: pass --keystore (make one with `aitbc wallet new`)"
-        raise ConfigurationError(message, reason="no_keystore")
-    return load_key(keystore, read_password(password_file, purpose=str(keystore)))
-
-
-def _show(fields: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(fields))
-        return
-    width = max(len(name) for name in fields)
-    for name, value in fields.items():
-        print(f"{name:<{width}}  {', '.join(value) if isinstance(value, list) else value}")
-
-
 @app.command()
 def register(
     keystore: Keystore = None,
@@ -156,13 +145,13 @@ def register(
     model_name: ModelName = None,
     price_per_unit: Price = None,
     unit_type: UnitType = None,
-    vram_mib: VramMib = 0,
+    vram_mib: VramMib = None,
     payout: Payout = None,
     as_json: AsJson = False,
 ) -> None:
     """Enter this provider in the chain's registry."""
     flags = dict(locals())
-    _report(lambda: _change_entry("register", flags))
+    _report(lambda: _commands().change_entry("register", flags))
 
 
 @app.command()
@@ -175,12 +164,12 @@ def update(
     model_name: ModelName = None,
     price_per_unit: Price = None,
     unit_type: UnitType = None,
-    vram_mib: VramMib = 0,
+    vram_mib: VramMib = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replace this provider's registry entry; its payout address stays."""
+    """Change this provider's registry entry: what is given; the rest stays as it is."""
     flags = dict(locals())
-    _report(lambda: _change_entry("update", flags))
+    _report(lambda: _commands().change_entry("update", flags))
 
 
 @app.command()
@@ -192,46 +181,7 @@ def withdraw(
 ) -> None:
     """Take this provider's registry entry back; hubs stop sending jobs."""
     flags = dict(locals())
-    _report(lambda: _change_entry("withdraw", flags))
-
-
-def _change_entry(action: str, flags: dict[str, Any]) -> None:
-    from chain.client import AsyncNodeClient
-    from provider.process import registry_entry
-    from provider.registration import Registrar
-    from provider.settings import ProviderSettings
-
-    as_json, vram_mib = flags.pop("as_json"), flags.pop("vram_mib", 0)
-    settings = ProviderSettings.build(**flags)
-    entry = registry_entry(settings, settings.public_endpoint, vram_mib)
-    key = _load_key(settings.keystore, settings.password_file)
-
-    async def change(client: AsyncNodeClient) -> dict[str, Any]:
-        registrar = Registrar(client, key, asyncio.Lock())
-        if action == "register":
-            sent = await registrar.register(entry)
-        elif action == "update":
-            sent = await registrar.update(entry)
-        else:
-            sent = await registrar.withdraw()
-        return {
-            "provider": to_checksum_address(key.address),
-            "action": action,
-            "transaction_hash": sent.hash,
-            "height": sent.height,
-        }
-
-    _show(_with_node(settings.node_url, change), as_json)
-
-
-def _with_node(url: str, work: "Callable[[Any], Coroutine[Any, Any, T]]") -> T:
-    from chain.client import AsyncNodeClient
-
-    async def connected() -> T:
-        async with AsyncNodeClient(url) as client:
-            return await work(client)
-
-    return asyncio.run(connected())
+    _report(lambda: _commands().change_entry("withdraw", flags))
 
 
 @app.command()
@@ -242,41 +192,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show what the chain's registry says of a provider, and its account."""
-    _report(lambda: _status(address, keystore, node_url, as_json))
-
-
-def _status(address: str | None, keystore: Path | None, node_url: str | None, as_json: bool) -> None:
-    from chain.client import AsyncNodeClient
-    from chain.primitives.hexadecimal import format_ait
-    from provider.registration import find_provider
-    from provider.settings import ProviderSettings
-    from wallet.keystore import read_keystore
-
-    settings = ProviderSettings.build(keystore=keystore, node_url=node_url)
-    if address is not None:
-        provider = parse_address(address)
-    else:
-        named = read_keystore(settings.keystore).address if settings.keystore is not None else None
-        if named is None:
-            raise ConfigurationError("whose? pass --address, or --keystore with a file that names its address")
-        provider = named
-
-    async def ask(client: AsyncNodeClient) -> dict[str, Any]:
-        view = await find_provider(client, provider)
-        account = await client.account(provider)
-        fields: dict[str, Any] = {"provider": to_checksum_address(provider), "registered": bool(view and view.active)}
-        if view is not None:
-            fields |= {
-                "endpoint": view.endpoint,
-                "models": list(view.models),
-                "price_per_unit": str(int(view.price_per_unit)),
-                "unit_type": view.unit_type,
-                "vram_mib": view.vram_mib,
-                "payout": view.payout,
-            }
-        return fields | {"balance_atoms": str(int(account.balance)), "balance": f"{format_ait(account.balance)} AIT"}
-
-    _show(_with_node(settings.node_url, ask), as_json)
+    _report(lambda: _commands().show_status(address, keystore, node_url, as_json))
 
 
 @app.command()
@@ -286,25 +202,7 @@ def receipts(
     as_json: AsJson = False,
 ) -> None:
     """List the outbox: which receipts are attested, sent, minted. The provider may be running."""
-    _report(lambda: _receipts(data_dir, limit, as_json))
-
-
-def _receipts(data_dir: Path | None, limit: int, as_json: bool) -> None:
-    from provider.outbox import Outbox
-    from provider.service import receipt_entry
-    from provider.settings import ProviderSettings
-
-    settings = ProviderSettings.build(data_dir=data_dir)
-    with Outbox(settings.data_dir, read_only=True) as outbox:
-        entries = [receipt_entry(stored) for stored in outbox.page(None, before=None, limit=limit)]
-        counts = {state.value: number for state, number in outbox.counts().items()}
-    if as_json:
-        print(json.dumps({"counts": counts, "items": [entry.model_dump() for entry in entries]}))
-        return
-    print("  ".join(f"{state} {number}" for state, number in counts.items()))
-    for entry in entries:
-        reason = f"  {entry.reason}" if entry.reason else ""
-        print(f"{entry.receipt_hash}  {entry.state:<9}  {entry.job_id}  {entry.receipt['amount']} atoms{reason}")
+    _report(lambda: _commands().show_receipts(data_dir, limit, as_json))
 
 
 @app.command()
@@ -313,20 +211,7 @@ def health(
     as_json: AsJson = False,
 ) -> None:
     """Ask a provider how it is; exit code 1 unless it takes jobs."""
-    fields = _report(lambda: _health(url))
-    _show(fields, as_json)
+    fields = _report(lambda: _commands().ask_health(url))
+    _commands().show(fields, as_json)
     if fields.get("status") != "ok":
         raise typer.Exit(EXIT_FAILED)
-
-
-def _health(url: str) -> dict[str, Any]:
-    import httpx
-
-    try:
-        answer = httpx.get(f"{url.rstrip('/')}/v1/health", timeout=5.0)
-        fields = answer.raise_for_status().json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise ProviderError(f"no answer from a provider at {url}: {error}") from None
-    if not isinstance(fields, dict):
-        raise ProviderError(f"what answers at {url} is no provider")
-    return fields

@@ -86,6 +86,7 @@ class Engine:
     ) -> None:
         self.options = options
         self.device: Device | None = None
+        self.vram_used_mib = 0
         self.failure: ModelUnavailable | None = None
         self.loaded: Future[Device] = Future()
         """Resolves to the device, or to the ModelUnavailable that kept the model from loading."""
@@ -163,6 +164,7 @@ class Engine:
         while (job := self._queue.get()) is not None:
             self._busy = True
             self._run(pipeline, job)
+            self.vram_used_mib = pipeline.vram_used_mib()
             self._busy = False
 
     def _load(self) -> "ImagePipeline":

@@ -27,7 +27,8 @@ from provider.engine import Engine, FinishedImage, Job
 from provider.errors import EngineNotReady, GenerationFailed, QueueFull
 from provider.generation import MAX_CHOSEN_SEED, ImageRequest
 from provider.metrics import ProviderMetrics
-from provider.outbox import DuplicateJobError, NewReceipt, Outbox, StoredReceipt
+from provider.outbox import DuplicateJobError, Outbox
+from provider.outbox_rows import NewReceipt, StoredReceipt
 from provider.receipts import (
     SALT_BYTES,
     JobOrigin,

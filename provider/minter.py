@@ -12,16 +12,16 @@ from typing import Final
 import structlog
 
 from chain.answers import AccountView, TransactionView
-from chain.client import AsyncNodeClient, NodeError, NodeRefused
+from chain.client import NodeError, NodeRefused
 from chain.primitives.hexadecimal import parse_hash, to_checksum_address, to_hex
-from chain.primitives.keys import PrivateKey
 from chain.primitives.modules import MINT_WITH_RECEIPT, MINTER
 from chain.primitives.receipt import Receipt
 from chain.primitives.rejection import RejectionReason
-from chain.primitives.transaction import Transaction, sign_transaction
+from provider.chain_account import ChainAccount
 from provider.chain_identity import ChainIdentity
 from provider.metrics import ProviderMetrics
-from provider.outbox import Outbox, ReceiptState, StoredReceipt
+from provider.outbox import Outbox
+from provider.outbox_rows import ReceiptState, StoredReceipt
 
 MAX_IN_FLIGHT: Final = 8
 """Mints that wait in the node's mempool at once, one per nonce: well below what a node keeps for one sender."""
@@ -62,19 +62,15 @@ class Minter:
     def __init__(
         self,
         outbox: Outbox,
-        client: AsyncNodeClient,
-        key: PrivateKey,
+        account: ChainAccount,
         chain: ChainIdentity,
         metrics: ProviderMetrics,
-        nonce_lock: asyncio.Lock,
     ) -> None:
-        """`nonce_lock` is held from reading the key's next nonce until the node has what was signed with it."""
         self._outbox = outbox
-        self._client = client
-        self._key = key
+        self._account = account
+        self._client = account.client
         self._chain = chain
         self._metrics = metrics
-        self._nonce_lock = nonce_lock
         self._news = asyncio.Event()
 
     def wake(self) -> None:
@@ -105,7 +101,7 @@ class Minter:
             await self._follow_all()
         due = self._outbox.due(_now_ms(), MAX_IN_FLIGHT)
         if due:
-            async with self._nonce_lock:
+            async with self._account.lock:
                 await self._send_due(due, self._chain.chain_id)
         counts = self._outbox.counts()
         return bool(counts[ReceiptState.SUBMITTED] or counts[ReceiptState.ATTESTED])
@@ -114,7 +110,7 @@ class Minter:
 
     async def _follow_all(self) -> None:
         # Read before the transactions: then a nonce that is used up without ours being found was used by another.
-        account = await self._client.account(self._key.address)
+        account = await self._account.view()
         for stored in self._outbox.in_flight():
             await self._follow(stored, account)
 
@@ -130,7 +126,9 @@ class Minter:
         elif view.status == "success" and view.finalized:
             self._finish(stored, view.hash, view.height)
         elif view.status == "failed" and view.finalized:
-            await self._judge(stored, view.reason or "failed", "included, but without effect")
+            # In a block the chain keeps the reason as `name: message`.
+            reason, _, detail = (view.reason or "failed").partition(": ")
+            await self._judge(stored, reason, detail or "included in a block, but without effect")
 
     async def _find_transaction(self, stored: StoredReceipt) -> TransactionView | None:
         assert stored.transaction_hash is not None
@@ -146,25 +144,23 @@ class Minter:
     async def _send_due(self, due: list[StoredReceipt], chain_id: int) -> None:
         """Signs and sends with consecutive nonces, as far as there is room."""
         in_flight = self._outbox.in_flight()
-        nonce = (await self._client.account(self._key.address)).pending_nonce
+        nonce = (await self._account.view()).pending_nonce
         if in_flight:
             last = in_flight[-1].transaction_nonce
             assert last is not None
             if nonce <= last:
                 return  # The node has not taken all of them back yet; a later nonce would wait for ever.
+        max_fee_atoms = await self._account.max_fee_atoms()
         for stored in due[: MAX_IN_FLIGHT - len(in_flight)]:
-            signed = self._sign(stored, chain_id, nonce)
+            call = _mint_call(stored)
+            signed = self._account.sign(
+                chain_id=chain_id, nonce=nonce, to=MINTER, call=call, max_fee_atoms=max_fee_atoms
+            )
             self._outbox.mark_submitted(stored.receipt_hash, nonce=nonce, raw=signed.raw, transaction_hash=signed.hash)
             submitted = self._outbox.get(stored.receipt_hash)
             assert submitted is not None
             if await self._send(submitted):
                 nonce += 1
-
-    def _sign(self, stored: StoredReceipt, chain_id: int, nonce: int) -> Transaction:
-        assert stored.attestation is not None
-        receipt = Receipt.from_json(stored.receipt_json)
-        call = MINT_WITH_RECEIPT.encode(receipt.provider, receipt.amount, receipt.hash, stored.attestation)
-        return sign_transaction(self._key, chain_id=chain_id, nonce=nonce, to=MINTER, data=call)
 
     async def _send(self, stored: StoredReceipt) -> bool:
         """Whether the node has the transaction now; a refusal changes the receipt's state. Raises NodeError."""
@@ -228,6 +224,12 @@ class Minter:
     def _wait(self, stored: StoredReceipt, reason: str, delay_ms: int) -> None:
         self._outbox.mark_waiting(stored.receipt_hash, reason=reason, next_attempt_ms=_now_ms() + delay_ms)
         _log.warning("mint_postponed", job_id=stored.job_id, reason=reason, retry_ms=delay_ms)
+
+
+def _mint_call(stored: StoredReceipt) -> bytes:
+    assert stored.attestation is not None
+    receipt = Receipt.from_json(stored.receipt_json)
+    return MINT_WITH_RECEIPT.encode(receipt.provider, receipt.amount, receipt.hash, stored.attestation)
 
 
 def _now_ms() -> int:

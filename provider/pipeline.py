@@ -63,6 +63,10 @@ class ImagePipeline:
             message = f"too little memory on this device for {request.width} by {request.height} pixels"
             raise OutOfMemory(message) from error
 
+    def vram_used_mib(self) -> int:
+        """Memory that torch holds on the GPU; 0 on a CPU."""
+        return int(torch.cuda.memory_reserved()) // 2**20 if self.device.kind == "cuda" else 0
+
     def _pixels(self, request: ImageRequest, check_stop: StopCheck) -> "numpy.ndarray[Any, Any]":
         """Floats in 0 to 1 of shape (height, width, 3), at least as large as asked for."""
 
@@ -98,6 +102,9 @@ def load_pipeline(options: PipelineOptions) -> ImagePipeline:
     """
     _quieten()
     device = _choose_device(options.device)
+    # Same seed, same picture: the fastest algorithm for the first size seen may not be the same everywhere.
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
     if device.kind == "cpu":
         threads = options.cpu_threads or (1 if options.is_embedded else 0)
         if threads:

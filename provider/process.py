@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,18 +16,20 @@ from chain.web.server import Server
 from provider.api_keys import ApiKeys
 from provider.artifacts import Artifacts
 from provider.attestations import Attestations
+from provider.chain_account import ChainAccount
 from provider.chain_identity import ChainIdentity
 from provider.engine import Engine
-from provider.errors import ConfigurationError, ProviderError
-from provider.generation import PipelineOptions
+from provider.errors import ConfigurationError
+from provider.generation import EMBEDDED_MODEL, PipelineOptions
 from provider.jobs import Jobs, JobTools
 from provider.metrics import ProviderMetrics
 from provider.minter import Minter
 from provider.outbox import Outbox
-from provider.registration import Registrar, RegistryEntry
+from provider.registration import Registrar, registry_entry
 from provider.service import ProviderParts, create_provider_application, current_offer, watch_parts
 from provider.settings import ProviderSettings
 
+_OTHER_CONNECTIONS: Final = 128
 _ANSWER_S: Final = 10
 """What signing, storing and sending the last answer may take after its picture is done."""
 
@@ -42,12 +44,12 @@ class ProviderProcess:
         self._settings = settings
         self._key = key
         self._server: Server | None = None
-        self._failure: ProviderError | None = None
+        self._failure: BaseException | None = None
         self.worker_is_alive = False
         """After `serve`: whether the worker has outlasted all patience."""
-        self._nonce_lock = asyncio.Lock()
         self._outbox = Outbox(settings.data_dir)
         self._client = AsyncNodeClient(settings.node_url)
+        self._account = ChainAccount(self._client, key)
         self._chain = ChainIdentity(self._outbox, self._client, key.address)
         self._engine = Engine(
             PipelineOptions(settings.model, settings.device, settings.precision, settings.cpu_threads),
@@ -55,7 +57,7 @@ class ProviderProcess:
             job_timeout_s=settings.job_timeout_s,
         )
         self._metrics = ProviderMetrics(CollectorRegistry())
-        self._minter = Minter(self._outbox, self._client, key, self._chain, self._metrics, self._nonce_lock)
+        self._minter = Minter(self._outbox, self._account, self._chain, self._metrics)
         self._parts = self._assemble(api_keys)
 
     def _assemble(self, api_keys: ApiKeys) -> ProviderParts:
@@ -87,14 +89,18 @@ class ProviderProcess:
         self._server = server = Server(
             create_provider_application(self._parts),
             listener,
+            # Every job that waits holds a connection; the rest is for those who ask how things are.
+            max_connections=self._settings.queue_limit + _OTHER_CONNECTIONS,
             shutdown_timeout_s=round(self._settings.job_timeout_s) + _ANSWER_S,
             on_stopping=self._engine.stop,
         )
         self._engine.start()
         background = [
-            asyncio.create_task(self._guarded(work))
-            for work in (self._watch_engine, self._minter.run, lambda: self._enter_chain(server.url))
+            asyncio.create_task(work)
+            for work in (self._watch_engine(), self._minter.run(), self._enter_chain(server.url))
         ]
+        for task in background:
+            task.add_done_callback(self._on_task_done)
         try:
             await server.serve(on_ready)
         finally:
@@ -107,12 +113,10 @@ class ProviderProcess:
         if self._server is not None:
             self._server.stop()
 
-    async def _guarded(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Runs one background task; its failure ends the process."""
-        try:
-            await work()
-        except ProviderError as error:
-            self._failure = error
+    def _on_task_done(self, task: "asyncio.Task[None]") -> None:
+        """A background task that fails ends the process: one that only serves, say, but never mints helps nobody."""
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = task.exception()
             self.stop()
 
     async def _end(self, background: list["asyncio.Task[None]"]) -> None:
@@ -135,30 +139,18 @@ class ProviderProcess:
             return
         device = await asyncio.wrap_future(self._engine.loaded)
         entry = registry_entry(self._settings, url, device.vram_mib)
-        await Registrar(self._client, self._key, self._nonce_lock).keep_trying(entry)
-
-
-def registry_entry(settings: ProviderSettings, url: str, vram_mib: int) -> RegistryEntry:
-    """What the settings say, for the registry; raises ConfigurationError where hubs could not reach the endpoint."""
-    endpoint = settings.endpoint or url
-    if "//0.0.0.0" in endpoint or "//[::]" in endpoint:
-        message = f"hubs cannot reach {endpoint}: pass --endpoint with the provider's public URL"
-        raise ConfigurationError(message, reason="bad_endpoint")
-    return RegistryEntry(
-        endpoint=endpoint,
-        models=(settings.public_model_name,),
-        price_per_unit=settings.price_per_unit,
-        unit_type=settings.unit_type,
-        vram_mib=vram_mib,
-        payout=settings.payout,
-    )
+        await Registrar(self._account).keep_trying(entry)
 
 
 def check_model_folder(settings: ProviderSettings) -> None:
-    """Refuses a model that is a path to nowhere before anything is started; raises ConfigurationError."""
+    """Refuses a model folder that cannot be one, before anything is started; raises ConfigurationError."""
     model = settings.model
-    looks_like_path = model.startswith(("/", ".", "~")) or model.count("/") > 1
-    if looks_like_path and not Path(model).expanduser().is_dir():
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if model != EMBEDDED_MODEL and not (folder / "model_index.json").is_file():
+            message = f"the model folder {model} has no model_index.json, so it is not a diffusers pipeline"
+            raise ConfigurationError(message, reason="model_folder_incomplete")
+    elif model.startswith(("/", ".", "~")) or model.count("/") > 1:
         raise ConfigurationError(f"there is no model folder {model}", reason="model_folder_missing")
 
 

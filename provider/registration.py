@@ -9,11 +9,11 @@ import structlog
 from chain.answers import ProviderView, TransactionView
 from chain.client import AsyncNodeClient, NodeError, NodeRefused
 from chain.primitives.hexadecimal import parse_address, to_checksum_address
-from chain.primitives.keys import PrivateKey
 from chain.primitives.modules import REGISTER, REGISTRY, UPDATE, WITHDRAW
-from chain.primitives.transaction import sign_transaction
 from chain.primitives.types import ZERO_ADDRESS, Address
-from provider.errors import ProviderError
+from provider.chain_account import ChainAccount
+from provider.errors import ConfigurationError, ProviderError
+from provider.settings import ProviderSettings
 
 FINAL_TIMEOUT_S: Final = 60.0
 _FIRST_RETRY_S: Final = 1.0
@@ -58,16 +58,15 @@ class RegistryEntry:
 
 
 class Registrar:
-    """Sends registry calls with one key. `nonce_lock` is held from reading the nonce until the node has the call."""
+    """Sends registry calls from one account."""
 
-    def __init__(self, client: AsyncNodeClient, key: PrivateKey, nonce_lock: asyncio.Lock) -> None:
-        self._client = client
-        self._key = key
-        self._nonce_lock = nonce_lock
+    def __init__(self, account: ChainAccount) -> None:
+        self._account = account
+        self._client = account.client
 
     async def view(self) -> ProviderView | None:
         """The present entry, withdrawn ones included; None where there never was one."""
-        return await find_provider(self._client, self._key.address)
+        return await find_provider(self._client, self._account.address)
 
     async def register(self, entry: RegistryEntry) -> TransactionView:
         """Enters it and waits until that is final; raises RegistrationError and NodeError."""
@@ -104,10 +103,13 @@ class Registrar:
             delay_s = min(delay_s * 2, _LONGEST_RETRY_S)
 
     async def _send(self, call: bytes) -> TransactionView:
-        async with self._nonce_lock:
+        async with self._account.lock:
             chain_id = (await self._client.status()).chain_id
-            nonce = (await self._client.account(self._key.address)).pending_nonce
-            signed = sign_transaction(self._key, chain_id=chain_id, nonce=nonce, to=REGISTRY, data=call)
+            max_fee_atoms = await self._account.max_fee_atoms()
+            nonce = (await self._account.view()).pending_nonce
+            signed = self._account.sign(
+                chain_id=chain_id, nonce=nonce, to=REGISTRY, call=call, max_fee_atoms=max_fee_atoms
+            )
             try:
                 await self._client.send_transaction(signed.raw)
             except NodeRefused as error:
@@ -126,3 +128,19 @@ async def find_provider(client: AsyncNodeClient, address: Address) -> ProviderVi
         if error.status != 404:
             raise
         return None
+
+
+def registry_entry(settings: ProviderSettings, url: str, vram_mib: int) -> RegistryEntry:
+    """What the settings say, for the registry; raises ConfigurationError where hubs could not reach the endpoint."""
+    endpoint = settings.endpoint or url
+    if "//0.0.0.0" in endpoint or "//[::]" in endpoint:
+        message = f"hubs cannot reach {endpoint}: pass --endpoint with the provider's public URL"
+        raise ConfigurationError(message, reason="bad_endpoint")
+    return RegistryEntry(
+        endpoint=endpoint,
+        models=(settings.public_model_name,),
+        price_per_unit=settings.price_per_unit,
+        unit_type=settings.unit_type,
+        vram_mib=vram_mib,
+        payout=settings.payout,
+    )

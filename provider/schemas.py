@@ -3,12 +3,15 @@
 Strict: `true` is no number, "30" is no 30, NaN and infinity are refused, and so are fields that nobody defined.
 """
 
+import json
 import re
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from chain.primitives.hexadecimal import to_hex
 from provider.generation import MAX_SEED, SIZE_STEP_PIXELS
+from provider.outbox_rows import StoredReceipt
 
 _IDENTIFIER: Final = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}$"
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -146,3 +149,21 @@ class Health(BaseModel):
     queue: QueueReport
     version: str
     detail: str | None
+
+
+def receipt_entry(stored: StoredReceipt) -> ReceiptEntry:
+    """A row of the outbox as JSON shows it."""
+    return ReceiptEntry(
+        receipt_hash=to_hex(stored.receipt_hash),
+        hub_id=stored.hub_id,
+        job_id=stored.job_id,
+        state=stored.state,
+        reason=stored.reason,
+        attestation=None if stored.attestation is None else to_hex(stored.attestation),
+        transaction_hash=None if stored.transaction_hash is None else to_hex(stored.transaction_hash),
+        height=stored.height,
+        provider_signature=to_hex(stored.provider_signature),
+        receipt=json.loads(stored.receipt_json),
+        created_at_ms=stored.created_ms,
+        updated_at_ms=stored.updated_ms,
+    )

@@ -1,7 +1,6 @@
 """The provider's HTTP application: who asks, how often, and which part answers."""
 
 import asyncio
-import json
 import math
 import time
 from dataclasses import dataclass
@@ -24,7 +23,8 @@ from provider.chain_identity import ChainIdentity
 from provider.engine import Engine, EngineState
 from provider.jobs import Jobs
 from provider.metrics import ProviderMetrics
-from provider.outbox import MAX_PAGE, Outbox, ReceiptState, StoredReceipt
+from provider.outbox import MAX_PAGE, Outbox
+from provider.outbox_rows import ReceiptState
 from provider.receipts import Offer
 from provider.schemas import (
     AttestationAnswer,
@@ -35,6 +35,7 @@ from provider.schemas import (
     QueueReport,
     ReceiptEntry,
     ReceiptPage,
+    receipt_entry,
 )
 from provider.settings import ProviderSettings
 
@@ -226,27 +227,10 @@ def _receipt_routes(parts: ProviderParts, guard: _Guard) -> APIRouter:
     return router
 
 
-def receipt_entry(stored: StoredReceipt) -> ReceiptEntry:
-    """A row of the outbox as JSON shows it."""
-    return ReceiptEntry(
-        receipt_hash=to_hex(stored.receipt_hash),
-        hub_id=stored.hub_id,
-        job_id=stored.job_id,
-        state=stored.state,
-        reason=stored.reason,
-        attestation=None if stored.attestation is None else to_hex(stored.attestation),
-        transaction_hash=None if stored.transaction_hash is None else to_hex(stored.transaction_hash),
-        height=stored.height,
-        provider_signature=to_hex(stored.provider_signature),
-        receipt=json.loads(stored.receipt_json),
-        created_at_ms=stored.created_ms,
-        updated_at_ms=stored.updated_ms,
-    )
-
-
 def watch_parts(parts: ProviderParts) -> None:
     """Metrics that are read when somebody asks."""
     parts.metrics.watch("queue_length", "Jobs that wait.", lambda: parts.engine.queue_length)
     parts.metrics.watch("busy", "1 while a job is at work.", lambda: int(parts.engine.is_busy))
+    parts.metrics.watch("vram_used_mib", "Memory held on the GPU.", lambda: parts.engine.vram_used_mib)
     parts.metrics.watch("ready", "1 while jobs are served.", lambda: int(parts.status() == "ok"))
     parts.metrics.watch_states(lambda: {state.value: parts.outbox.counts()[state] for state in ReceiptState})

@@ -6,6 +6,7 @@ The plan's own names (API_KEY, MODEL_ID, BIND_HOST, BIND_PORT) work too; a flag 
 import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -55,8 +56,16 @@ def _model_name(value: str) -> str:
 
 
 def _url(value: str) -> str:
+    complaint = "must be an http:// or https:// URL"
     if not re.fullmatch(r"https?://[\x21-\x7e]{1,240}", value):
-        raise ValueError("must be an http:// or https:// URL")
+        raise ValueError(complaint)
+    try:
+        parts = urlsplit(value)
+        is_usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise ValueError(complaint)
     return value.rstrip("/")
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from chain.primitives.types import Hash32
 from provider.errors import ConfigurationError
-from provider.outbox import DuplicateJobError, NewReceipt, Outbox, ReceiptState
+from provider.outbox import DuplicateJobError, Outbox
+from provider.outbox_rows import NewReceipt, ReceiptState
 
 
 def new_receipt(number: int, hub_id: str = "hub", key_name: str = "main-hub") -> NewReceipt:
@@ -155,7 +156,8 @@ def test_a_damaged_or_newer_file_is_named(tmp_path: Path, damage: str) -> None:
 CHILD = """
 import json, sys
 from pathlib import Path
-from provider.outbox import NewReceipt, Outbox
+from provider.outbox import Outbox
+from provider.outbox_rows import NewReceipt
 
 outbox = Outbox(Path(sys.argv[1]))
 number = outbox.counts()["signed"] + outbox.counts()["attested"] + outbox.counts()["submitted"]

@@ -254,7 +254,7 @@ JSON_VALUES = st.recursive(
 FIELD_NAMES = st.sampled_from(["prompt", "steps", "guidance", "width", "height", "seed", "job", "other"])
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.dictionaries(FIELD_NAMES, JSON_VALUES, min_size=1, max_size=4))
 def test_whatever_is_sent_is_no_fault_of_ours(running: Any, changes: dict[str, Any]) -> None:
     body = {"api_key": running.client_secret, **GOOD, "width": 257, **changes}
@@ -270,7 +270,7 @@ def test_whatever_is_sent_is_no_fault_of_ours(running: Any, changes: dict[str, A
     assert answer.headers["content-type"] == PROBLEM
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=JSON_VALUES)
 def test_whatever_is_sent_as_an_attestation_is_no_fault_of_ours(running: Any, body: Any) -> None:
     answer = httpx.post(
@@ -402,7 +402,7 @@ def test_a_full_queue_says_when_to_come_back(start_provider: StartProvider) -> N
     answers: list[httpx.Response] = []
 
     def ask() -> None:
-        answers.append(provider.generate(steps=100, width=512, height=512))
+        answers.append(provider.generate(steps=60, width=512, height=512))
 
     threads = [threading.Thread(target=ask) for _ in range(6)]
     for thread in threads:
