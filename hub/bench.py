@@ -2,12 +2,18 @@
 
 import time
 from dataclasses import dataclass
+from typing import Final
 
 from chain.primitives.types import Address
 from hub.errors import FaultReason, ProviderFault
 
-_LONGEST_DOUBLING = 6
+_LONGEST_DOUBLING: Final = 6
 """Six doublings: at the default settings an unreachable provider is asked every 16 minutes, a liar every 10 hours."""
+
+_NO_FAULT: Final = frozenset(
+    (FaultReason.BUSY, FaultReason.REQUEST_REFUSED, FaultReason.OTHER_MODEL, FaultReason.OVER_BUDGET)
+)
+"""It may serve another job well this minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +34,8 @@ class Bench:
         self._seats: dict[Address, Benching] = {}
 
     def put(self, provider: Address, fault: ProviderFault) -> None:
-        """Benches it for a time that doubles with every fault in a row. Busy or too dear is no fault."""
-        if fault.reason in (FaultReason.BUSY, FaultReason.REQUEST_REFUSED, FaultReason.OVER_BUDGET):
+        """Benches it for a time that doubles with every fault in a row, unless another job may well go better."""
+        if fault.reason in _NO_FAULT:
             return
         before = self._seats.get(provider)
         faults = 1 if before is None else before.faults_in_a_row + 1
@@ -38,8 +44,9 @@ class Bench:
         self._seats[provider] = Benching(fault.reason, until, faults)
 
     def clear(self, provider: Address) -> None:
-        """It served well."""
-        self._seats.pop(provider, None)
+        """It served well: its faults are forgotten, but a time that it still has to sit out is not cut short."""
+        if self.seat(provider) is None:
+            self._seats.pop(provider, None)
 
     def seat(self, provider: Address) -> Benching | None:
         """Its benching, None while it may play."""

@@ -75,7 +75,7 @@ class ChainView:
         self._newest = ChainSnapshot(
             offers=offers,
             receipt_ceiling_atoms=Amount(parameters.parameters["receipt_ceiling_atoms"]),
-            attester_fault=_attester_fault(attesters, self._attester),
+            attester_fault=attester_fault(attesters, self._attester),
             is_minting_paused=parameters.minting_paused,
             read_at_monotonic_s=read_at,
         )
@@ -124,7 +124,8 @@ def _offer(view: ProviderView) -> Offer | None:
     )
 
 
-def _attester_fault(attesters: AttestersView, attester: Address) -> str | None:
+def attester_fault(attesters: AttestersView, attester: Address) -> str | None:
+    """Why the chain would not mint on this attester's signature, in a sentence; None when it would."""
     name = to_checksum_address(attester)
     if all(entry.address.lower() != name.lower() for entry in attesters.attesters):
         return f"the attester {name} is not on the chain's list of attesters"

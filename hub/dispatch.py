@@ -130,6 +130,12 @@ class Dispatcher:
             raise NoProvider("price_too_low", "every active provider asks for more", status=422, field="max_price")
         return fitting, limit_atoms
 
+    def check_servable(self, request: JobRequest) -> None:
+        """Raises NoProvider where a job would fail at once: as `candidates`, or because all of them are benched."""
+        offers, _ = self.candidates(request)
+        if all(self.bench.seat(offer.address) is not None for offer in offers):
+            raise _all_benched()
+
     async def run(self, job: JobRow, request: JobRequest) -> Served:
         """A verified answer, or NoProvider when the providers, the attempts or the time are used up."""
         progress = _Progress.of(job)
@@ -277,7 +283,11 @@ class Dispatcher:
     def _exhausted(progress: _Progress) -> NoProvider:
         if progress.ended:
             reasons = ", ".join(progress.ended.values())
-            return NoProvider("providers_failed", f"no provider gave an answer that holds: {reasons}", status=502)
+            return NoProvider("providers_failed", f"no provider gave an answer that holds: {reasons}")
         if progress.turns:
             return NoProvider("providers_busy", "every provider stayed busy for the whole time of this job")
-        return NoProvider("providers_benched", "every provider failed lately and is left alone for now")
+        return _all_benched()
+
+
+def _all_benched() -> NoProvider:
+    return NoProvider("providers_benched", "every provider failed lately and is left alone for now")

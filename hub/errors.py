@@ -61,7 +61,7 @@ class FaultReason(StrEnum):
     WRONG_PROMPT = "wrong_prompt"
     """The prompt hash is not that of the prompt and the stated salt."""
     WRONG_MODEL = "wrong_model"
-    """Made by a model that was not asked for, or that the provider has not registered."""
+    """Made by a model that the provider has not registered, or answer and receipt disagree about it."""
     WRONG_PRICE = "wrong_price"
     """Another price per unit, or another type of unit, than the provider has registered."""
     IMPLAUSIBLE_TIME = "implausible_time"
@@ -70,6 +70,8 @@ class FaultReason(StrEnum):
     """More GPU seconds than the hub waited, none at all for a price, or not exactly one image."""
 
     # Honest, but of no use here.
+    OTHER_MODEL = "other_model"
+    """Made by another of the provider's registered models than the client asked for."""
     OVER_BUDGET = "over_budget"
     """The amount is above the client's maximum or the network's ceiling per receipt."""
 
@@ -81,6 +83,7 @@ LIES = frozenset(FaultReason) - {
     FaultReason.KEY_REFUSED,
     FaultReason.REQUEST_REFUSED,
     FaultReason.SERVER_ERROR,
+    FaultReason.OTHER_MODEL,
     FaultReason.OVER_BUDGET,
 }
 """Faults of an answer that an honest provider never gives."""
@@ -109,7 +112,7 @@ class HubConfigurationError(OSError):
 
 
 class NoProvider(Exception):
-    """The job ends without a picture. `reason` is stable snake_case, `status` the HTTP status that fits."""
+    """No picture can be had. `reason` is stable snake_case, `status` the HTTP status before a job is accepted."""
 
     def __init__(self, reason: str, message: str, *, status: int = 503, field: str | None = None) -> None:
         super().__init__(message)

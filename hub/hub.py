@@ -3,7 +3,7 @@
 import asyncio
 import fcntl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry
 
 from chain.answers import StatusView
 from chain.client import AsyncNodeClient, NodeError
-from chain.primitives.hexadecimal import parse_hash, to_hex
+from chain.primitives.hexadecimal import parse_hash
+from chain.primitives.types import Address
 from hub.artifacts import ArtifactFolder
 from hub.chain_view import ChainView
 from hub.delivery import Delivery
@@ -51,9 +52,8 @@ class Hub:
     jobs: JobRunner
     delivery: Delivery
     mint_watch: MintWatch
-    provider_client: ProviderClient
-    node: AsyncNodeClient
-    lock: IO[bytes] = field(repr=False)
+    closing: AsyncExitStack = field(repr=False)
+    """What is open, to be closed in reverse."""
 
     def fault(self) -> str | None:
         """What keeps the hub from taking jobs, in a sentence; None when nothing does."""
@@ -86,11 +86,7 @@ class Hub:
 
     async def close(self) -> None:
         """Closes connections and files."""
-        await self.provider_client.close()
-        await self.node.close()
-        self.signer.close()
-        self.store.close()
-        self.lock.close()
+        await self.closing.aclose()
 
 
 async def open_hub(settings: HubSettings, password: str, registry: CollectorRegistry, *, wait: bool) -> Hub:
@@ -101,29 +97,54 @@ async def open_hub(settings: HubSettings, password: str, registry: CollectorRegi
     """
     clients = read_client_keys(settings.clients_file)
     keys = read_provider_keys(settings.providers_file)
-    lock = _lock_folder(settings.data_dir)
-    node = _node_client(settings.node_url)
-    status = await _read_status(node, wait)
-    network = AttesterNetwork(status.chain_id, parse_hash(status.genesis_hash))
-    signer = await asyncio.to_thread(
-        open_attester, settings.attester_keystore, password, network, settings.data_dir / _ATTESTATION_LOG
-    )
-    chain = ChainView(
-        node,
-        attester=signer.address,
-        providers=keys,
-        refresh_s=settings.chain_refresh_s,
-        grace_s=settings.chain_grace_s,
-    )
-    await _await_attester(chain, wait)
-    store = Store(settings.database_url or f"sqlite:///{settings.data_dir / _DATABASE}")
-    store.claim(hub_id=settings.hub_id, chain_id=network.chain_id, genesis_hash=to_hex(network.genesis_hash))
+    async with AsyncExitStack() as opened:
+        opened.enter_context(_lock_folder(settings.data_dir))
+        node = await opened.enter_async_context(_node_client(settings.node_url))
+        status = await _read_status(node, wait)
+        network = AttesterNetwork(status.chain_id, parse_hash(status.genesis_hash))
+        signer = await asyncio.to_thread(
+            open_attester, settings.attester_keystore, password, network, settings.data_dir / _ATTESTATION_LOG
+        )
+        opened.callback(signer.close)
+        chain = ChainView(
+            node,
+            attester=signer.address,
+            providers=keys,
+            refresh_s=settings.chain_refresh_s,
+            grace_s=settings.chain_grace_s,
+        )
+        await _await_attester(chain, wait)
+        store = Store(settings.database_url or f"sqlite:///{settings.data_dir / _DATABASE}")
+        opened.callback(store.close)
+        store.claim(hub_id=settings.hub_id, chain_id=network.chain_id, genesis_hash=status.genesis_hash)
+        return _assemble(settings, clients, keys, node, signer, chain, store, registry, opened)
+
+
+def _assemble(
+    settings: HubSettings,
+    clients: ClientKeys,
+    keys: dict[Address, str],
+    node: AsyncNodeClient,
+    signer: AttesterSigner,
+    chain: ChainView,
+    store: Store,
+    registry: CollectorRegistry,
+    opened: AsyncExitStack,
+) -> Hub:
+    """The working parts on what is open; takes over `opened`."""
     metrics = HubMetrics(registry)
     artifacts = ArtifactFolder(settings.data_dir / "artifacts")
     attested = asyncio.Event()
     client = ProviderClient(connect_timeout_s=settings.connect_timeout_s, answer_timeout_s=settings.provider_timeout_s)
+    opened.push_async_callback(client.close)
     dispatcher = Dispatcher(
-        settings, chain_id=network.chain_id, store=store, chain=chain, client=client, keys=keys, metrics=metrics
+        settings,
+        chain_id=signer.network.chain_id,
+        store=store,
+        chain=chain,
+        client=client,
+        keys=keys,
+        metrics=metrics,
     )
     jobs = JobRunner(
         settings,
@@ -134,7 +155,6 @@ async def open_hub(settings: HubSettings, password: str, registry: CollectorRegi
         metrics=metrics,
         on_attested=attested,
     )
-    delivery = Delivery(settings, store=store, chain=chain, client=client, keys=keys, metrics=metrics, wake=attested)
     return Hub(
         settings=settings,
         clients=clients,
@@ -144,11 +164,9 @@ async def open_hub(settings: HubSettings, password: str, registry: CollectorRegi
         chain=chain,
         dispatcher=dispatcher,
         jobs=jobs,
-        delivery=delivery,
+        delivery=Delivery(settings, store=store, chain=chain, client=client, keys=keys, metrics=metrics, wake=attested),
         mint_watch=MintWatch(store=store, node=node, metrics=metrics),
-        provider_client=client,
-        node=node,
-        lock=lock,
+        closing=opened.pop_all(),
     )
 
 

@@ -8,6 +8,7 @@ import secrets
 import time
 from datetime import UTC, datetime
 from typing import Final
+from weakref import WeakValueDictionary
 
 import structlog
 from sqlalchemy.exc import IntegrityError
@@ -73,6 +74,7 @@ class JobRunner:
         self._places = asyncio.Semaphore(settings.max_concurrent_jobs)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._accepting = 0
+        self._key_locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._average_job_s = _FIRST_GUESS_JOB_S
         self._drain_until_monotonic_s: float | None = None
 
@@ -86,39 +88,38 @@ class JobRunner:
 
         Raises Rejected for a wrong client signature, NoProvider, QueueFull, or Conflict.
         """
-        if idempotency_key is not None:
+        if idempotency_key is None:
+            return await self._accept(owner, request, None)
+        # One at a time for each key, so that whoever finds the row also finds the task.
+        lock = self._key_locks.setdefault((owner, idempotency_key), asyncio.Lock())
+        async with lock:
             known = await asyncio.to_thread(self._store.job_of_idempotency_key, owner, idempotency_key)
-            if known is not None:
-                return _same_job(known, request)
+            if known is None:
+                return await self._accept(owner, request, idempotency_key)
+        if known.fingerprint != request.fingerprint():
+            raise Conflict(
+                "idempotency_key_reused", "this Idempotency-Key was sent with another request", "Idempotency-Key"
+            )
+        return known.job_id
+
+    async def _accept(self, owner: str, request: JobRequest, idempotency_key: str | None) -> str:
         if self.is_stopping:
             raise NoProvider("shutting_down", "the hub is shutting down")
-        self._dispatcher.candidates(request)
+        self._dispatcher.check_servable(request)
+        job = self._new_job(owner, request, idempotency_key)
         if len(self._tasks) + self._accepting >= self._settings.max_concurrent_jobs + self._settings.max_waiting_jobs:
             raise QueueFull(self._retry_after_s())
         # Counted while the row is written, so that many at once cannot all find the last place.
         self._accepting += 1
         try:
-            return await self._accept(owner, request, idempotency_key)
-        finally:
-            self._accepting -= 1
-
-    async def _accept(self, owner: str, request: JobRequest, idempotency_key: str | None) -> str:
-        job = self._new_job(owner, request, idempotency_key)
-        try:
             await asyncio.to_thread(self._store.add_job, job)
         except IntegrityError:
-            known = None
-            if idempotency_key is not None:
-                known = await asyncio.to_thread(self._store.job_of_idempotency_key, owner, idempotency_key)
-            if known is not None:
-                return _same_job(known, request)
-            raise Conflict(
-                "request_used", "this signed request was sent before; sign another salt", "client_signature"
-            ) from None
+            message = "this signed request was sent before; sign it again with a new salt"
+            raise Conflict("request_used", message, "client_signature") from None
+        finally:
+            self._accepting -= 1
         _log.info("job_accepted", job_id=job.job_id, owner=owner, width=request.width, steps=request.steps)
-        stored = await asyncio.to_thread(self._store.job, job.job_id)
-        assert stored is not None
-        self._start(stored)
+        self._start(job)
         return job.job_id
 
     def _new_job(self, owner: str, request: JobRequest, idempotency_key: str | None) -> JobRow:
@@ -141,6 +142,7 @@ class JobRunner:
             client_signature=request.client_signature,
             state=JobState.QUEUED,
             created_at_ms=now_ms(),
+            attempts=[],
         )
 
     async def resume(self) -> None:
@@ -265,18 +267,8 @@ class JobRunner:
     async def _fail(self, job_id: str, failure: NoProvider) -> None:
         self._metrics.jobs.labels(failure.reason).inc()
         _log.warning("job_failed", job_id=job_id, reason=failure.reason, detail=failure.message)
-        await asyncio.to_thread(
-            self._store.fail_job, job_id, reason=failure.reason, detail=failure.message, status=failure.status
-        )
+        await asyncio.to_thread(self._store.fail_job, job_id, reason=failure.reason, detail=failure.message)
 
     def _retry_after_s(self) -> int:
         """When a place should be free: one job's time over the places, at least a second."""
         return max(1, round(self._average_job_s / self._settings.max_concurrent_jobs))
-
-
-def _same_job(known: JobRow, request: JobRequest) -> str:
-    if known.fingerprint != request.fingerprint():
-        raise Conflict(
-            "idempotency_key_reused", "this Idempotency-Key was sent with another request", "Idempotency-Key"
-        )
-    return known.job_id

@@ -75,9 +75,10 @@ class ProviderClient:
                 return await _read(answer, max_bytes)
         except (TimeoutError, httpx.TimeoutException):
             raise ProviderFault(FaultReason.TIMED_OUT, f"no whole answer within {timeout_s:g} s") from None
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError, ExceptionGroup):
+            # An endpoint is whatever somebody registered. Odd names and ports fail as deep as in the socket layer.
             raise ProviderFault(FaultReason.UNREACHABLE, "the registered endpoint is not an HTTP URL") from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, OSError) as error:
             raise ProviderFault(FaultReason.UNREACHABLE, f"{type(error).__name__}: the connection failed") from None
 
 

@@ -28,7 +28,7 @@ from hub.tables import JobRow, JobState
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_PAGE: Final = 200
 _MAX_CURSOR: Final = 2**63 - 1
-_RETRY_AFTER_S: Final = "5"
+_RETRY: Final = {"Retry-After": "5"}
 
 _DESCRIPTION: Final = """Send a job; the hub finds a provider, checks all that comes back, and attests the receipt.
 
@@ -87,10 +87,12 @@ def _job_routes(hub: Hub) -> APIRouter:
         try:
             job_id = await hub.jobs.submit(owner, request, idempotency_key)
         except NoProvider as failure:
-            raise _problem_of_failure(failure.status, failure.reason, failure.message, failure.field) from None
+            headers = _RETRY if failure.status == 503 else None
+            raise Problem(
+                failure.status, failure.reason, failure.message, field=failure.field, headers=headers
+            ) from None
         except QueueFull as full:
-            headers = {"Retry-After": str(full.retry_after_s)}
-            raise Problem(503, "queue_full", str(full), headers=headers) from None
+            raise Problem(503, "queue_full", str(full), headers={"Retry-After": str(full.retry_after_s)}) from None
         except Conflict as conflict:
             raise Problem(409, conflict.reason, str(conflict), field=conflict.field) from None
         await hub.jobs.wait(job_id)
@@ -128,12 +130,10 @@ def _job_routes(hub: Hub) -> APIRouter:
 async def _finished(hub: Hub, job: JobRow) -> FinishedJobAnswer:
     """The answer to whoever waited for a job; raises Problem where it has no picture."""
     if job.state == JobState.FAILED:
-        status, reason = job.failure_status or 500, job.failure_reason or "failed"
-        raise _problem_of_failure(status, reason, f"{job.failure_detail} (job {job.job_id})", None)
+        raise Problem(502, job.failure_reason or "failed", f"{job.failure_detail} (job {job.job_id})")
     if job.state != JobState.DONE:
-        raise _problem_of_failure(
-            503, "interrupted", f"the hub could not end job {job.job_id} now; it goes on when the hub is back", None
-        )
+        detail = f"the hub could not end job {job.job_id} now; it goes on when the hub is back"
+        raise Problem(503, "interrupted", detail, headers=_RETRY)
     return describe_finished_job(job, await _picture(hub, job))
 
 
@@ -144,11 +144,6 @@ async def _picture(hub: Hub, job: JobRow) -> bytes:
     if png is None:
         raise Problem(410, "picture_gone", "the picture is not in this hub's folder any more", field="job_id")
     return png
-
-
-def _problem_of_failure(status: int, reason: str, detail: str, field: str | None) -> Problem:
-    headers = {"Retry-After": _RETRY_AFTER_S} if status == 503 else None
-    return Problem(status, reason, detail, field=field, headers=headers)
 
 
 def _public_routes(hub: Hub, version: str) -> APIRouter:

@@ -68,8 +68,6 @@ class JobRow(Base):
     ended_at_ms: Mapped[int | None] = mapped_column(BigInteger)
     failure_reason: Mapped[str | None] = mapped_column(String(64))
     failure_detail: Mapped[str | None] = mapped_column(Text)
-    failure_status: Mapped[int | None] = mapped_column(Integer)
-    """The HTTP status with which the job failed, so that a repeated request fails alike."""
 
     attempts: Mapped[list["AttemptRow"]] = relationship(
         back_populates="job", order_by="AttemptRow.sequence", lazy="selectin"

@@ -170,7 +170,8 @@ def _check_model(receipt: Receipt, answer: _Answer, job: SentJob, offer: Offer) 
     if receipt.model not in offer.models:
         raise ProviderFault(FaultReason.WRONG_MODEL, f"the provider has not registered the model {receipt.model}")
     if job.model is not None and receipt.model != job.model:
-        raise ProviderFault(FaultReason.WRONG_MODEL, f"asked for {job.model}, the receipt names {receipt.model}")
+        # No lie: the provider's interface has no field to name a model in, it serves the one that it has loaded.
+        raise ProviderFault(FaultReason.OTHER_MODEL, f"asked for {job.model}, the receipt names {receipt.model}")
 
 
 def _check_prompt(receipt: Receipt, answer: _Answer, job: SentJob) -> bytes:

@@ -1,4 +1,4 @@
-"""What the hub's tests share: honest answers to bend, provider servers that lie on demand, a chain, and hub processes."""
+"""What the hub's tests share: honest answers to bend, providers that lie on demand, a chain, and hub processes."""
 
 import base64
 import contextlib
@@ -132,15 +132,11 @@ def answer_honestly(_server: "ProviderServer", answering: Answering, handler: Ba
     send(handler, 200, answering.body())
 
 
-def send(handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+def send(handler: BaseHTTPRequestHandler, status: int, body: bytes) -> None:
     """A whole HTTP answer."""
     handler.send_response(status)
-    for name, value in {
-        "Content-Length": str(len(body)),
-        "Content-Type": "application/json",
-        **(headers or {}),
-    }.items():
-        handler.send_header(name, value)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.send_header("Content-Type", "application/json")
     handler.end_headers()
     handler.wfile.write(body)
 
@@ -257,7 +253,7 @@ def wait_until(condition: Callable[[], Any], timeout_s: float = 15.0) -> Any:
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
         assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
+        time.sleep(0.05)
     return value
 
 
@@ -286,24 +282,40 @@ class HubProcess:
         self._environment = {name: str(value) for name, value in flags.items() if name.isupper()}
         self.process: subprocess.Popen[str] | None = None
         self.url = ""
+        # One for all requests: to make a client costs more than a request does.
+        self._http = httpx.Client(timeout=60, trust_env=False)
 
     def _write(self, name: str, text: str) -> None:
         path = self.folder / name
         path.write_text(text)
         path.chmod(0o600)
 
+    def add_provider(self, address: str, api_key: str) -> None:
+        """One more provider that the hub may ask, from its next start on."""
+        path = self.folder / "providers.toml"
+        path.write_text(f'{path.read_text()}"{address}" = "{api_key}"\n')
+
     @property
     def log(self) -> str:
         """Everything that all its processes logged."""
         return (self.folder / "log.txt").read_text()
 
+    def settings(self) -> dict[str, Any]:
+        """What the flags say, for a hub that is opened in the test's own process."""
+        names = {name.replace("-", "_"): value for name, value in self._flags.items()}
+        return {"node_url": names.pop("node")} | names
+
+    def command(self) -> list[str]:
+        """The command line."""
+        flags = [part for name, value in self._flags.items() for part in (f"--{name}", str(value))]
+        return [sys.executable, "-m", "genesis.cli", "hub", "run", *flags]
+
     def spawn(self, *more: str) -> "subprocess.Popen[str]":
         """Starts the process without waiting for it."""
-        arguments = [part for name, value in self._flags.items() for part in (f"--{name}", str(value))]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AITBC_")}
         with (self.folder / "log.txt").open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "genesis.cli", "hub", "run", *arguments, *more],
+                [*self.command(), *more],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -342,7 +354,7 @@ class HubProcess:
     def request(self, method: str, path: str, *, api_key: str = CLIENT_KEYS["alice"], **options: Any) -> httpx.Response:
         """One request with a client's key."""
         headers = {"Authorization": f"Bearer {api_key}"} | options.pop("headers", {})
-        return httpx.request(method, self.url + path, headers=headers, timeout=60, **options)
+        return self._http.request(method, self.url + path, headers=headers, **options)
 
     def post_job(self, *, headers: Mapping[str, str] | None = None, **fields: Any) -> httpx.Response:
         """A small job."""
@@ -387,11 +399,10 @@ class Chain:
         """What the node logged."""
         return (self._folder / "log.txt").read_text()
 
-    def _aitbc(self, *arguments: object) -> "subprocess.Popen[bytes]":
+    def _aitbc(self, command: str, *arguments: str | Path) -> "subprocess.Popen[bytes]":
         with (self._folder / "log.txt").open("a") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "genesis.cli", "node", arguments[0], "--data-dir", self._folder / "node"]  # type: ignore[list-item]
-                + [str(argument) for argument in arguments[1:]],
+                [sys.executable, "-m", "genesis.cli", "node", command, "--data-dir", self._folder / "node", *arguments],
                 stdout=log,
                 stderr=log,
             )
@@ -518,6 +529,20 @@ def good(chain: Chain) -> Iterator[ProviderServer]:
     server.close()
 
 
+@pytest.fixture
+def make_provider() -> Iterator[Callable[[PrivateKey], ProviderServer]]:
+    """Makes providers of the test's own, not registered yet."""
+    servers: list[ProviderServer] = []
+
+    def make(key: PrivateKey) -> ProviderServer:
+        servers.append(ProviderServer(key))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.close()
+
+
 @pytest.fixture(scope="session")
 def shared_hub(
     tmp_path_factory: pytest.TempPathFactory, chain: Chain, liar: ProviderServer, good: ProviderServer
@@ -545,7 +570,28 @@ def hub(shared_hub: HubProcess, liar: ProviderServer, good: ProviderServer) -> H
     return shared_hub
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def eventually() -> Callable[..., Any]:
     """`wait_until`, for test files (which cannot import from here)."""
     return wait_until
+
+
+@pytest.fixture(scope="session")
+def hub_process(chain: Chain, liar: ProviderServer, good: ProviderServer) -> Callable[..., HubProcess]:
+    """Makes a hub of the test's own in a folder, not started yet."""
+    return lambda folder, **flags: HubProcess(folder, chain, (liar, good), **flags)
+
+
+@pytest.fixture
+def make_hub(tmp_path: Path, hub_process: Callable[..., HubProcess]) -> Iterator[Callable[..., HubProcess]]:
+    """The same in the test's folder; what still runs at the end is stopped."""
+    hubs: list[HubProcess] = []
+
+    def make(**flags: Any) -> HubProcess:
+        hubs.append(hub_process(tmp_path, **flags))
+        return hubs[-1]
+
+    yield make
+    for hub in hubs:
+        if hub.process is not None and hub.process.poll() is None:
+            hub.kill()

@@ -1,4 +1,4 @@
-"""A provider that lies over HTTP never gets an attestation, whatever it sends; its reason is kept; the next one serves."""
+"""A provider that lies over HTTP never gets an attestation; the reason is kept, and the next provider serves."""
 
 import gzip
 import json

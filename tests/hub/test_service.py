@@ -155,7 +155,7 @@ class TestBadInput:
         assert answer.json()["reason"]
 
     @pytest.mark.parametrize(
-        "query", ["limit=0", "limit=201", "limit=x", "cursor=x", "cursor=-1", "cursor=" + "9" * 30]
+        "query", ["limit=0", "limit=201", "limit=x", "cursor=x", "cursor=-1", "cursor=" + 30 * "9"]
     )
     def test_query(self, hub: Any, query: str) -> None:
         assert hub.request("GET", f"/v1/jobs?{query}").status_code == 422

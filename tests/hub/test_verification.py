@@ -28,7 +28,7 @@ def check(sent_job: SentJob, offer: Offer, measured: Measured) -> Check:
     """`check_answer` with what the hub sent, registered and measured; keywords replace parts."""
 
     def run(answering: Any, **parts: Any) -> CheckedAnswer:
-        given = {"job": sent_job, "offer": offer, "measured": measured, "limit_atoms": NO_LIMIT} | parts
+        given: dict[str, Any] = {"job": sent_job, "offer": offer, "measured": measured, "limit_atoms": NO_LIMIT} | parts
         body = answering if isinstance(answering, bytes) else answering.body()
         return check_answer(body, **given)
 
@@ -229,17 +229,18 @@ class TestUnits:
         assert refused(check, bent, offer=per_image) is FaultReason.IMPLAUSIBLE_UNITS
 
     def test_amount_up_to_the_limit(self, check: Check, honest: Any) -> None:
-        assert check(honest, limit_atoms=15 * 10**16)
+        assert check(honest, limit_atoms=15 * 10**16).receipt.amount == 15 * 10**16
         assert refused(check, honest, limit_atoms=15 * 10**16 - 1) is FaultReason.OVER_BUDGET
 
 
 def test_model_asked_for(check: Check, honest: Any, sent_job: SentJob) -> None:
-    assert check(honest, job=replace(sent_job, model="aitbc/tiny-sd"))
-    assert refused(check, honest, job=replace(sent_job, model="other/model")) is FaultReason.WRONG_MODEL
+    assert check(honest, job=replace(sent_job, model="aitbc/tiny-sd")).receipt.model == "aitbc/tiny-sd"
+    assert refused(check, honest, job=replace(sent_job, model="other/model")) is FaultReason.OTHER_MODEL
 
 
 def test_times_up_to_the_tolerance(check: Check, honest: Any) -> None:
-    assert check(replace(honest, started_at=1_769_999_995, finished_at=1_770_000_008))
+    receipt = check(replace(honest, started_at=1_769_999_995, finished_at=1_770_000_008)).receipt
+    assert (receipt.started_at, receipt.finished_at) == (1_769_999_995, 1_770_000_008)
 
 
 @pytest.mark.parametrize(

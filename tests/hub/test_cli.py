@@ -1,0 +1,112 @@
+"""`aitbc hub submit` and `status` against a running hub."""
+
+import io
+import json
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from chain.primitives.hexadecimal import to_checksum_address
+from chain.primitives.keys import PrivateKey
+from hub.cli import app
+from hub.client import HubClientError, check_finished_job
+from hub.request import JobRequest
+from wallet.keystore import LIGHT_SCRYPT_N, save_key
+
+Run = Callable[..., Result]
+QUICK = ("--width", "256", "--height", "256", "--steps", "5", "--model", "good/model")
+
+
+@pytest.fixture
+def run(hub: Any) -> Run:
+    """The command line with the shared hub's URL and a client's key."""
+    environment = {"AITBC_HUB_URL": hub.url, "AITBC_HUB_API_KEY": "alice-0123456789abcdef"}
+    return lambda *arguments, **more: CliRunner().invoke(app, list(map(str, arguments)), env=environment | more)
+
+
+def test_submit_writes_the_picture_and_status_finds_the_job(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "cat.png"
+    made = run("submit", "a cat", "-o", path, *QUICK, "--json")
+    assert made.exit_code == 0, made.output
+    job = json.loads(made.stdout)
+    assert job["status"] == "done"
+    assert job["image"] == str(path)
+    assert "image_base64" not in job
+    assert Image.open(io.BytesIO(path.read_bytes())).size == (256, 256)
+
+    found = run("status", job["job_id"])
+    assert found.exit_code == 0, found.output
+    assert job["receipt_hash"] in found.stdout
+    assert "pending" in found.stdout
+
+
+def test_signed_request(run: Run, tmp_path: Path, client_key: PrivateKey) -> None:
+    save_key(tmp_path / "key.json", client_key, "secret", scrypt_n=LIGHT_SCRYPT_N)
+    (tmp_path / "password.txt").write_text("secret\n")
+    flags = ("--keystore", tmp_path / "key.json", "--password-file", tmp_path / "password.txt")
+    made = run("submit", "a cat", "-o", tmp_path / "cat.png", *QUICK, *flags, "--json")
+    assert made.exit_code == 0, made.output
+    receipt = json.loads(made.stdout)["receipt"]
+    assert receipt["client"] == to_checksum_address(client_key.address)
+    assert receipt["client_signature"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("submit", "a cat", "--steps", "3"), 2, "--steps"),
+        (("submit", "a cat", "--model", "nobody/has-it"), 1, "no active provider offers this model"),
+        (("submit", "a cat", "--hub", "nonsense"), 1, "http://"),
+        (("submit", "a cat", "--hub", "http://127.0.0.1:9"), 1, "cannot reach"),
+        (("status", "no-such-job"), 1, "no job of yours"),
+        (("status", "../providers"), 1, "no job's id"),
+        (("status", "x", "--api-key", "wrong-key-0123456789"), 1, "API key"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    failed = run(*arguments)
+    assert failed.exit_code == code, failed.output
+    assert words in failed.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hub_that_lies_is_caught(hub: Any, good: Any) -> None:
+    """The client checks hash, signatures, picture and prompt for itself."""
+    job = hub.post_job(prompt="a cat", model="good/model").json()
+    request = JobRequest(prompt="a cat", width=256, height=256, steps=5, model="good/model")
+    assert check_finished_job(job, request).startswith(b"\x89PNG")
+    other = hub.post_job(prompt="a dog", model="good/model").json()
+    for change in (
+        {"image_base64": "data:image/png;base64,AAAA"},
+        {"image_base64": None},
+        {"receipt": other["receipt"]},
+        {"receipt": job["receipt"] | {"amount": "1"}},
+        {"receipt_hash": other["receipt_hash"]},
+        {"provider_signature": other["provider_signature"]},
+        {"prompt_salt": "0x" + "00" * 32},
+        {"prompt_salt": None},
+        {"receipt": None},
+    ):
+        with pytest.raises(HubClientError, match="the hub's answer"):
+            check_finished_job(job | change, request)
+    with pytest.raises(HubClientError, match="another prompt"):
+        check_finished_job(job, request.model_copy(update={"prompt": "a dog"}))
+
+
+def test_failed_job_writes_nothing(run: Run, liar: Any, tmp_path: Path) -> None:
+    def refuse(_server: Any, _answering: Any, handler: BaseHTTPRequestHandler) -> None:
+        handler.send_error(500)
+
+    liar.behaviour = refuse
+    failed = run("submit", "a cat", "-o", tmp_path / "cat.png", "--model", "liar/model")
+    assert failed.exit_code == 1
+    assert "server_error" in failed.stderr
+    assert not (tmp_path / "cat.png").exists()

@@ -1,0 +1,50 @@
+"""Settings: bounds, the environment, and that every one is documented."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.errors import HubConfigurationError
+from hub.settings import HubSettings
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "hub.md"
+NEEDED: dict[str, Any] = {
+    "data_dir": Path("d"),
+    "node_url": "http://n",
+    "attester_keystore": Path("k"),
+    "clients_file": Path("c"),
+    "providers_file": Path("p"),
+}
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    text = DOCUMENT.read_text()
+    for name, field in HubSettings.model_fields.items():
+        rows = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+        assert len(rows) == 1, name
+        if field.default is not None and not field.is_required():
+            assert f"| {field.default} |" in rows[0], name
+
+
+def test_environment_and_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AITBC_HUB_PORT", "9999")
+    monkeypatch.setenv("AITBC_HUB_HUB_ID", "from-environment")
+    settings = HubSettings.build(**NEEDED, hub_id="from-flag", host=None)
+    assert (settings.port, settings.hub_id, settings.host) == (9999, "from-flag", "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data_dir": None}, "--data-dir is missing"),
+        ({"hub_id": "two words"}, "--hub-id"),
+        ({"hub_id": "x" * 65}, "--hub-id"),
+        ({"port": 65536}, "--port"),
+        ({"max_concurrent_jobs": 0}, "--max-concurrent-jobs"),
+        ({"provider_timeout_s": float("nan")}, "--provider-timeout-s"),
+    ],
+)
+def test_setting_that_cannot_work(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(HubConfigurationError, match=words):
+        HubSettings.build(**NEEDED | change)
