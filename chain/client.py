@@ -151,11 +151,13 @@ class NodeClient(_Base):
                 for chunk in response.iter_raw():
                     content += chunk
                     self._check_size(len(content))
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             self._unreachable(error)
         return self._read(call, response, bytes(content))
 
-    def wait_for_transaction(self, transaction_hash: Hash32 | str, *, timeout_s: float = 60.0) -> TransactionView:
+    def wait_for_transaction(
+        self, transaction_hash: Hash32 | str, *, timeout_s: float = 60.0, poll_interval_s: float = POLL_INTERVAL_S
+    ) -> TransactionView:
         """Waits until it is in a final block, whether it succeeded or failed; raises TransactionNotFinal.
 
         Rides out a node that restarts. NodeRefused (not_found) when the node has dropped the transaction.
@@ -171,7 +173,7 @@ class NodeClient(_Base):
                     raise
             if time.monotonic() > deadline:
                 raise _not_final(transaction_hash, timeout_s)
-            time.sleep(POLL_INTERVAL_S)
+            time.sleep(poll_interval_s)
 
     def close(self) -> None:
         """Closes its connections."""
@@ -220,11 +222,13 @@ class AsyncNodeClient(_Base):
                 async for chunk in response.aiter_raw():
                     content += chunk
                     self._check_size(len(content))
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             self._unreachable(error)
         return self._read(call, response, bytes(content))
 
-    async def wait_for_transaction(self, transaction_hash: Hash32 | str, *, timeout_s: float = 60.0) -> TransactionView:
+    async def wait_for_transaction(
+        self, transaction_hash: Hash32 | str, *, timeout_s: float = 60.0, poll_interval_s: float = POLL_INTERVAL_S
+    ) -> TransactionView:
         """As `NodeClient.wait_for_transaction`."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -237,7 +241,7 @@ class AsyncNodeClient(_Base):
                     raise
             if time.monotonic() > deadline:
                 raise _not_final(transaction_hash, timeout_s)
-            await asyncio.sleep(POLL_INTERVAL_S)
+            await asyncio.sleep(poll_interval_s)
 
     async def close(self) -> None:
         """Closes its connections."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import Response
 
 from chain.answers import Answer, answer_schemas, encode_answer
 
@@ -22,8 +22,7 @@ def answers(expected: Any, status: int = 200) -> dict[str, Any]:
     }
 
 
-def add_answer_schemas(application: FastAPI, expected: list[Any]) -> None:
-    """Puts the components that answers refer to into the OpenAPI document; to be called after the last route."""
+def component_schemas(expected: list[Any]) -> dict[str, Any]:
+    """The components that answers refer to, for the OpenAPI document."""
     _, components = answer_schemas(expected)
-    document = application.openapi()  # FastAPI keeps it, and serves this very object.
-    document.setdefault("components", {}).setdefault("schemas", {}).update(components)
+    return components

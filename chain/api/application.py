@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from fastapi import FastAPI
+import structlog
+from fastapi import FastAPI, Request, Response
 from prometheus_client import CollectorRegistry
 
 from chain.answers import (
@@ -23,7 +24,7 @@ from chain.answers import (
     ValidatorsView,
 )
 from chain.api.accounts import accounts_router
-from chain.api.answering import add_answer_schemas
+from chain.api.answering import component_schemas
 from chain.api.blocks import blocks_router
 from chain.api.governed import governed_router
 from chain.api.providers import providers_router
@@ -32,10 +33,13 @@ from chain.api.receipts import receipts_router
 from chain.api.status import status_router
 from chain.api.transactions import transactions_router
 from chain.node.runner import Node
+from chain.storage.errors import StorageError
 from chain.web.application import create_application
+from chain.web.problems import Problem
 
 MAX_BODY_BYTES: Final = 128 * 1024  # A transaction of 32 KiB takes 64 KiB in hex.
 RESPONSE_TIMEOUT_S: Final = 30.0
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("chain.api")
 _ANSWERS: Final = [
     AccountView,
     AttestersView,
@@ -73,6 +77,7 @@ def create_api(node: Node, *, registry: CollectorRegistry, version: str) -> Fast
         health=lambda: node.fault,
         lifespan=lifespan,
     )
+    application.add_exception_handler(StorageError, _on_storage_error)
     cache = BlockCache()
     for router in (
         status_router(node, version),
@@ -84,5 +89,11 @@ def create_api(node: Node, *, registry: CollectorRegistry, version: str) -> Fast
         providers_router(node),
     ):
         application.include_router(router)
-    add_answer_schemas(application, _ANSWERS)
+    application.more_schemas = lambda: component_schemas(_ANSWERS)
     return application
+
+
+def _on_storage_error(_request: Request, error: Exception) -> Response:
+    """The folder is closed at the end of the process, or its disk fails: the node's fault, and the log has the rest."""
+    _log.error("storage_error", fault=str(error))
+    return Problem(503, "storage_unavailable", "this node cannot read its chain at present").response()

@@ -110,11 +110,11 @@ class SoloEngine:
             signer_bitmap=1,
             signatures=(self._key.sign(digest),),
         )
-        floor = Floor(self._floor.epoch, view, block.height, block.block_hash)
-        return Effects(tasks=(CommitBlock(block.block_hash, certificate, floor),))
+        self._floor = Floor(self._floor.epoch, view, block.height, block.block_hash)
+        return Effects(tasks=(CommitBlock(block.block_hash, certificate, self._floor),))
 
     def _accept(self, committed: BlockCommitted, now_ms: int) -> None:
-        self._floor = Floor(self._floor.epoch, self._floor.view + 1, committed.block.height, committed.block.block_hash)
+        assert committed.block.block_hash == self._floor.block_hash
         self._head = committed.block
         self._head_seen_at_ms = now_ms
         self._heartbeat_ms = committed.heartbeat_ms

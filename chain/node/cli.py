@@ -122,7 +122,6 @@ def _run(config: NodeConfig, log_level: str) -> str | None:
     from chain.web.logs import set_up_logging
     from chain.web.server import Server, listen
 
-    set_up_logging(log_level)
     folder = NodeFolder.existing(config.data_dir)
     network = folder.read_network()
     key = read_key_file(folder.key_file) if folder.key_file.exists() else None
@@ -130,6 +129,7 @@ def _run(config: NodeConfig, log_level: str) -> str | None:
         registry = CollectorRegistry()
         node = Node(ledger, key=key, limits=config.pool, metrics=NodeMetrics(registry))
         listener = listen(config.host, config.port)
+        set_up_logging(log_level)
         api = create_api(node, registry=registry, version=version("aitbc"))
         server = Server(api, listener, max_connections=config.max_connections)
         node.on_fault = server.stop

@@ -25,6 +25,8 @@ from chain.storage.keys import Table, account_transaction_key, provider_mint_key
 
 Put = tuple[Table, bytes, bytes]
 
+_INDEXED_MODULES: Final = (MINTER, REGISTRY)
+
 # Module and event → the topics that hold an address.
 _ADDRESS_TOPICS: Final[dict[bytes, tuple[int, ...]]] = {
     module + event.topic: tuple(
@@ -47,8 +49,9 @@ def index_block(height: BlockHeight, outcome: BlockOutcome) -> list[Put]:
         for account in _parties(sender, transaction.to, result):
             key = account_transaction_key(account, height, index)
             puts.append((Table.ACCOUNT_TRANSACTION, key, b""))
-        puts += _mints(height, index, result.logs)
-        puts += _registrations(result.logs)
+        if any(log.address in _INDEXED_MODULES for log in result.logs):
+            puts += _mints(height, index, result.logs)
+            puts += _registrations(result.logs)
     return puts
 
 

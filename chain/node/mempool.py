@@ -171,6 +171,9 @@ class Mempool:
         known = self._by_hash.get(transaction.hash)
         if known is not None:
             return known
+        oldest = next(iter(self._by_hash.values()), None)
+        if oldest is not None and now_ms - oldest.added_at_ms >= self._limits.max_age_ms:
+            self.expire(now_ms)  # A follower has no proposal that would ask for it.
         self._lookups += 1
         if self._lookups > _LOOKUPS_PER_STATE:
             self._renew_state()

@@ -1,6 +1,6 @@
 """A FastAPI application as every service here has it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Response
@@ -13,6 +13,20 @@ from chain.web.strict_json import StrictJsonRoute
 DEFAULT_MAX_BODY_BYTES: Final = 1024 * 1024
 
 
+class Application(FastAPI):
+    """FastAPI with JSON schemas of its own making in the OpenAPI document, beside pydantic's."""
+
+    more_schemas: Callable[[], Mapping[str, Any]] = dict
+    """Gives component schemas by name; asked when the document is."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document; made on the first request for it."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            document.setdefault("components", {}).setdefault("schemas", {}).update(self.more_schemas())
+        return super().openapi()
+
+
 def create_application(
     *,
     title: str,
@@ -23,7 +37,7 @@ def create_application(
     response_timeout_s: float | None = None,
     health: Callable[[], str | None] = lambda: None,
     lifespan: Any = None,
-) -> FastAPI:
+) -> Application:
     """An application with `/healthz`, `/metrics`, problem bodies and limits; include routers of `create_router` in it.
 
     `registry` collects this application's metrics and no other's. `health` returns None, or a sentence on what is
@@ -31,7 +45,7 @@ def create_application(
     response: then the client gets a 503, while an endpoint that runs in a thread runs on. Endpoints may raise `Problem`
     and `Rejected`.
     """
-    application = FastAPI(
+    application = Application(
         title=title, version=version, description=description, responses=PROBLEM_RESPONSES, lifespan=lifespan
     )
     add_problem_handlers(application)

@@ -136,7 +136,8 @@ def problem_of_status(status: int, headers: Mapping[str, str] | None = None) -> 
     """The problem for an error that the framework raises by its status alone."""
     known = HTTPStatus(status)
     detail = "there is nothing under this path" if status == 404 else known.description or known.phrase
-    reason = {400: "malformed", 413: "too_large"}.get(status, known.phrase.lower().replace(" ", "_").replace("-", "_"))
+    name = "".join(c if c.isalpha() else "_" for c in known.phrase.lower().replace("'", ""))
+    reason = {400: "malformed", 413: "too_large"}.get(status, name)
     return Problem(status, reason, detail, headers=headers)
 
 

@@ -7,14 +7,16 @@ for a receipt that the attester has signed.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 
 from chain.api.application import create_api
@@ -197,7 +199,10 @@ class RunningNode:
     def settle(self, *transactions: Transaction) -> list[str]:
         """Hands them in and waits until all are final; their statuses."""
         self.send(*transactions)
-        return [self.client.wait_for_transaction(each.hash, timeout_s=10).status for each in transactions]
+        return [
+            self.client.wait_for_transaction(each.hash, timeout_s=10, poll_interval_s=0.01).status
+            for each in transactions
+        ]
 
     def wait(self) -> None:
         """Until it has stopped by itself."""
@@ -214,6 +219,17 @@ class RunningNode:
 
 MakeChain = Callable[..., Chain]
 StartNode = Callable[..., RunningNode]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet_logs() -> Iterator[None]:
+    """A line per request helps nobody here; warnings and worse are kept."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()],
+    )
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -276,7 +292,13 @@ def node(start_node: StartNode) -> RunningNode:
     return start_node()
 
 
-@pytest.fixture
-def named_keys() -> Callable[[Sequence[str]], list[PrivateKey]]:
-    """Keys by name."""
-    return lambda names: [key_of(name) for name in names]
+@pytest.fixture(scope="session")
+def node_in() -> Callable[[Path], RunningNode]:
+    """Starts a validator in a folder; whoever asks stops it. For tests that share one node."""
+    return lambda path: RunningNode(People(), path, limits=PoolLimits(), as_validator=True)
+
+
+@pytest.fixture(scope="session")
+def chain_in() -> Callable[[Path], Chain]:
+    """Makes a chain in a folder; whoever asks closes it. For tests of many examples, which cannot share a fixture."""
+    return lambda path: Chain(People(), path)

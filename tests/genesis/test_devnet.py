@@ -165,7 +165,7 @@ def test_a_provider_pays_and_the_wallet_shows_it(devnet: Any) -> None:
     sent = wallet(devnet, "send", devnet.account("alice")["address"], "0.01", "--from", provider, "--yes", *password)
     assert sent["status"] == "success"
     balance = wallet(devnet, "balance", "alice")
-    assert [entry["balance"] for entry in balance["balances"]] == [str(ATOMS_PER_AIT // 100)]
+    assert [entry["balance_atoms"] for entry in balance["accounts"]] == [str(ATOMS_PER_AIT // 100)]
 
 
 def test_both_providers_get_their_turn(devnet: Any) -> None:

@@ -1,0 +1,143 @@
+"""A node at work: when it makes blocks, and how it ends."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+
+from chain.client import NodeUnavailable
+from chain.node.folder import SetupError
+from chain.node.ledger import Ledger, UnknownProtocolVersion
+from chain.node.metrics import NodeMetrics
+from chain.node.pool_limits import PoolLimits
+from chain.node.runner import Node
+from chain.primitives.modules import EXECUTE, GOVERNANCE, PROPOSE, SCHEDULE_UPGRADE
+from chain.primitives.network import Validator
+from chain.primitives.types import ATOMS_PER_AIT
+
+if TYPE_CHECKING:
+    from tests.chain.conftest import Chain, MakeChain, People, RunningNode, StartNode
+
+BLOCK_INTERVAL_S = 0.02  # As conftest's networks have it.
+
+
+def heights_after(node: RunningNode, seconds: float) -> tuple[int, int]:
+    """The final height now and then."""
+    before = node.client.status().finalized.height
+    time.sleep(seconds)
+    return before, node.client.status().finalized.height
+
+
+def test_idle_chain_makes_no_block_but_the_heartbeat(start_node: StartNode) -> None:
+    quiet = start_node(heartbeat_ms=60_000)
+    before, after = heights_after(quiet, 0.5)
+    assert before == after == 1  # The genesis block's time is 0, so the first heartbeat was due.
+    beating = start_node(heartbeat_ms=1_000)
+    before, after = heights_after(beating, 2.6)
+    assert 1 <= after - before <= 3
+    assert beating.client.block(after).transaction_count == 0
+
+
+def test_blocks_keep_their_interval(start_node: StartNode) -> None:
+    node = start_node(block_interval_ms=250)
+    people = node.people
+    node.settle(people.mint("ann", ATOMS_PER_AIT, nonce=0))
+    for nonce in range(1, 12):
+        transfer = people.transfer("ann", "bob", 1, nonce=nonce)
+        if nonce % 4 == 0:
+            node.settle(transfer)
+        else:
+            node.send(transfer)
+    blocks = [block for block in node.client.blocks().items if block.height > 2]
+    gaps = [new.time_ms - old.time_ms for new, old in pairwise(blocks)]
+    assert gaps
+    assert min(gaps) >= 240
+
+
+def test_views_rise_across_restarts(node: RunningNode, start_node: StartNode) -> None:
+    node.settle(node.people.mint("ann", 1, nonce=0))
+    node.stop()
+    restarted = start_node(node.people, path=node.path)
+    restarted.settle(node.people.mint("ann", 1, nonce=1))
+    blocks = [restarted.client.block(block.height) for block in restarted.client.blocks().items if block.height]
+    views = [block.certificate.view for block in blocks if block.certificate is not None]
+    assert views == sorted(set(views), reverse=True)
+    assert len(views) == len(blocks)
+
+
+def test_hundreds_of_transactions_from_many_senders_all_become_final(start_node: StartNode) -> None:
+    node = start_node(max_block_transactions=12)
+    people = node.people
+    names = [f"person {index}" for index in range(12)]
+    node.settle(*(people.mint(name, ATOMS_PER_AIT, nonce=0) for name in names))
+    transfers = [people.transfer(name, "bob", 7, nonce=nonce) for nonce in (1, 2, 3) for name in names]
+    assert node.settle(*transfers) == ["success"] * 36
+    assert node.client.account(people.address("bob")).balance == 36 * 7
+    assert max(block.transaction_count for block in node.client.blocks(limit=200).items) <= 12
+    assert node.client.status().mempool.transactions == 0
+
+
+def test_node_stops_before_rules_that_it_does_not_know(start_node: StartNode) -> None:
+    node = start_node()
+    people = node.people
+    height = node.client.status().finalized.height
+    upgrade = SCHEDULE_UPGRADE.encode(2, height + 8)
+    propose = people.send("validator", GOVERNANCE, nonce=0, data=PROPOSE.encode(GOVERNANCE, upgrade))
+    execute = people.send("validator", GOVERNANCE, nonce=1, data=EXECUTE.encode(1))
+    assert node.settle(propose, execute) == ["success"] * 2
+    nonce = 2
+    while node.node.fault is None and nonce < 200:
+        try:
+            node.send(people.send("validator", people.address("bob"), nonce=nonce))
+        except NodeUnavailable:
+            break
+        nonce += 1
+        time.sleep(2 * BLOCK_INTERVAL_S)
+    node.wait()
+    assert node.node.fault is not None
+    assert f"protocol version 2 from height {height + 8} on" in node.node.fault
+    with Ledger.open(node.path, people.network) as ledger:
+        assert ledger.head.height == height + 7
+        with pytest.raises(UnknownProtocolVersion):
+            make_node(ledger, people, "validator")
+        make_node(ledger, people, None)  # Followers still show what there is.
+
+
+def make_node(ledger: Ledger, people: People, name: str | None) -> Node:
+    key = people.key(name) if name is not None else None
+    return Node(ledger, key=key, limits=PoolLimits(), metrics=NodeMetrics(CollectorRegistry()))
+
+
+def test_key_of_nobody_cannot_validate(chain: Chain) -> None:
+    with pytest.raises(SetupError, match="no validator's of this network"):
+        make_node(chain.ledger, chain.people, "ann")
+
+
+def test_node_whose_store_fails_says_so_and_stops(start_node: StartNode) -> None:
+    """The store is closed under it: the nearest that one comes here to a disk that fails."""
+    node = start_node(heartbeat_ms=1_000)
+    node.node.ledger.store.close()
+    with pytest.raises(NodeUnavailable, match="cannot read its chain"):
+        node.client.send_transaction(node.people.mint("ann", 1, nonce=0).raw)
+    node.wait()
+    assert "closed" in (node.node.fault or "")
+
+
+def test_network_of_several_validators_is_not_run_by_one(chain_of_four: Chain) -> None:
+    with pytest.raises(SetupError, match="4 validators"):
+        make_node(chain_of_four.ledger, chain_of_four.people, "validator")
+    make_node(chain_of_four.ledger, chain_of_four.people, None)
+
+
+@pytest.fixture
+def chain_of_four(make_chain: MakeChain, people: People) -> Chain:
+    """A network with three more validators."""
+    more = (people.key(name) for name in ("ann", "bob", "cat"))
+    validators = (*people.network.validators, *(Validator(key.address, key.public_key) for key in more))
+    people.network = msgspec.structs.replace(people.network, validators=validators)
+    return make_chain(people=people)

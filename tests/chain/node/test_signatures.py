@@ -1,0 +1,47 @@
+"""The cache of recovered signatures: right, bounded, and never for the wrong digest or signature."""
+
+from __future__ import annotations
+
+import pytest
+
+from chain.node.signatures import SignatureCache
+from chain.primitives.hashing import keccak256
+from chain.primitives.keys import PrivateKey
+from chain.primitives.rejection import Rejected
+
+ANN, BOB = PrivateKey(b"\x01" * 32), PrivateKey(b"\x02" * 32)
+DIGEST, OTHER = keccak256(b"digest"), keccak256(b"other")
+
+
+def test_second_time_is_a_hit() -> None:
+    cache = SignatureCache()
+    signature = ANN.sign(DIGEST)
+    assert [cache.recover(DIGEST, signature) for _ in range(3)] == [ANN.address] * 3
+    assert (cache.hits, cache.misses, len(cache)) == (2, 1, 1)
+
+
+def test_digest_and_signature_both_count() -> None:
+    cache = SignatureCache()
+    assert cache.recover(DIGEST, ANN.sign(DIGEST)) == ANN.address
+    assert cache.recover(DIGEST, BOB.sign(DIGEST)) == BOB.address
+    assert cache.recover(OTHER, ANN.sign(DIGEST)) not in (ANN.address, BOB.address)
+
+
+def test_bad_signatures_are_refused_every_time() -> None:
+    cache = SignatureCache()
+    for signature in (b"", bytes(65), ANN.sign(DIGEST)[:64], ANN.sign(DIGEST)[:64] + b"\x02"):
+        for _ in range(2):
+            with pytest.raises(Rejected):
+                cache.recover(DIGEST, signature)
+    assert len(cache) == 0
+
+
+def test_memory_is_bounded_and_what_is_used_stays() -> None:
+    cache = SignatureCache(capacity=10)
+    digests = [keccak256(bytes((index,))) for index in range(100)]
+    kept = ANN.sign(DIGEST)
+    for digest in digests:
+        assert cache.recover(digest, ANN.sign(digest)) == ANN.address
+        assert cache.recover(DIGEST, kept) == ANN.address
+        assert len(cache) <= 20
+    assert cache.misses == 101

@@ -1,0 +1,183 @@
+"""A serving process: ports, slow and endless clients, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+
+from chain.web.application import create_application, create_router
+from chain.web.server import MAX_HEAD_BYTES, CannotListen, Server, listen
+
+
+class Served:
+    """An application that serves from a thread."""
+
+    def __init__(self, **options: object) -> None:
+        application = create_application(
+            title="test", version="1", description="test", registry=CollectorRegistry(), max_body_bytes=1_000
+        )
+        router = create_router(tag="test")
+
+        @router.get("/wait")
+        async def wait(seconds: float) -> str:
+            await asyncio.sleep(seconds)
+            return "done"
+
+        application.include_router(router)
+        self.server = Server(application, listen("127.0.0.1", 0), **options)  # type: ignore[arg-type]
+        self.ready = threading.Event()
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(
+            target=lambda: self.loop.run_until_complete(self.server.serve(lambda _url: self.ready.set()))
+        )
+        self.thread.start()
+        assert self.ready.wait(10)
+
+    def connect(self) -> socket.socket:
+        """A raw connection."""
+        address = urlsplit(self.server.url)
+        return socket.create_connection((str(address.hostname), address.port or 0), timeout=10)
+
+    def stop(self) -> None:
+        """Ends it."""
+        if self.thread.is_alive():
+            self.loop.call_soon_threadsafe(self.server.stop)
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Served]]:
+    """Starts servers, and stops them."""
+    started: list[Served] = []
+
+    def start(**options: object) -> Served:
+        started.append(Served(**options))
+        return started[-1]
+
+    yield start
+    for served in started:
+        served.stop()
+
+
+def test_port_in_use_says_what_to_do() -> None:
+    with listen("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(CannotListen, match=f"port {port} on 127.0.0.1 is in use.*--port"):
+            listen("127.0.0.1", port)
+
+
+def test_foreign_address_says_what_to_do() -> None:
+    with pytest.raises(CannotListen, match=r"cannot listen on 203\.0\.113\.1 port 80.*--host"):
+        listen("203.0.113.1", 80)
+
+
+def test_silent_and_slow_clients_are_cut_off(serve: Callable[..., Served]) -> None:
+    served = serve(receive_timeout_s=0.3)
+    beginnings = [b"", b"GET /healthz HTT", b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"]
+    for beginning in beginnings:
+        with served.connect() as connection:
+            connection.sendall(beginning)
+            started_at = time.monotonic()
+            assert connection.recv(1) == b""
+            assert time.monotonic() - started_at < 5
+    assert not drips(served, b"GET /healthz HTTP/1.1\r\nX: " + b"y" * 200)
+    assert httpx.get(f"{served.server.url}/healthz").status_code == 200
+
+
+def drips(served: Served, request_bytes: bytes) -> bool:
+    """Whether the server bears one byte at a time to the end."""
+    with served.connect() as connection:
+        try:
+            for byte in request_bytes:
+                connection.sendall(bytes((byte,)))
+                time.sleep(0.02)
+        except OSError:
+            return False
+    return True
+
+
+def test_endless_head_is_refused(serve: Callable[..., Served]) -> None:
+    served = serve()
+    with served.connect() as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\n")
+        received = b""
+        try:
+            for _ in range(100 * MAX_HEAD_BYTES // 4096):
+                connection.sendall(b"X: " + b"y" * 4091 + b"\r\n")
+            received = connection.recv(100)
+        except OSError:
+            received = received or b"HTTP/1.1 400"
+    assert received.startswith(b"HTTP/1.1 400")
+
+
+def test_keep_alive_survives_several_requests(serve: Callable[..., Served]) -> None:
+    served = serve()
+    with httpx.Client(base_url=served.server.url) as client:
+        assert [client.get("/healthz").status_code for _ in range(5)] == [200] * 5
+
+
+def test_too_many_connections_get_a_503(serve: Callable[..., Served]) -> None:
+    served = serve(max_connections=3)
+    idle = [served.connect() for _ in range(3)]
+    time.sleep(0.2)
+    assert httpx.get(f"{served.server.url}/healthz").status_code == 503
+    for connection in idle:
+        connection.close()
+    time.sleep(0.2)
+    assert httpx.get(f"{served.server.url}/healthz").status_code == 200
+
+
+def test_requests_in_flight_may_finish_and_whom_it_concerns_is_told_once(serve: Callable[..., Served]) -> None:
+    told: list[str] = []
+    served = serve(shutdown_timeout_s=5, on_stopping=lambda: told.append("stopping"))
+    answers: list[httpx.Response] = []
+    asking = threading.Thread(target=lambda: answers.append(httpx.get(f"{served.server.url}/wait?seconds=0.6")))
+    asking.start()
+    time.sleep(0.3)
+    served.loop.call_soon_threadsafe(served.server.stop)
+    served.stop()
+    asking.join()
+    assert answers[0].json() == "done"
+    assert told == ["stopping"]
+
+
+PROGRAM = """
+from prometheus_client import CollectorRegistry
+from chain.web.application import create_application
+from chain.web.logs import set_up_logging
+from chain.web.server import serve
+set_up_logging()
+application = create_application(title="t", version="1", description="d", registry=CollectorRegistry())
+serve(application, host="127.0.0.1", port=0, on_ready=lambda url: print(url, flush=True))
+print("clean", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_the_process_cleanly_and_soon(number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        url = process.stdout.readline().strip()
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        started_at = time.monotonic()
+        process.send_signal(number)
+        process.send_signal(number)
+        assert process.wait(10) == 0
+        assert time.monotonic() - started_at < 3
+        assert process.stdout.read() == "clean\n"
+        assert '"event": "stopped"' in process.stderr.read()
