@@ -9,7 +9,7 @@ re-checks the senders that the block touched.
 - `ledger`: execute, propose, import and commit blocks
 - `records`: what is stored beside a block, and in the indexes
 - `index`: which index entries a block leaves
-- `signatures`: signatures recovered once are not recovered again
+- `caches`: signatures recovered and transactions decoded once are not worked out again
 - `mempool`, `pool_limits`: what waits, within bounds
 - `runner`: asyncio: timers, worker thread, shutdown
 - `metrics`: figures for Prometheus

@@ -12,9 +12,9 @@ from typing import Final, Self
 import msgspec
 
 from chain.consensus.engine import Floor
+from chain.node.caches import SignatureCache, TransactionCache
 from chain.node.index import index_block
 from chain.node.records import StoredResults
-from chain.node.signatures import SignatureCache
 from chain.primitives import message_pack
 from chain.primitives.block import PROTOCOL_VERSION, Block, Header, decode_block
 from chain.primitives.certificate import FinalityCertificate, verify_certificate
@@ -74,18 +74,19 @@ class _Preparation:
 class Ledger:
     """One network's chain in one folder."""
 
-    def __init__(self, store: Store, network: Network, signatures: SignatureCache) -> None:
+    def __init__(self, store: Store, network: Network) -> None:
         """Use `Ledger.open`."""
         self._store = store
         self.network = network
-        self.signatures = signatures
+        self.signatures = SignatureCache()
+        self.transactions = TransactionCache()
 
     @classmethod
     def open(cls, path: Path, network: Network, *, create: bool = False) -> Self:
         """Opens the folder; where it is new and `create` is given, writes the genesis block. Raises StorageError."""
         store = Store.open(path, genesis_hash=network.genesis_hash, create=create)
         try:
-            ledger = cls(store, network, SignatureCache())
+            ledger = cls(store, network)
             if store.head is None:
                 ledger._commit_genesis()
             return ledger
@@ -176,6 +177,7 @@ class Ledger:
             chain_id=self.network.chain_id,
             compute_state_root=preparation,
             recover=self.signatures.recover,
+            decode=self.transactions.decode,
         )
         return Candidate(block, outcome, preparation.pending)
 

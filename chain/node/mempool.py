@@ -18,7 +18,7 @@ from chain.node.pool_limits import PoolLimits
 from chain.primitives.keys import RecoverAddress
 from chain.primitives.records import Domain
 from chain.primitives.rejection import Rejected, RejectionReason
-from chain.primitives.transaction import Transaction, decode_transaction
+from chain.primitives.transaction import DecodeTransaction, Transaction
 from chain.primitives.types import Address, Hash32
 from chain.rules.admission import Lane, check_admission, special_roles, total_cost
 from chain.rules.call import BlockContext
@@ -58,11 +58,14 @@ class Entry(msgspec.Struct, frozen=True):
 class Mempool:
     """See the module."""
 
-    def __init__(self, limits: PoolLimits, *, chain_id: int, recover: RecoverAddress) -> None:
+    def __init__(
+        self, limits: PoolLimits, *, chain_id: int, recover: RecoverAddress, decode: DecodeTransaction
+    ) -> None:
         """`rebase` must follow before anything is added."""
         self._limits = limits
         self._chain_id = chain_id
         self._recover = recover
+        self._decode = decode
         self._by_hash: dict[Hash32, Entry] = {}  # In the order of arrival.
         self._by_sender: dict[Address, dict[int, Entry]] = {}  # In the order of nonces, which is that of arrival.
         self._by_receipt: dict[Hash32, Entry] = {}
@@ -167,7 +170,7 @@ class Mempool:
 
     def add(self, raw: bytes, now_ms: int) -> Entry:
         """Admits a transaction, or finds it waiting already; raises Rejected with nothing changed."""
-        transaction = decode_transaction(raw)
+        transaction = self._decode(raw)
         known = self._by_hash.get(transaction.hash)
         if known is not None:
             return known

@@ -62,7 +62,12 @@ class Node:
         Raises SetupError where the key cannot run this network, and UnknownProtocolVersion.
         """
         self.ledger = ledger
-        self.pool = Mempool(limits, chain_id=ledger.network.chain_id, recover=ledger.signatures.recover)
+        self.pool = Mempool(
+            limits,
+            chain_id=ledger.network.chain_id,
+            recover=ledger.signatures.recover,
+            decode=ledger.transactions.decode,
+        )
         self.pool.rebase(ledger.view(), ledger.head)
         self.fault: str | None = None
         """What has gone wrong for good, None while all is well."""

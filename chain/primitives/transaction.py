@@ -4,6 +4,7 @@
 What the chain thinks of it (chain id, nonce, balance, the call) is decided in `chain.rules`.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -181,6 +182,10 @@ def _recipient(field: rlp.Item) -> Address:
     if not isinstance(field, bytes) or len(field) != 20:
         raise Rejected(RejectionReason.MALFORMED, "the recipient must be 20 bytes", field="to")
     return Address(field)
+
+
+DecodeTransaction = Callable[[bytes], Transaction]
+"""`decode_transaction`, or a cache in front of it."""
 
 
 def sign_transaction(

@@ -8,7 +8,7 @@ from chain.primitives.block import PROTOCOL_VERSION, Block, Header, results_root
 from chain.primitives.certificate import validators_hash
 from chain.primitives.keys import RecoverAddress, recover_address
 from chain.primitives.rejection import Rejected, RejectionReason
-from chain.primitives.transaction import Transaction, decode_transaction
+from chain.primitives.transaction import DecodeTransaction, Transaction, decode_transaction
 from chain.primitives.types import Address, BlockHeight, Hash32
 from chain.rules.execution import BlockExecution, BlockOutcome
 from chain.rules.state import State, StateReader
@@ -35,6 +35,7 @@ def apply_block(
     chain_id: int,
     compute_state_root: ComputeStateRoot,
     recover: RecoverAddress = recover_address,
+    decode: DecodeTransaction = decode_transaction,
 ) -> BlockOutcome:
     """Executes a block on its parent's state and checks every field that its header declares; raises Rejected.
 
@@ -43,15 +44,14 @@ def apply_block(
     state = State(reader)
     check_header(state, parent, block.header, chain_id)
     _check_size(state, block)
-    transactions = [decode_transaction(raw) for raw in block.transactions]
-    _check_transactions_root(block.header, transactions)
+    transactions = [decode(raw) for raw in block.transactions]
+    # Before anything is executed: these must be the transactions that the header names.
+    _check_header_is(block.header, _with_transactions(block.header, transactions))
     execution = _execution(reader, block.header, recover)
     for transaction in transactions:
         execution.add(transaction)
     outcome = execution.finish()
-    computed = _with_roots(block.header, execution, outcome, compute_state_root)
-    if computed != block.header:
-        raise _wrong_root(block.header, computed)
+    _check_header_is(block.header, _with_results(block.header, execution, outcome, compute_state_root))
     return outcome
 
 
@@ -90,7 +90,8 @@ def propose_block(
         except Rejected as rejection:
             rejected.append((transaction, rejection))
     outcome = execution.finish()
-    header = _with_roots(header, execution, outcome, compute_state_root)
+    header = _with_transactions(header, outcome.transactions)
+    header = _with_results(header, execution, outcome, compute_state_root)
     block = Block(header, tuple(transaction.raw for transaction in outcome.transactions))
     return Proposal(block, outcome, tuple(rejected))
 
@@ -136,34 +137,34 @@ def _check_size(state: State, block: Block) -> None:
         )
 
 
-def _check_transactions_root(header: Header, transactions: Sequence[Transaction]) -> None:
-    """Before anything is executed: these must be the transactions that the header names."""
-    root = transactions_root([transaction.hash for transaction in transactions])
-    if root != header.transactions_root:
-        raise _wrong_root(header, msgspec.structs.replace(header, transactions_root=root))
-
-
 def _execution(reader: StateReader, header: Header, recover: RecoverAddress) -> BlockExecution:
     return BlockExecution(
         reader, chain_id=header.chain_id, height=header.height, time_ms=header.time_ms, recover=recover
     )
 
 
-def _with_roots(
+def _with_transactions(header: Header, transactions: Sequence[Transaction]) -> Header:
+    root = transactions_root([transaction.hash for transaction in transactions])
+    return msgspec.structs.replace(header, transactions_root=root)
+
+
+def _with_results(
     header: Header, execution: BlockExecution, outcome: BlockOutcome, compute_state_root: ComputeStateRoot
 ) -> Header:
     return msgspec.structs.replace(
         header,
-        transactions_root=transactions_root([transaction.hash for transaction in outcome.transactions]),
         results_root=results_root(outcome.results),
         state_root=compute_state_root(outcome.changes),
         next_validators_hash=validators_hash(execution.state.validators()),
     )
 
 
-def _wrong_root(declared: Header, computed: Header) -> Rejected:
+def _check_header_is(declared: Header, computed: Header) -> None:
+    """Raises Rejected that names the first field where they differ, which is a root."""
+    if declared == computed:
+        return
     field = next(name for name in Header.__struct_fields__ if getattr(declared, name) != getattr(computed, name))
-    return Rejected(
+    raise Rejected(
         RejectionReason.WRONG_ROOT,
         f"{field} is declared as 0x{getattr(declared, field).hex()}, computed as 0x{getattr(computed, field).hex()}",
         field=field,

@@ -48,6 +48,18 @@ class _AccountEntry:
 
 _ACCOUNT_PREFIX: Final = state_key(Domain.ACCOUNT)
 _ABSENT: Final = Account()
+_NO_SUPPLY: Final = Supply()
+_NO_USAGE: Final = Usage()
+
+# Keys of the records that there is one of: every mint reads most of them.
+_SUPPLY: Final = state_key(Domain.SUPPLY)
+_PARAMETERS: Final = state_key(Domain.PARAMETERS)
+_VALIDATORS: Final = state_key(Domain.VALIDATORS)
+_ATTESTERS: Final = state_key(Domain.ATTESTERS)
+_MINTING_PAUSED: Final = state_key(Domain.MINTING_PAUSED)
+_ISSUERS: Final = state_key(Domain.ISSUERS)
+_PROPOSAL_COUNT: Final = state_key(Domain.PROPOSAL_COUNT)
+_UPGRADE: Final = state_key(Domain.UPGRADE)
 
 
 class State:
@@ -58,7 +70,7 @@ class State:
         self._accounts: dict[Address, _AccountEntry] = {}
         self._records: dict[bytes, Any] = {}
         self._parent_records: dict[bytes, bytes | None] = {}
-        self._writes: dict[bytes, bytes | None] = {}
+        self._writes: dict[bytes, Callable[[Any], bytes] | None] = {}
 
     # Accounts
 
@@ -105,19 +117,20 @@ class State:
         self._records[key] = value
         return value
 
-    def _write(self, key: bytes, value: object, encoded: bytes | None) -> None:
+    def _write(self, key: bytes, value: T, encode: Callable[[T], bytes] | None) -> None:
+        """Without `encode` the record is removed. A record that every mint changes is encoded once, at the end."""
         if key not in self._records:
             self._parent_records[key] = self._reader.get(key)
         self._records[key] = value
-        self._writes[key] = encoded
+        self._writes[key] = encode
 
     def supply(self) -> Supply:
         """Minted and burned so far."""
-        return self._read(state_key(Domain.SUPPLY), Supply.decode, Supply())
+        return self._read(_SUPPLY, Supply.decode, _NO_SUPPLY)
 
     def set_supply(self, supply: Supply) -> None:
         """Replaces it."""
-        self._write(state_key(Domain.SUPPLY), supply, supply.encode())
+        self._write(_SUPPLY, supply, Supply.encode)
 
     def burn(self, address: Address, amount: int) -> None:
         """Takes atoms out of an account and of circulation."""
@@ -132,7 +145,7 @@ class State:
     def set_allowance(self, owner: Address, spender: Address, amount: int) -> None:
         """Replaces it; 0 removes the record."""
         key = state_key(Domain.ALLOWANCE, owner + spender)
-        self._write(key, Amount(amount), encode_amount(amount) if amount else None)
+        self._write(key, Amount(amount), encode_amount if amount else None)
 
     def receipt_use(self, receipt_hash: Hash32) -> ReceiptUse | None:
         """How the receipt was used up, or None."""
@@ -140,27 +153,27 @@ class State:
 
     def use_receipt(self, receipt_hash: Hash32, use: ReceiptUse) -> None:
         """Uses it up for ever."""
-        self._write(state_key(Domain.RECEIPT, receipt_hash), use, use.encode())
+        self._write(state_key(Domain.RECEIPT, receipt_hash), use, ReceiptUse.encode)
 
     def parameters(self) -> Parameters:
         """What governance has set."""
-        return self._read(state_key(Domain.PARAMETERS), Parameters.decode, Parameters())
+        return self._read(_PARAMETERS, Parameters.decode, Parameters())
 
     def set_parameters(self, parameters: Parameters) -> None:
         """Replaces all; the caller has checked the bounds."""
-        self._write(state_key(Domain.PARAMETERS), parameters, parameters.encode())
+        self._write(_PARAMETERS, parameters, Parameters.encode)
 
     def validators(self) -> tuple[Address, ...]:
         """In the order of certificates' bitmaps."""
-        return self._read(state_key(Domain.VALIDATORS), decode_addresses, ())
+        return self._read(_VALIDATORS, decode_addresses, ())
 
     def set_validators(self, validators: tuple[Address, ...]) -> None:
         """Replaces the set."""
-        self._write(state_key(Domain.VALIDATORS), validators, message_pack.encode(validators))
+        self._write(_VALIDATORS, validators, message_pack.encode)
 
     def attesters(self) -> tuple[AttesterAllowance, ...]:
         """In order of entry."""
-        return self._read(state_key(Domain.ATTESTERS), decode_attesters, ())
+        return self._read(_ATTESTERS, decode_attesters, ())
 
     def attester(self, address: Address) -> AttesterAllowance | None:
         """The attester's allowance, or None for anybody else."""
@@ -168,23 +181,23 @@ class State:
 
     def set_attesters(self, attesters: tuple[AttesterAllowance, ...]) -> None:
         """Replaces the set."""
-        self._write(state_key(Domain.ATTESTERS), attesters, encode_attesters(attesters))
+        self._write(_ATTESTERS, attesters, encode_attesters)
 
     def usage(self, domain: Domain, raw_key: bytes, period: int) -> Usage:
         """What was used in this period under one of the usage domains."""
-        return self._read(state_key(domain, raw_key), Usage.decode, Usage()).within(period)
+        return self._read(state_key(domain, raw_key), Usage.decode, _NO_USAGE).within(period)
 
     def set_usage(self, domain: Domain, raw_key: bytes, usage: Usage) -> None:
         """Replaces it."""
-        self._write(state_key(domain, raw_key), usage, usage.encode())
+        self._write(state_key(domain, raw_key), usage, Usage.encode)
 
     def minting_paused(self) -> bool:
         """Whether governance has paused minting."""
-        return self._read(state_key(Domain.MINTING_PAUSED), _decode_bool, False)
+        return self._read(_MINTING_PAUSED, _decode_bool, False)
 
     def set_minting_paused(self, paused: bool) -> None:
         """Pauses or goes on."""
-        self._write(state_key(Domain.MINTING_PAUSED), paused, message_pack.encode(True) if paused else None)
+        self._write(_MINTING_PAUSED, paused, message_pack.encode if paused else None)
 
     def registration(self, provider: Address) -> Registration | None:
         """The provider's offer, also a withdrawn one."""
@@ -192,23 +205,23 @@ class State:
 
     def set_registration(self, provider: Address, registration: Registration) -> None:
         """Replaces it."""
-        self._write(state_key(Domain.REGISTRATION, provider), registration, registration.encode())
+        self._write(state_key(Domain.REGISTRATION, provider), registration, Registration.encode)
 
     def issuers(self) -> tuple[Address, ...]:
         """Who may issue assets."""
-        return self._read(state_key(Domain.ISSUERS), decode_addresses, ())
+        return self._read(_ISSUERS, decode_addresses, ())
 
     def set_issuers(self, issuers: tuple[Address, ...]) -> None:
         """Replaces the set."""
-        self._write(state_key(Domain.ISSUERS), issuers, message_pack.encode(issuers) if issuers else None)
+        self._write(_ISSUERS, issuers, message_pack.encode if issuers else None)
 
     def proposal_count(self) -> int:
         """How many proposals were ever made; they are numbered from 1."""
-        return self._read(state_key(Domain.PROPOSAL_COUNT), _decode_int, 0)
+        return self._read(_PROPOSAL_COUNT, _decode_int, 0)
 
     def set_proposal_count(self, count: int) -> None:
         """Replaces it."""
-        self._write(state_key(Domain.PROPOSAL_COUNT), count, message_pack.encode(count))
+        self._write(_PROPOSAL_COUNT, count, message_pack.encode)
 
     def proposal(self, number: int) -> Proposal | None:
         """A proposal by number."""
@@ -218,7 +231,7 @@ class State:
 
     def set_proposal(self, number: int, proposal: Proposal) -> None:
         """Replaces it."""
-        self._write(state_key(Domain.PROPOSAL, number.to_bytes(8, "big")), proposal, proposal.encode())
+        self._write(state_key(Domain.PROPOSAL, number.to_bytes(8, "big")), proposal, Proposal.encode)
 
     def open_proposals(self, proposer: Address) -> tuple[int, ...]:
         """Numbers of a validator's proposals that may still be open."""
@@ -227,20 +240,23 @@ class State:
     def set_open_proposals(self, proposer: Address, numbers: tuple[int, ...]) -> None:
         """Replaces them."""
         key = state_key(Domain.OPEN_PROPOSALS, proposer)
-        self._write(key, numbers, message_pack.encode(numbers) if numbers else None)
+        self._write(key, numbers, message_pack.encode if numbers else None)
 
     def upgrade(self) -> Upgrade:
         """The rules in force and the ones scheduled."""
-        return self._read(state_key(Domain.UPGRADE), Upgrade.decode, Upgrade())
+        return self._read(_UPGRADE, Upgrade.decode, Upgrade())
 
     def set_upgrade(self, upgrade: Upgrade) -> None:
         """Replaces it."""
-        self._write(state_key(Domain.UPGRADE), upgrade, upgrade.encode())
+        self._write(_UPGRADE, upgrade, Upgrade.encode)
 
     def changes(self) -> dict[bytes, bytes | None]:
         """Every record that differs from the parent state; None removes one."""
-        parents = self._parent_records
-        changes = {key: encoded for key, encoded in self._writes.items() if encoded != parents[key]}
+        changes: dict[bytes, bytes | None] = {}
+        for key, encode in self._writes.items():
+            encoded = None if encode is None else encode(self._records[key])
+            if encoded != self._parent_records[key]:
+                changes[key] = encoded
         for address, entry in self._accounts.items():
             if entry.nonce != entry.parent.nonce or entry.balance != entry.parent.balance:
                 account = Account(entry.nonce, Amount(entry.balance))

@@ -16,14 +16,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import coincurve
 import msgspec
 
 from chain.consensus.engine import Floor
+from chain.node.caches import SignatureCache, TransactionCache
 from chain.node.ledger import Ledger
-from chain.node.signatures import SignatureCache
 from chain.primitives import message_pack
 from chain.primitives.certificate import FinalityCertificate, VoteKind, vote_digest
 from chain.primitives.keys import PrivateKey
@@ -80,7 +81,7 @@ class Chain:
         block = genesis_block(self.network, pending.state_root)
         results = message_pack.encode(([], [], []))
         store.commit(CommittedBlock(block.header, block.encode(), [], results, None), pending)
-        return Ledger(store, self.network, SignatureCache())
+        return Ledger(store, self.network)
 
     def transfers(self, rng: random.Random) -> list[Transaction]:
         """One transfer from each sender to distinct recipients, so that a block touches 10,000 accounts if it can."""
@@ -115,7 +116,10 @@ class Chain:
         assert all(result.status for result in candidate.outcome.results)
         block, certificate = candidate.block.encode(), self._certificate(candidate.block.header.hash, ledger.floor())
         if not known:
-            ledger.signatures = SignatureCache()
+            ledger.signatures, ledger.transactions = SignatureCache(), TransactionCache()
+        else:
+            for transaction in transactions:
+                ledger.transactions.decode(transaction.raw)  # As the mempool did when it took them in.
         started = time.perf_counter()
         ledger.import_block(block, certificate, now_ms=time_ms)
         return time.perf_counter() - started
@@ -162,11 +166,11 @@ def measure(once: Callable[[], float], reference: Reference, rounds: int) -> tup
     return statistics.median(seconds), statistics.median(recoveries)
 
 
-def against_recovery(
-    name: str, seconds: float, recovery: float, *, transactions: int, signatures: int, goal: str
-) -> Figure:
-    """Signatures handled per second, as a share of the bare recovery rate."""
-    return Figure(name, seconds / transactions * 1e6, signatures * recovery / seconds, "recovery rate", goal)
+def import_fresh(
+    chain: Chain, make: Callable[[random.Random], list[Transaction]], rng: random.Random, known: bool
+) -> float:
+    """Seconds to import a block of newly made transactions."""
+    return chain.import_timed(make(rng), known=known)
 
 
 def run(rounds: int, many_accounts: int, folder: Path) -> list[Figure]:
@@ -174,41 +178,20 @@ def run(rounds: int, many_accounts: int, folder: Path) -> list[Figure]:
     rng = random.Random(20261122)
     reference = Reference(rng)
     figures = []
+    recovery = 0.0
     few = Chain(folder / "few", FEW_ACCOUNTS, rng)
-    cold, recovery = measure(lambda: few.import_timed(few.transfers(rng), known=False), reference, rounds)
-    figures.append(
-        against_recovery(
-            f"{TRANSFERS} transfers, signatures not seen before",
-            cold,
-            recovery,
-            transactions=TRANSFERS,
-            signatures=TRANSFERS,
-            goal="at least 0.35, aim 0.5",
-        )
-    )
-    for known, label, goal in (
-        (False, "signatures not seen before", "at least 0.35, aim 0.5"),
-        (True, "signatures checked at admission", "at least 0.8"),
+    for name, count, signatures, make in (
+        ("transfers", TRANSFERS, 1, few.transfers),
+        ("mints", MINTS, 2, few.mints),
     ):
-        seconds, recovery = measure(
-            lambda known=known: few.import_timed(few.mints(rng), known=known), reference, rounds
-        )  # type: ignore[misc]
-        figures.append(
-            against_recovery(
-                f"{MINTS} mints, {label}", seconds, recovery, transactions=MINTS, signatures=2 * MINTS, goal=goal
-            )
-        )
-    warm, recovery = measure(lambda: few.import_timed(few.transfers(rng), known=True), reference, rounds)
-    figures.append(
-        against_recovery(
-            f"{TRANSFERS} transfers, signatures checked at admission",
-            warm,
-            recovery,
-            transactions=TRANSFERS,
-            signatures=TRANSFERS,
-            goal="at least 0.8",
-        )
-    )
+        for known, label, goal in (
+            (False, "signatures not seen before", "at least 0.35, aim 0.5"),
+            (True, "signatures checked at admission", "at least 0.8"),
+        ):
+            once = partial(import_fresh, few, make, rng, known)
+            seconds, recovery = measure(once, reference, rounds)
+            ratio = signatures * count * recovery / seconds
+            figures.append(Figure(f"{count} {name}, {label}", seconds / count * 1e6, ratio, "recovery rate", goal))
     many = Chain(folder / "many", many_accounts, rng)
     ratios: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     for _ in range(rounds):  # In turn, so that a drift of the machine's speed meets both alike.
@@ -242,7 +225,7 @@ def machine() -> str:
 
 
 def main() -> None:
-    """Prints the table; exits 1 if a goal is missed."""
+    """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each figure; the median counts")
     parser.add_argument("--many-accounts", type=int, default=MANY_ACCOUNTS)

@@ -36,7 +36,10 @@ SMALL = PoolLimits(
 
 def pool_on(chain: Chain, limits: PoolLimits | None = None) -> Mempool:
     pool = Mempool(
-        limits or PoolLimits(), chain_id=chain.people.network.chain_id, recover=chain.ledger.signatures.recover
+        limits or PoolLimits(),
+        chain_id=chain.people.network.chain_id,
+        recover=chain.ledger.signatures.recover,
+        decode=chain.ledger.transactions.decode,
     )
     pool.rebase(chain.ledger.view(), chain.head)
     return pool

@@ -1,13 +1,14 @@
-"""The cache of recovered signatures: right, bounded, and never for the wrong digest or signature."""
+"""The caches: right, bounded, and never for the wrong digest, signature or bytes."""
 
 from __future__ import annotations
 
 import pytest
 
-from chain.node.signatures import SignatureCache
+from chain.node.caches import MAX_CACHED_BYTES, SignatureCache, TransactionCache
 from chain.primitives.hashing import keccak256
 from chain.primitives.keys import PrivateKey
 from chain.primitives.rejection import Rejected
+from chain.primitives.transaction import decode_transaction, sign_transaction
 
 ANN, BOB = PrivateKey(b"\x01" * 32), PrivateKey(b"\x02" * 32)
 DIGEST, OTHER = keccak256(b"digest"), keccak256(b"other")
@@ -45,3 +46,22 @@ def test_memory_is_bounded_and_what_is_used_stays() -> None:
         assert cache.recover(DIGEST, kept) == ANN.address
         assert len(cache) <= 20
     assert cache.misses == 101
+
+
+def test_decoded_transactions_are_the_same_and_bounded() -> None:
+    cache = TransactionCache(capacity=4)
+    raws = [sign_transaction(ANN, chain_id=7, nonce=nonce, to=BOB.address, value=1).raw for nonce in range(20)]
+    for raw in raws:
+        assert cache.decode(raw) == decode_transaction(raw)
+        assert cache.decode(raw) is cache.decode(raw)
+        assert len(cache) <= 8
+
+
+def test_long_and_bad_transactions_are_not_kept() -> None:
+    cache = TransactionCache()
+    long = sign_transaction(ANN, chain_id=7, nonce=0, to=BOB.address, data=bytes(MAX_CACHED_BYTES)).raw
+    assert cache.decode(long) == decode_transaction(long)
+    for _ in range(2):
+        with pytest.raises(Rejected):
+            cache.decode(long[:-1])
+    assert len(cache) == 0
