@@ -226,12 +226,17 @@ class Chain:
 
     def adopt(self, proposal: Proposal) -> BlockOutcome:
         """Makes a block the head, after apply_block came to the same outcome as its proposer."""
-        outcome = self.check(proposal.block)
+        outcome = self.follow(proposal.block)
         assert outcome.changes == proposal.outcome.changes
         assert outcome.results == proposal.outcome.results
         assert outcome.senders == proposal.outcome.senders
+        return outcome
+
+    def follow(self, block: Block) -> BlockOutcome:
+        """Makes somebody else's block the head."""
+        outcome = self.check(block)
         self.state = self.state.with_changes(outcome.changes)
-        self.head = proposal.block.header
+        self.head = block.header
         return outcome
 
     def add(self, *transactions: Transaction, time_ms: int | None = None) -> BlockOutcome:
@@ -315,16 +320,16 @@ class Chain:
         return self.add(*self.decision(target, call_data))
 
     def decision(self, target: Address, call_data: bytes) -> list[Transaction]:
-        """The transactions of a quorum that bring a call about."""
+        """The transactions of a quorum that bring a call about, whatever the fee."""
         number = self.read().proposal_count() + 1
-        governance, first = modules.GOVERNANCE, self.validators[0]
+        governance, first, offer = modules.GOVERNANCE, self.validators[0], 2**128
         return [
-            self.call(first, governance, modules.PROPOSE, target, call_data),
+            self.call(first, governance, modules.PROPOSE, target, call_data, max_fee=offer),
             *(
-                self.call(name, governance, modules.APPROVE_PROPOSAL, number)
+                self.call(name, governance, modules.APPROVE_PROPOSAL, number, max_fee=offer)
                 for name in self.validators[1 : quorum(len(self.validators))]
             ),
-            self.call(first, governance, modules.EXECUTE, number, later=1),
+            self.call(first, governance, modules.EXECUTE, number, later=1, max_fee=offer),
         ]
 
     def set_parameter(self, name: str, value: int) -> None:

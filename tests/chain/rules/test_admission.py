@@ -265,6 +265,7 @@ def test_dust_does_not_keep_a_newcomer_from_minting(make_chain: MakeChain) -> No
     chain = make_chain(base_fee_atoms=10**9)
     chain.give("alice")
     chain.add(chain.transfer("alice", "new", MIN_HOLDING, max_fee=10**9))
+    chain.refuse(chain.transfer("new", "other", 1, max_fee=10**9), RejectionReason.INSUFFICIENT_FUNDS)
     # When it mints or registers, then it is treated as a newcomer, who pays nothing
     mint = chain.mint("new", "new", ATOMS_PER_AIT)
     assert admit(chain, mint) == Admission(chain.address("new"), Lane.MINT, admit(chain, mint).call, 0)

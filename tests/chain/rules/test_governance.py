@@ -414,6 +414,7 @@ def test_the_threshold_stays_within_the_attesters(make_chain: MakeChain) -> None
     assert [attester.address for attester in chain.read().attesters()] == [chain.address("b"), chain.address("c")]
     assert_impossible(chain, REMOVE_ATTESTER.encode(chain.address("a")))
     chain.set_parameter("attester_threshold", 1)
+    assert_impossible(chain, REMOVE_ATTESTER.encode(chain.address("stranger")))
     chain.govern(GOVERNANCE, REMOVE_ATTESTER.encode(chain.address("b")))
     assert_impossible(chain, REMOVE_ATTESTER.encode(chain.address("c")))  # The last one.
 

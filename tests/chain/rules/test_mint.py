@@ -25,6 +25,7 @@ from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.signing import eip191_digest
 from chain.primitives.transaction import Transaction
 from chain.primitives.types import ATOMS_PER_AIT, ZERO_ADDRESS, Address, Amount, Hash32
+from chain.rules.execution import BlockExecution
 from chain.rules.mint import MAX_SPLIT_PROVIDERS
 
 if TYPE_CHECKING:
@@ -552,3 +553,28 @@ def test_set_attester_leaves_one_with_the_default_allowance(make_chain: MakeChai
 def test_set_attester_to_nobody(chain: Chain, address: Address) -> None:
     *others, execute = chain.decision(MINTER, modules.SET_ATTESTER.encode(address))
     chain.fail(execute, RejectionReason.INVALID_CHANGE, after=others)
+
+
+class AskedReader:
+    """A state that notes which records it was asked for."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+        self.asked: list[bytes] = []
+
+    def get(self, state_key: bytes) -> bytes | None:
+        """The record, or None."""
+        self.asked.append(state_key)
+        return self.chain.state.get(state_key)
+
+
+def test_a_split_that_nobody_attested_reads_no_providers_record(chain: Chain) -> None:
+    """Else anybody could make every node read 128 records per transaction, with no signature of an attester."""
+    reader = AskedReader(chain)
+    execution = BlockExecution(reader, chain_id=chain.network.chain_id, height=1, time_ms=1_000)
+    shares = [(f"p{index}", 1) for index in range(MAX_SPLIT_PROVIDERS)]
+    with pytest.raises(Rejected) as caught:
+        execution.add(chain.split("courier", shares, signers=["thief"]))
+    assert caught.value.reason is RejectionReason.NOT_AN_ATTESTER
+    assert not [key for key in reader.asked if key[0] in (Domain.PROVIDER_USAGE, Domain.REGISTRATION)]
+    assert len(reader.asked) < 12

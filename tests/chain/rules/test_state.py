@@ -170,12 +170,11 @@ def test_an_account_that_is_emptied_and_never_sent_is_removed() -> None:
 def test_balances_are_range_checked() -> None:
     state = State(CountingReader())
     state.credit(A, MAX_UINT256)
-    for wrong in (lambda: state.credit(A, 1), lambda: state.credit(A, -1)):
+    for amount in (1, -1):
         with pytest.raises(AssertionError):
-            wrong()
-    for wrong in (lambda: state.debit(B, 1), lambda: state.debit(A, -1)):
+            state.credit(A, amount)
         with pytest.raises(AssertionError):
-            wrong()
+            state.debit(B, amount)
     assert (state.account(A).balance, state.account(B).balance) == (MAX_UINT256, 0)
 
 

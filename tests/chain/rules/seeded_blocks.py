@@ -1,0 +1,121 @@
+"""Plays a seeded history that has every operation in it, and prints what each block came to.
+
+    python -m tests.chain.rules.seeded_blocks SEED
+
+`test_determinism` compares what two processes print. Nothing here draws on anything but the seed.
+"""
+
+import hashlib
+import random
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from chain.primitives import modules
+from chain.primitives.modules import FUNCTIONS, GOVERNANCE, MINTER, REGISTRY, TOKEN
+from chain.primitives.transaction import Transaction
+from chain.primitives.types import ATOMS_PER_AIT, Address
+from tests.chain.rules.conftest import Chain
+
+BLOCKS = 24
+PROVIDERS = [f"provider-{index}" for index in range(6)]
+ATTESTERS = [f"attester-{index}" for index in range(4)]
+PEOPLE = [*PROVIDERS, "validator-0", "validator-1", *ATTESTERS]
+
+
+def new_chain() -> Chain:
+    """Four validators, four attesters of whom two must sign."""
+    return Chain(
+        validators=4,
+        attesters=dict.fromkeys(ATTESTERS, (10_000 * ATOMS_PER_AIT, 10_000)),
+        attester_threshold=2,
+        period_ms=10_000,
+        min_holding_atoms=10**15,
+    )
+
+
+def _some_transaction(chain: Chain, chance: random.Random, sender: str, nonce: int) -> Transaction:
+    provider, other = chance.choice(PROVIDERS), chance.choice(PEOPLE)
+    amount, signers = chance.randrange(3 * ATOMS_PER_AIT), chance.sample(ATTESTERS, 2)
+    address = chain.address(other)
+    fields: dict[str, Any] = {"nonce": nonce, "max_fee": 10**6}
+    offer = (f"http://{sender}", [provider, sender], amount, "images", 5)
+    kind = chance.randrange(10)
+    if kind == 0:
+        return chain.transfer(sender, other, amount, **fields)
+    if kind == 1:
+        return chain.mint(sender, provider, amount, signers=signers, **fields)
+    if kind == 2:
+        shares = [(name, amount // 7) for name in chance.sample(PROVIDERS, 3)]
+        return chain.split(sender, shares, signers=signers, **fields)
+    module, function, arguments = [
+        (TOKEN, modules.TOKEN_TRANSFER, (address, amount)),
+        (TOKEN, modules.TOKEN_APPROVE, (address, amount)),
+        (TOKEN, modules.TOKEN_TRANSFER_FROM, (address, chain.address(provider), amount // 9)),
+        (REGISTRY, modules.REGISTER, (*offer, chain.address(sender))),
+        (REGISTRY, modules.UPDATE, offer),
+        (REGISTRY, modules.WITHDRAW, ()),
+        (REGISTRY, modules.SET_PAYOUT, (chain.address(sender), address)),
+    ][kind - 3]
+    return chain.call(sender, module, function, *arguments, **fields)
+
+
+def _decisions(chain: Chain) -> Iterator[tuple[Address, bytes]]:
+    """(module, call data), one for each early block."""
+    address = chain.address("provider-0")
+    yield GOVERNANCE, modules.SET_PARAMETER.encode("base_fee_atoms", 3)
+    yield GOVERNANCE, modules.ADD_ISSUER.encode(address)
+    yield GOVERNANCE, modules.ADD_ISSUER.encode(chain.address("provider-1"))
+    yield GOVERNANCE, modules.REMOVE_ISSUER.encode(address)
+    yield GOVERNANCE, modules.PAUSE.encode()
+    yield GOVERNANCE, modules.UNPAUSE.encode()
+    yield GOVERNANCE, modules.SET_ATTESTER_ALLOWANCE.encode(address, 10**24, 10)
+    yield GOVERNANCE, modules.REMOVE_ATTESTER.encode(address)
+    yield GOVERNANCE, modules.SCHEDULE_UPGRADE.encode(2, 10**6)
+    yield MINTER, modules.SET_ATTESTER.encode(chain.address("attester-0"))
+
+
+def _name(to: Address, call_data: bytes) -> str:
+    for function in FUNCTIONS.get(to, ()):
+        if function.selector == call_data[:4]:
+            return f"{next(name for name, module in modules.MODULES.items() if module == to)}.{function.name}"
+    return "transfer"
+
+
+def play(seed: int) -> Iterator[str]:
+    """One line per block, and in the end the operations that succeeded."""
+    chance, chain = random.Random(seed), new_chain()
+    succeeded: set[str] = set()
+    for name in (*PROVIDERS, *ATTESTERS):
+        chain.add(chain.mint(name, name, 90 * ATOMS_PER_AIT, signers=ATTESTERS[:2]))
+    decisions = iter(_decisions(chain))
+    for _ in range(BLOCKS):
+        nonces: dict[str, int] = {}
+        transactions = []
+        for _ in range(25):
+            sender = chance.choice(PEOPLE)
+            nonce = nonces.get(sender, chain.nonce(sender))
+            nonces[sender] = nonce + (chance.random() < 0.95)
+            transactions.append(_some_transaction(chain, chance, sender, nonce))
+        decision = next(decisions, None)
+        if decision is not None:  # The validators' nonces belong to it in this block.
+            validators = chain.read().validators()
+            transactions = [t for t in transactions if t.recover_sender() not in validators]
+            transactions += chain.decision(*decision)
+        proposal = chain.build(*transactions)
+        outcome = chain.adopt(proposal)
+        for transaction, result in zip(outcome.transactions, outcome.results, strict=True):
+            if result.status:
+                succeeded.add(_name(transaction.to, transaction.data))
+        if decision is not None and outcome.results[-1].status:
+            succeeded.add(_name(*decision))
+        order = hashlib.sha256(repr(list(outcome.changes.items())).encode()).hexdigest()
+        reasons = ",".join(str(failure.reason) if failure is not None else "" for failure in outcome.failures)
+        refused = ",".join(str(why.reason) for _, why in proposal.rejected)
+        yield f"{chain.head.height} {chain.head.hash.hex()} {order} {reasons} {refused}"
+    yield "succeeded: " + " ".join(sorted(succeeded))
+
+
+if __name__ == "__main__":
+    for line in play(int(sys.argv[1])):
+        sys.stdout.write(line + "\n")
