@@ -25,7 +25,7 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     period_cap_atoms: int = 10_000_000 * ATOMS_PER_AIT
     """The most that may be minted in a period altogether."""
     period_ms: int = _DAY_MS
-    """Length of a period, a stretch of block time. Changing it starts all usage counters anew."""
+    """Length of a period, a stretch of block time. After a change, most usage counters start anew."""
     default_attester_atoms: int = 1_000_000 * ATOMS_PER_AIT
     """Allowance in atoms per period that `setAttester` gives."""
     default_attester_receipts: int = 1_000_000
@@ -82,14 +82,14 @@ PARAMETER_BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "default_attester_atoms": (0, _MAX_ATOMS),
     "default_attester_receipts": (0, 2**63 - 1),
     "base_fee_atoms": (0, 10**18),
-    "min_holding_atoms": (0, _MAX_ATOMS),
+    "min_holding_atoms": (1, _MAX_ATOMS),  # At 0, keys that hold nothing could fill the state.
     "account_quota": (1, 100_000),
     "registration_quota": (1, 1_000_000),
     "max_block_bytes": (64 * 1024, 32 * 1024 * 1024),
     "max_block_transactions": (1, 100_000),
     "max_block_recoveries": (32, 100_000),
     "heartbeat_ms": (1_000, _DAY_MS),
-    "proposal_lifetime_ms": (60_000, 366 * _DAY_MS),
+    "proposal_lifetime_ms": (3_600_000, 366 * _DAY_MS),  # Validators are people, and must have time to approve.
 }
 """Inclusive lowest and highest value of each, in the order of the state record."""
 

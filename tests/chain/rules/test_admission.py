@@ -213,10 +213,9 @@ def test_the_minimum_holding_to_the_atom(make_chain: MakeChain, min_holding: int
     chain.add(chain.transfer("enough", "other", 0))
 
 
-def test_without_a_minimum_holding_everybody_is_a_member(make_chain: MakeChain) -> None:
-    chain = make_chain(min_holding_atoms=0)
-    chain.add(chain.transfer("new", "other", 0))
-    chain.fail(chain.call("new", REGISTRY, modules.WITHDRAW), RejectionReason.NOT_REGISTERED)
+def test_who_holds_nothing_is_never_a_member(make_chain: MakeChain) -> None:
+    chain = make_chain(min_holding_atoms=1)
+    chain.refuse(chain.transfer("new", "other", 0), RejectionReason.NEWCOMER_CALL)
 
 
 def test_roles_need_no_holding(chain: Chain) -> None:
