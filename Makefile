@@ -85,7 +85,7 @@ $(NODE_FOLDER)/node_modules/.installed: $(NODE_FOLDER)/package.json $(NODE_FOLDE
 	@touch $@
 
 test: install
-	$(PYTEST) -n $(WORKERS) $(TESTS)
+	$(PYTEST) -n $(WORKERS) --dist loadfile $(TESTS)
 
 check: lint types imports test
 

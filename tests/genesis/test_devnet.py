@@ -24,7 +24,7 @@ from chain.primitives.receipt import Receipt, attestation_digest, recover_provid
 from chain.primitives.transaction import sign_transaction
 from chain.primitives.types import ATOMS_PER_AIT
 
-pytestmark = [pytest.mark.xdist_group("devnet"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
