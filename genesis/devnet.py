@@ -8,7 +8,8 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -25,8 +26,8 @@ from chain.primitives.network import AttesterAllowance, Network, Validator, netw
 from chain.primitives.parameters import Parameters
 from genesis.processes import Process, ProcessFailed, free_port
 from genesis.secrets import ACCOUNT_NAMES, HOLDER_NAMES, PROVIDER_NAMES, DevnetSecrets
-from wallet.attester import AttesterNetwork, save_attester_key
-from wallet.keystore import LIGHT_SCRYPT_N, save_key, write_new_file
+from wallet.attester import AttesterNetwork
+from wallet.keystore import replace_file
 
 Progress = Callable[[str], None]
 
@@ -37,6 +38,7 @@ _PROVIDERS_READY_S: Final = 300.0  # Two processes import torch and load the mod
 _JOB_S: Final = 300.0
 _MINT_S: Final = 120.0
 _STOP_S: Final = 20.0
+_ANSWER_S: Final = 15.0
 
 
 class JobSummary(msgspec.Struct, frozen=True):
@@ -96,16 +98,16 @@ class Devnet:
         """Starts everything and returns once it all answers; raises ProcessFailed."""
         secrets = DevnetSecrets.load_or_draw(self._folder)
         network = self._network(secrets)
-        self._write_keystores(secrets, network)
+        secrets.write_files(self._folder / "keys", AttesterNetwork(network.chain_id, network.genesis_hash))
         node = self._start_node(secrets, network)
         hub = self._start_hub(secrets, node.url)
         providers = [self._start_provider(name, secrets, node.url) for name in PROVIDER_NAMES]
         self._progress("the providers load torch and their model")
         for provider in providers:
             provider.wait_ready(_PROVIDERS_READY_S)
-        self._wait_usable_providers(hub, len(providers))
+        self._wait_registered(hub, providers)
         description = self._describe(secrets, network, node, hub, providers)
-        _replace_private_file(self.description_file, json.dumps(description, indent=2).encode() + b"\n")
+        replace_file(self.description_file, json.dumps(description, indent=2).encode() + b"\n")
         self._hub_api_key, self._hub, self._node = secrets.api_keys["hub"], hub, node
         self._secrets = secrets
 
@@ -124,32 +126,6 @@ class Devnet:
             parameters=parameters,
             block_interval_ms=_BLOCK_INTERVAL_MS,
         )
-
-    def _write_keystores(self, secrets: DevnetSecrets, network: Network) -> None:
-        keys = self._folder / "keys"
-        keys.mkdir(exist_ok=True, mode=0o700)
-        _write_once(keys / "password", secrets.password)
-        attester = AttesterNetwork(network.chain_id, network.genesis_hash)
-        for name in ACCOUNT_NAMES:
-            path = keys / f"{name}.json"
-            if path.exists():
-                continue
-            if name == "attester":
-                save_attester_key(path, secrets.key(name), secrets.password, attester, scrypt_n=LIGHT_SCRYPT_N)
-            else:
-                save_key(path, secrets.key(name), secrets.password, scrypt_n=LIGHT_SCRYPT_N)
-        hub_key = secrets.api_keys["hub-at-providers"]
-        _write_once(keys / "hub-clients.toml", f'[clients]\ndevnet = "{secrets.api_keys["hub"]}"\n')
-        addresses = [to_checksum_address(secrets.key(name).address) for name in PROVIDER_NAMES]
-        _write_once(
-            keys / "hub-providers.toml",
-            "[providers]\n" + "".join(f'"{address}" = "{hub_key}"\n' for address in addresses),
-        )
-        for name in PROVIDER_NAMES:
-            _write_once(
-                keys / f"{name}-api-keys.toml",
-                f'[clients]\ndevnet = "{secrets.api_keys[name]}"\n[hubs]\nhub = "{hub_key}"\n',
-            )
 
     def _start(self, name: str, arguments: list[str], url: str, ready_path: str) -> Process:
         process = Process(
@@ -211,14 +187,16 @@ class Devnet:
             "/v1/health",
         )
 
-    def _wait_usable_providers(self, hub: Process, count: int) -> None:
-        """The providers' registrations are transactions too, so this takes a block or two."""
+    def _wait_registered(self, hub: Process, providers: list[Process]) -> None:
+        """Until the hub has read where the providers are: in a folder of an earlier devnet, they were elsewhere."""
         deadline = time.monotonic() + _NODE_READY_S
+        urls = {provider.url for provider in providers}
         while True:
             self.require_running()
-            usable = httpx.get(hub.url + "/v1/providers", timeout=5.0).json().get("items", [])
-            if len(usable) >= count:
-                self._progress(f"{count} providers have registered on the chain")
+            with self.asking():
+                listed = httpx.get(hub.url + "/v1/providers", timeout=_ANSWER_S).json().get("items", [])
+            if urls <= {each["endpoint"] for each in listed}:
+                self._progress(f"{len(urls)} providers are registered on the chain")
                 return
             if time.monotonic() > deadline:
                 raise ProcessFailed(f"the providers did not register in time.\n{self._processes[-1].log_tail()}")
@@ -261,8 +239,21 @@ class Devnet:
         for process in self._processes:
             process.require_running()
 
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """What no process answers becomes ProcessFailed, with the log of one that has ended."""
+        try:
+            yield
+        except httpx.HTTPError as error:
+            self.require_running()
+            raise ProcessFailed(f"no answer from {error.request.url}: {str(error) or type(error).__name__}") from None
+
     def run_job(self, prompt: str = PROMPT) -> JobSummary:
         """One job from the request to the final mint; raises ProcessFailed where a step fails."""
+        with self.asking():
+            return self._run_job(prompt)
+
+    def _run_job(self, prompt: str) -> JobSummary:
         self._progress(f"a client asks the hub for “{prompt}”")
         with httpx.Client(
             base_url=self._hub.url, headers={"Authorization": f"Bearer {self._hub_api_key}"}, timeout=_JOB_S
@@ -307,7 +298,7 @@ class Devnet:
         raise ProcessFailed(f"the receipt was not minted within {_MINT_S:.0f} s.\n{self._processes[-1].log_tail()}")
 
     def _balances(self) -> tuple[dict[str, str], str]:
-        with httpx.Client(base_url=self._node.url, timeout=10.0) as node:
+        with httpx.Client(base_url=self._node.url, timeout=_ANSWER_S) as node:
             balances = {
                 name: node.get(f"/v1/accounts/{to_checksum_address(self._secrets.key(name).address)}").json()["balance"]
                 for name in (*PROVIDER_NAMES, *HOLDER_NAMES)
@@ -322,16 +313,3 @@ class Devnet:
         for process in reversed(self._processes):
             process.wait_stopped(_STOP_S)
         self._processes.clear()
-
-
-def _write_once(path: Path, text: str) -> None:
-    if not path.exists():
-        write_new_file(path, text.encode())
-
-
-def _replace_private_file(path: Path, content: bytes) -> None:
-    """Whole or not at all: whoever waits for the file never reads half of it."""
-    temporary = path.with_suffix(".partial")
-    temporary.unlink(missing_ok=True)
-    write_new_file(temporary, content)
-    temporary.replace(path)

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from chain.primitives.hexadecimal import format_ait
 from genesis.devnet import PROMPT, Devnet, JobSummary
@@ -43,7 +44,8 @@ def devnet(
     started = time.monotonic()
 
     def progress(message: str) -> None:
-        console.print(f"[dim]{time.monotonic() - started:6.1f} s[/dim]  {message}", soft_wrap=True)
+        # Escaped: the prompt is in a message, and brackets in it are no markup.
+        console.print(f"[dim]{time.monotonic() - started:6.1f} s[/dim]  {escape(message)}", soft_wrap=True)
 
     try:
         with Devnet(folder, progress) as network:

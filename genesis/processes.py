@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,8 @@ import httpx
 _POLL_S: Final = 0.1
 _LOG_TAIL_BYTES: Final = 3_000
 _PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
+# A provider reads them too; where a devnet is started, such common names are likely to mean something else.
+_NAMES_OF_THE_PLAN: Final = frozenset({"API_KEY", "MODEL_ID", "BIND_HOST", "BIND_PORT"})
 
 
 class ProcessFailed(Exception):
@@ -28,6 +30,12 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a child inherits of the environment."""
+    kept = {name: value for name, value in environment.items() if name not in _NAMES_OF_THE_PLAN}
+    return kept | {"PYTHONUNBUFFERED": "1"}
 
 
 def _end_with_parent() -> None:
@@ -47,13 +55,14 @@ class Process:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         with log_file.open("ab") as log:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "genesis.cli", *arguments],
+                # -P: no module comes from the folder that the user happens to be in.
+                [sys.executable, "-P", "-m", "genesis.cli", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 preexec_fn=_end_with_parent,  # noqa: PLW1509 - the devnet starts its processes from its only thread
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env=child_environment(os.environ),
             )
 
     @property

@@ -11,9 +11,10 @@ from typing import Final, Self
 
 import msgspec
 
-from chain.primitives.hexadecimal import to_hex
+from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
-from wallet.keystore import write_new_file
+from wallet.attester import AttesterNetwork, save_attester_key
+from wallet.keystore import LIGHT_SCRYPT_N, save_key, write_new_file
 
 FILE_NAME: Final = "devnet-keys.json"
 ACCOUNT_NAMES: Final = ("validator-1", "attester", "provider-1", "provider-2", "alice", "bob")
@@ -67,3 +68,33 @@ class DevnetSecrets(msgspec.Struct, frozen=True):
     def key(self, name: str) -> PrivateKey:
         """The private key of an account."""
         return PrivateKey(bytes.fromhex(self.private_keys[name][2:]))
+
+    def write_files(self, folder: Path, attester: AttesterNetwork) -> None:
+        """Keystores, their password, and the files of API keys that hub and providers read; what is there stays."""
+        folder.mkdir(exist_ok=True, mode=0o700)
+        _write_once(folder / "password", self.password)
+        for name in ACCOUNT_NAMES:
+            path = folder / f"{name}.json"
+            if path.exists():
+                continue
+            if name == "attester":
+                save_attester_key(path, self.key(name), self.password, attester, scrypt_n=LIGHT_SCRYPT_N)
+            else:
+                save_key(path, self.key(name), self.password, scrypt_n=LIGHT_SCRYPT_N)
+        hub_key = self.api_keys["hub-at-providers"]
+        _write_once(folder / "hub-clients.toml", f'[clients]\ndevnet = "{self.api_keys["hub"]}"\n')
+        addresses = [to_checksum_address(self.key(name).address) for name in PROVIDER_NAMES]
+        _write_once(
+            folder / "hub-providers.toml",
+            "[providers]\n" + "".join(f'"{address}" = "{hub_key}"\n' for address in addresses),
+        )
+        for name in PROVIDER_NAMES:
+            _write_once(
+                folder / f"{name}-api-keys.toml",
+                f'[clients]\ndevnet = "{self.api_keys[name]}"\n[hubs]\nhub = "{hub_key}"\n',
+            )
+
+
+def _write_once(path: Path, text: str) -> None:
+    if not path.exists():
+        write_new_file(path, text.encode())

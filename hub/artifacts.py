@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from chain.primitives.hashing import sha256
+from wallet.keystore import sync_folder
 
 _DIGITS: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -36,7 +37,7 @@ class ArtifactFolder:
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
-        self._sync_folder()
+        sync_folder(self._folder)
         return digits
 
     def read(self, digits: str) -> bytes | None:
@@ -46,10 +47,3 @@ class ArtifactFolder:
             return (self._folder / f"{digits}.png").read_bytes()
         except FileNotFoundError:
             return None
-
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

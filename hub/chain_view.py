@@ -13,8 +13,7 @@ import structlog
 
 from chain.answers import AttestersView, ProviderView
 from chain.client import AsyncNodeClient, NodeError, NodeRefused
-from chain.primitives.hexadecimal import parse_address, to_checksum_address
-from chain.primitives.rejection import Rejected
+from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.types import Address, Amount
 from hub.selection import Offer
 
@@ -71,7 +70,11 @@ class ChainView:
         parameters = await self._node.parameters()
         limit = asyncio.Semaphore(_MAX_CONCURRENT_READS)
         views = await asyncio.gather(*(self._read_provider(address, limit) for address in self._providers))
-        offers = tuple(offer for view in views if view is not None and (offer := _offer(view)) is not None)
+        offers = tuple(
+            _offer(address, view)
+            for address, view in zip(self._providers, views, strict=True)
+            if view is not None and view.active
+        )
         self._newest = ChainSnapshot(
             offers=offers,
             receipt_ceiling_atoms=Amount(parameters.parameters["receipt_ceiling_atoms"]),
@@ -107,13 +110,8 @@ class ChainView:
                 raise
 
 
-def _offer(view: ProviderView) -> Offer | None:
-    if not view.active:
-        return None
-    try:
-        address = parse_address(view.address)
-    except Rejected:
-        return None
+def _offer(address: Address, view: ProviderView) -> Offer:
+    """Of the provider that was asked for, whatever address the answer names."""
     return Offer(
         address=address,
         endpoint=view.endpoint.rstrip("/"),

@@ -21,7 +21,9 @@ app = typer.Typer(
 )
 
 HubUrl = Annotated[str, typer.Option("--hub", envvar=URL_VARIABLE, help="The hub's URL.")]
-ApiKey = Annotated[str, typer.Option("--api-key", envvar=API_KEY_VARIABLE, help="Your API key at this hub.")]
+ApiKey = Annotated[
+    str, typer.Option("--api-key", envvar=API_KEY_VARIABLE, help="Your API key. Others see arguments: export it.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _DEFAULT_URL: Final = "http://127.0.0.1:8080"
 
@@ -119,7 +121,7 @@ def submit(
     except HubClientError as error:
         raise _failed(str(error)) from None
     job.pop("image_base64", None)
-    _show({**job, "image": str(out)}, as_json)
+    _show({**job, "image": str(out)}, as_json, wait_mint)
 
 
 @app.command()
@@ -139,7 +141,7 @@ def status(
             job = client.wait_for_mint(job_id, timeout_s) if wait_mint else client.job(job_id)
     except HubClientError as error:
         raise _failed(str(error)) from None
-    _show(job, as_json)
+    _show(job, as_json, wait_mint)
 
 
 def _unlock(keystore: Path | None, password_file: Path | None) -> Any:
@@ -152,15 +154,26 @@ def _unlock(keystore: Path | None, password_file: Path | None) -> Any:
 
 
 def _failed(message: str) -> typer.Exit:
-    print(f"aitbc hub: {message}", file=sys.stderr)
+    from wallet.terminal import plain
+
+    print(f"aitbc hub: {plain(message)}", file=sys.stderr)
     return typer.Exit(1)
 
 
-def _show(job: dict[str, Any], as_json: bool) -> None:
+def _show(job: dict[str, Any], as_json: bool, wait_mint: bool) -> None:
+    """Prints a job; fails where its mint was waited for in vain."""
     if as_json:
         print(json.dumps(job, indent=2))
-        return
+    else:
+        print_job(job)
+    if wait_mint and job["mint"]["state"] != "minted":
+        raise _failed(f"not minted in time; ask again with: aitbc hub status {job['job_id']} --wait-mint")
+
+
+def print_job(job: dict[str, Any]) -> None:
+    """For people: what they ask about most, without what could steer a terminal."""
     from chain.primitives.hexadecimal import format_ait
+    from wallet.terminal import plain
 
     receipt = job.get("receipt") or {}
     lines = {
@@ -177,4 +190,4 @@ def _show(job: dict[str, Any], as_json: bool) -> None:
     }
     for name, value in lines.items():
         if value:
-            print(f"{name:13} {value}")
+            print(plain(f"{name:13} {value}"))

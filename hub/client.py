@@ -4,9 +4,10 @@ import json
 import secrets
 import time
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
 import httpx
+import msgspec
 
 from chain.primitives.hexadecimal import parse_hex, to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
@@ -22,6 +23,36 @@ _POLL_S: Final = 0.3
 
 class HubClientError(Exception):
     """The hub could not be asked, said no, or answered with something false; the message is for people."""
+
+
+class _Receipt(msgspec.Struct):
+    units: int | float
+    unit_type: str
+    amount: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,78}$")]
+
+
+class _Mint(msgspec.Struct):
+    state: str
+    transaction_hash: str | None
+
+
+class _Job(msgspec.Struct):
+    """What is read of a job, here and in `cli.py`; a hub may answer anything."""
+
+    job_id: str
+    status: str
+    reason: str | None
+    detail: str | None
+    seed: int
+    provider: str | None
+    receipt: _Receipt | None
+    receipt_hash: str | None
+    mint: _Mint
+
+
+class _Hub(msgspec.Struct):
+    hub_id: str
+    chain_id: int
 
 
 class HubClient:
@@ -54,14 +85,14 @@ class HubClient:
             request = self._signed(request, key)
         body = request.model_dump(exclude_none=True)
         # The key makes a repetition after a broken connection harmless.
-        job = self._ask("POST", "/v1/jobs", body, {"Idempotency-Key": secrets.token_hex(16)})
+        job = self._ask("POST", "/v1/jobs", _Job, body, {"Idempotency-Key": secrets.token_hex(16)})
         return job, check_finished_job(job, request)
 
     def job(self, job_id: str) -> dict[str, Any]:
         """A job by its id."""
         if not job_id.replace("-", "").isalnum():
             raise HubClientError("that is no job's id")
-        return self._ask("GET", f"/v1/jobs/{job_id}")
+        return self._ask("GET", f"/v1/jobs/{job_id}", _Job)
 
     def wait_for_mint(self, job_id: str, timeout_s: float) -> dict[str, Any]:
         """The job once its mint is final, or as it is when the time is over."""
@@ -73,7 +104,7 @@ class HubClient:
             time.sleep(_POLL_S)
 
     def _signed(self, request: JobRequest, key: PrivateKey) -> JobRequest:
-        hub = self._ask("GET", "/v1/hub")
+        hub = self._ask("GET", "/v1/hub", _Hub)
         salt = secrets.token_bytes(SALT_BYTES)
         request_hash = request.request_hash(hub_id=hub["hub_id"], chain_id=hub["chain_id"], salt=salt)
         signing = {
@@ -84,7 +115,12 @@ class HubClient:
         return JobRequest.model_validate(request.model_dump() | signing)
 
     def _ask(
-        self, method: str, path: str, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        shape: type[msgspec.Struct],
+        body: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         try:
             with self._http.stream(method, path, json=body, headers=headers) as answer:
@@ -105,6 +141,10 @@ class HubClient:
             raise HubClientError(f"the hub answered {answer.status_code} without a JSON object")
         if answer.status_code != 200:
             raise HubClientError(f"the hub says: {fields.get('detail', answer.status_code)} ({fields.get('reason')})")
+        try:
+            msgspec.convert(fields, shape)
+        except msgspec.ValidationError as error:
+            raise HubClientError(f"what answers at {self._http.base_url} is no hub: {error}") from None
         return fields
 
 

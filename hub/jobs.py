@@ -28,6 +28,8 @@ from wallet.attestation_log import AttestationLogError
 from wallet.attester import AttesterSigner
 
 _ATTESTATION_RETRY_S: Final = 5.0
+_FIRST_RETRY_S: Final = 1.0
+_LONGEST_RETRY_S: Final = 60.0
 _FIRST_GUESS_JOB_S: Final = 5.0  # How long a job takes, for Retry-After, before one has been measured.
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.jobs")
@@ -119,7 +121,7 @@ class JobRunner:
         finally:
             self._accepting -= 1
         _log.info("job_accepted", job_id=job.job_id, owner=owner, width=request.width, steps=request.steps)
-        self._start(job)
+        self._start(job.job_id)
         return job.job_id
 
     def _new_job(self, owner: str, request: JobRequest, idempotency_key: str | None) -> JobRow:
@@ -149,7 +151,7 @@ class JobRunner:
         """Takes up what an earlier process left; call once, before serving."""
         for job in await asyncio.to_thread(self._store.unfinished_jobs):
             _log.info("job_resumed", job_id=job.job_id, state=job.state)
-            self._start(job)
+            self._start(job.job_id)
 
     async def wait(self, job_id: str) -> None:
         """Returns when the job has ended; at once where it is none of those under way. Cancelling leaves it running."""
@@ -181,38 +183,53 @@ class JobRunner:
         running = min(len(self._tasks), self._settings.max_concurrent_jobs)
         return running, len(self._tasks) - running
 
-    def _start(self, job: JobRow) -> None:
-        task = asyncio.create_task(self._run(job), name=f"job-{job.job_id}")
-        self._tasks[job.job_id] = task
-        task.add_done_callback(lambda ended: self._forget(job.job_id, ended))
+    def _start(self, job_id: str) -> None:
+        task = asyncio.create_task(self._run(job_id), name=f"job-{job_id}")
+        self._tasks[job_id] = task
+        task.add_done_callback(lambda _ended: self._forget(job_id))
         self._show_counts()
 
-    def _forget(self, job_id: str, task: asyncio.Task[None]) -> None:
-        """A task that ended in an error (a full disk, say) leaves its job as it was, for the next start."""
+    def _forget(self, job_id: str) -> None:
         del self._tasks[job_id]
         self._show_counts()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("job_interrupted", job_id=job_id, exc_info=error)
 
     def _show_counts(self) -> None:
         running, waiting = self.counts
         self._metrics.running.set(running)
         self._metrics.waiting.set(waiting)
 
-    async def _run(self, job: JobRow) -> None:
-        async with self._places:
-            started = time.monotonic()
+    async def _run(self, job_id: str) -> None:
+        """To the job's end. What nobody foresaw (a full disk, say) only delays it: it goes on from where it stands."""
+        pause_s = _FIRST_RETRY_S
+        while True:
             try:
-                if job.state == JobState.QUEUED:
-                    await self._keep(job, await self._dispatch(job))
-                await self._attest(job.job_id)
-            except NoProvider as failure:
-                await self._fail(job.job_id, failure)
-            else:
-                self._metrics.jobs.labels("done").inc()
-            duration_s = time.monotonic() - started
-            self._average_job_s += 0.2 * (duration_s - self._average_job_s)
-            self._metrics.job_seconds.observe(duration_s)
+                async with self._places:
+                    await self._go_on(job_id)
+                return
+            except Exception:  # noqa: BLE001 - whatever it is, the job must end some day; the log has the traceback
+                _log.exception("job_interrupted", job_id=job_id, retry_in_s=pause_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_RETRY_S)
+
+    async def _go_on(self, job_id: str) -> None:
+        started = time.monotonic()
+        job = await self._stored(job_id)
+        try:
+            if job.state == JobState.QUEUED:
+                await self._keep(job, await self._dispatch(job))
+            await self._attest(job_id)
+        except NoProvider as failure:
+            await self._fail(job_id, failure)
+        else:
+            self._metrics.jobs.labels("done").inc()
+        duration_s = time.monotonic() - started
+        self._average_job_s += 0.2 * (duration_s - self._average_job_s)
+        self._metrics.job_seconds.observe(duration_s)
+
+    async def _stored(self, job_id: str) -> JobRow:
+        job = await asyncio.to_thread(self._store.job, job_id)
+        assert job is not None
+        return job
 
     async def _dispatch(self, job: JobRow) -> Served:
         assert job.prompt is not None
@@ -237,8 +254,7 @@ class JobRunner:
 
     async def _attest(self, job_id: str) -> None:
         """Signs, and ends the job. The same receipt gives the same signature, so doing it again is harmless."""
-        job = await asyncio.to_thread(self._store.job, job_id)
-        assert job is not None
+        job = await self._stored(job_id)
         assert job.receipt is not None
         receipt = Receipt.from_json(job.receipt.receipt_json)
         signature = await self._sign(job_id, receipt)

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import os
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Final
@@ -19,6 +20,7 @@ _CONNECTIONS_BESIDE_JOBS: Final = 256
 
 def run_hub(settings: HubSettings, password: str, *, wait: bool, on_ready: Callable[[str], None]) -> None:
     """Serves until SIGINT or SIGTERM. Raises CannotListen and what `open_hub` raises."""
+    os.umask(0o077)  # Prompts of jobs that wait stand in the database, and the data folder may be open to others.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(settings, password, wait, on_ready))
 

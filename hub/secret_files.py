@@ -43,9 +43,6 @@ class ClientKeys:
                 found = name
         return found
 
-    def __len__(self) -> int:
-        return len(self._names)
-
 
 def read_client_keys(path: Path) -> ClientKeys:
     """The table [clients]; raises HubConfigurationError that names file and entry."""

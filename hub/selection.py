@@ -1,6 +1,6 @@
 """Which provider is next: those that offer the model at the price, in turn. Pure; the caller keeps the turn."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,12 +35,12 @@ def fits_budget(offer: Offer, limit_atoms: int) -> bool:
     return offer.price_per_unit * _SHORTEST_PAID_JOB_SECONDS <= limit_atoms
 
 
-def next_in_turn(offers: Sequence[Offer], last: Address | None, skip: Collection[Address] = ()) -> Offer | None:
-    """Round robin by address: the first one after `last`, around the end; None when all are to be skipped.
+def next_in_turn(offers: Sequence[Offer], last: Address | None) -> Offer | None:
+    """Round robin by address: the first one after `last`, around the end; None when there is none.
 
     Ordering by address keeps the turn fair while providers come and go: nobody's place depends on who joined when.
     """
-    waiting = sorted((offer for offer in offers if offer.address not in skip), key=lambda offer: offer.address)
+    waiting = sorted(offers, key=lambda offer: offer.address)
     if not waiting:
         return None
     if last is not None:

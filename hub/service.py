@@ -34,7 +34,6 @@ _DESCRIPTION: Final = """Send a job; the hub finds a provider, checks all that c
 
 Jobs need `Authorization: Bearer <API key>`."""
 
-JobId = Annotated[str, "A job's id"]
 Cursor = Annotated[str | None, Query(max_length=20, pattern=r"^[0-9]+$", description="From the previous page.")]
 
 
@@ -132,7 +131,7 @@ async def _finished(hub: Hub, job: JobRow) -> FinishedJobAnswer:
     if job.state == JobState.FAILED:
         raise Problem(502, job.failure_reason or "failed", f"{job.failure_detail} (job {job.job_id})")
     if job.state != JobState.DONE:
-        detail = f"the hub could not end job {job.job_id} now; it goes on when the hub is back"
+        detail = f"the hub stops before job {job.job_id} has ended; it goes on when the hub is back"
         raise Problem(503, "interrupted", detail, headers=_RETRY)
     return describe_finished_job(job, await _picture(hub, job))
 

@@ -5,9 +5,10 @@ before it is dispatched, the attempt before the provider is called, the receipt 
 moment a crash hits, the next start knows what was under way.
 """
 
+import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing, suppress
 from typing import Any, Final
 
 from sqlalchemy import create_engine, event, func, select
@@ -34,7 +35,8 @@ class Store:
     def __init__(self, url: str) -> None:
         """Opens or creates the database at an SQLAlchemy URL; raises HubConfigurationError where that is no use."""
         try:
-            self._engine = create_engine(url)
+            # The parameters of a statement that fails would stand in the log, prompts among them.
+            self._engine = create_engine(url, hide_parameters=True)
             if self._engine.dialect.name == "sqlite":
                 _use_durable_sqlite(self._engine)
             Base.metadata.create_all(self._engine)
@@ -110,18 +112,13 @@ class Store:
         with self._reading() as session:
             return session.scalars(query).all()
 
-    def count_by_state(self) -> dict[str, int]:
-        """How many jobs are in each state."""
-        with self._reading() as session:
-            rows = session.execute(select(JobRow.state, func.count()).group_by(JobRow.state)).all()
-        return {str(state): count for state, count in rows}
-
     def fail_job(self, job_id: str, *, reason: str, detail: str) -> None:
         """Ends a job without a picture."""
         with self._writing() as session:
             job = _existing(session, job_id)
             job.state, job.prompt, job.ended_at_ms = JobState.FAILED, None, now_ms()
             job.failure_reason, job.failure_detail = reason, detail
+        self._empty_log()
 
     # Attempts
 
@@ -155,6 +152,7 @@ class Store:
             receipt.next_delivery_ms = receipt.next_mint_check_ms = now
             job = _existing(session, job_id)
             job.state, job.prompt, job.ended_at_ms = JobState.DONE, None, now
+        self._empty_log()
 
     def due_deliveries(self, limit: int) -> Sequence[ReceiptRow]:
         """Attested receipts whose next delivery is due, the longest waiting first."""
@@ -207,6 +205,14 @@ class Store:
             query = select(func.count()).select_from(ReceiptRow).where(ReceiptRow.next_delivery_ms.is_not(None))
             return session.scalar(query) or 0
 
+    def _empty_log(self) -> None:
+        """Empties SQLite's write-ahead log: a prompt that was erased from its table would go on standing there."""
+        if self._engine.dialect.name != "sqlite":
+            return
+        # What is committed is safe without it, and the next job that ends does it again.
+        with suppress(SQLAlchemyError, sqlite3.Error), closing(self._engine.raw_connection()) as connection:
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
 
 def _existing(session: Session, job_id: str) -> JobRow:
     return session.scalars(select(JobRow).where(JobRow.job_id == job_id)).one()
@@ -228,6 +234,7 @@ def _use_durable_sqlite(engine: Engine) -> None:
             "journal_mode = WAL",
             "synchronous = FULL",
             "foreign_keys = ON",
+            "secure_delete = ON",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

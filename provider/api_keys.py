@@ -1,6 +1,6 @@
 """Who may ask this provider for pictures: named API keys, of clients and of hubs.
 
-The file is TOML; keep it readable by the provider only:
+The file is TOML, and closed to other users (`chmod 600`):
 
     [clients]
     alice = "a long random string"
@@ -14,7 +14,9 @@ receipt then states what the hub says about client, request and job id.
 
 import hashlib
 import hmac
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,9 +57,6 @@ class ApiKeys:
         if len({caller.name for _, caller in self._callers}) != len(self._callers):
             raise ConfigurationError("two API keys have the same name", reason="bad_api_keys")
 
-    def __len__(self) -> int:
-        return len(self._callers)
-
     def find(self, secret: str) -> Caller | None:
         """The caller, or None; takes as long for a wrong secret as for a right one."""
         presented = _digest(secret)
@@ -83,6 +82,9 @@ def load_api_keys(path: Path | None, single_key: str | None) -> ApiKeys:
 
 def _read(path: Path) -> dict[Caller, str]:
     try:
+        if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            message = f"{path} is open to other users of this machine; close it: chmod 600 {path}"
+            raise ConfigurationError(message, reason="bad_api_keys")
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}", reason="bad_api_keys") from error

@@ -54,6 +54,8 @@ def _commands() -> ModuleType:
 
 def _report(command: Callable[[], T]) -> T:
     """Runs a command; expected failures become one line on stderr and an exit code."""
+    import sqlite3
+
     from chain.client import NodeError
 
     try:
@@ -65,7 +67,9 @@ def _report(command: Callable[[], T]) -> T:
     except Rejected as error:
         raise _fail(error.message, EXIT_USAGE) from None
     except (NodeError, OSError) as error:
-        raise _fail(getattr(error, "strerror", None) or str(error), EXIT_FAILED) from None
+        raise _fail(str(error), EXIT_FAILED) from None
+    except sqlite3.Error as error:
+        raise _fail(f"the outbox cannot be used any more: {error} (is the disk full?)", EXIT_FAILED) from None
 
 
 @app.command()
@@ -119,6 +123,7 @@ def _run(flags: dict[str, Any], log_level: str) -> bool:
     api_keys = load_api_keys(settings.api_keys_file, single_key)
     check_model_folder(settings)
     key = _commands().load_provider_key(settings.keystore, settings.password_file)
+    os.umask(0o077)  # Pictures and receipts are nobody's business, and the data folder may be open to others.
     listener = listen(settings.bind_host, settings.bind_port)
     set_up_logging(log_level)
 

@@ -40,7 +40,6 @@ _NEVER: Final = frozenset(
         RejectionReason.OUT_OF_RANGE,
         RejectionReason.BAD_SIGNATURE,
         RejectionReason.HIGH_S,
-        RejectionReason.WRONG_CHAIN_ID,
         RejectionReason.INVALID_RECIPIENT,
         RejectionReason.UNKNOWN_CALL,
         RejectionReason.SIGNATURE_COUNT,
@@ -49,7 +48,10 @@ _NEVER: Final = frozenset(
         RejectionReason.RECEIPT_CEILING,
     }
 )
-"""Refusals that time does not heal; a new attestation may (`Outbox.accept_attestation`)."""
+"""Refusals that time does not heal; a new attestation may (`Outbox.accept_attestation`).
+
+Not among them: wrong_chain_id, for what is signed here is of the right network; then it is the node that is not.
+"""
 
 _NONCE_REASONS: Final = frozenset({RejectionReason.NONCE_TOO_LOW, RejectionReason.NONCE_TOO_HIGH})
 

@@ -29,7 +29,7 @@ class Outbox:
     """The file and everything that is ever asked of it. Safe to use from several threads of one process."""
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
-        """Opens or creates `folder`/outbox.sqlite3; raises ConfigurationError when it is locked, broken or newer.
+        """Opens or creates `folder`/outbox.sqlite3; raises ConfigurationError where it is of no use.
 
         `read_only` looks at an outbox that exists, also while a provider runs on it.
         """
@@ -37,7 +37,6 @@ class Outbox:
         self._mutex = threading.Lock()
         self._lock_file: IO[str] | None = None
         if not read_only:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock_file = _lock(folder)
         elif not path.is_file():
             raise ConfigurationError(f"there is no outbox in {folder}", reason="no_outbox")
@@ -52,6 +51,11 @@ class Outbox:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = FULL")
             self._create_or_check(path)
+        except sqlite3.OperationalError as error:
+            # Not the file's fault, so nobody shall move it away: unpaid receipts are in it.
+            self._unlock()
+            message = f"cannot use {path}: {error} (is the disk full, or the folder not writable?)"
+            raise ConfigurationError(message, reason="outbox_unusable") from error
         except sqlite3.DatabaseError as error:
             self._unlock()
             message = f"{path} is damaged ({error}); move it away and start again, or restore it from a backup"
@@ -229,10 +233,12 @@ class Outbox:
             cursor.execute("BEGIN IMMEDIATE")
             try:
                 yield cursor
+                cursor.execute("COMMIT")
             except BaseException:
-                cursor.execute("ROLLBACK")
+                # After some failures (a full disk) SQLite has rolled back by itself.
+                if self._connection.in_transaction:
+                    cursor.execute("ROLLBACK")
                 raise
-            cursor.execute("COMMIT")
 
     def _create_or_check(self, path: Path) -> None:
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
@@ -249,8 +255,13 @@ class Outbox:
 
 
 def _lock(folder: Path) -> IO[str]:
-    """Keeps other processes out of the folder for as long as the file is open."""
-    lock_file = (folder / "provider.lock").open("a")
+    """Makes the folder, and keeps other processes out of it for as long as the file is open."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock_file = (folder / "provider.lock").open("a")
+    except OSError as error:
+        message = f"cannot use the data folder {folder}: {error.strerror}"
+        raise ConfigurationError(message, reason="data_dir_unusable") from None
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -86,7 +86,11 @@ class Registrar:
         if view is None or not view.active:
             sent = await self.register(entry)
             _log.info("provider_registered", endpoint=entry.endpoint, transaction_hash=sent.hash)
-        elif not entry.matches(view):
+            return
+        if entry.payout is not None and parse_address(entry.payout) != parse_address(view.payout):
+            # Only the registered address can name another; said, since the operator may think it done.
+            _log.warning("payout_unchanged", payout=view.payout, wanted=entry.payout)
+        if not entry.matches(view):
             sent = await self.update(entry)
             _log.info("registration_updated", endpoint=entry.endpoint, transaction_hash=sent.hash)
 

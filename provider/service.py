@@ -61,10 +61,6 @@ class ProviderParts:
     attestations: Attestations
     metrics: ProviderMetrics
 
-    def offer(self) -> Offer:
-        """What is sold now; raises Problem while the chain is unknown."""
-        return current_offer(self.settings, self.chain)
-
     def status(self) -> str:
         """`ok` when jobs are served, else what is missing."""
         if self.engine.state is EngineState.READY and self.chain.chain_id is None:

@@ -146,7 +146,7 @@ class ProviderSettings(BaseSettings):
     unit_type: Literal["gpu_seconds", "images"] = Field("gpu_seconds", description="What the price is per.")
 
     # The registry
-    register_at_start: bool = Field(False, description="Register on the chain at start, unless registered.")
+    register_at_start: bool = Field(False, description="Keep the registry entry true, from the start.")
     endpoint: Url | None = Field(None, description="Public URL for the registry; http://HOST:PORT by default.")
     payout: ChecksumAddress | None = Field(
         None, description="Address that minted tokens go to; the provider's own by default. Only it can change itself."

@@ -34,8 +34,8 @@ class KnownNetworks:
     def __init__(self, home: Path) -> None:
         self.folder = home / "networks"
 
-    def check(self, met: KnownNetwork, expected_chain_id: int | None) -> None:
-        """Remembers a network at first sight; raises NetworkMismatchError where it is not the expected one.
+    def check(self, met: KnownNetwork, expected_chain_id: int | None) -> KnownNetwork:
+        """The network as it is remembered, from first sight on; NetworkMismatchError where it is not the expected one.
 
         `expected_chain_id` is what the user asked for; without it, the first network that this home met.
         """
@@ -56,6 +56,7 @@ class KnownNetworks:
             )
         if default is None:
             self._write(self.folder / "default", str(met.chain_id).encode() + b"\n")
+        return known
 
     def _remember(self, met: KnownNetwork) -> KnownNetwork:
         path = self._path(met.chain_id)

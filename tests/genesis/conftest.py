@@ -20,10 +20,10 @@ _STOP_S = 60.0
 class RunningDevnet:
     """An `aitbc devnet` in its own process, and what it wrote."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "genesis.cli", "devnet", "--dir", str(folder), "--json"],
+            [sys.executable, "-m", "genesis.cli", "devnet", "--dir", str(folder), "--json", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

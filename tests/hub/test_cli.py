@@ -2,8 +2,9 @@
 
 import io
 import json
+import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.keys import PrivateKey
-from hub.cli import app
+from hub.cli import app, print_job
 from hub.client import HubClientError, check_finished_job
 from hub.request import JobRequest
 from wallet.keystore import LIGHT_SCRYPT_N, save_key
@@ -43,6 +44,9 @@ def test_submit_writes_the_picture_and_status_finds_the_job(run: Run, tmp_path: 
     assert found.exit_code == 0, found.output
     assert job["receipt_hash"] in found.stdout
     assert "pending" in found.stdout
+    in_vain = run("status", job["job_id"], "--wait-mint", "--timeout-s", "1")
+    assert in_vain.exit_code == 1
+    assert "not minted in time" in in_vain.stderr
 
 
 def test_signed_request(run: Run, tmp_path: Path, client_key: PrivateKey) -> None:
@@ -99,6 +103,40 @@ def test_hub_that_lies_is_caught(hub: Any, good: Any) -> None:
             check_finished_job(job | change, request)
     with pytest.raises(HubClientError, match="another prompt"):
         check_finished_job(job, request.model_copy(update={"prompt": "a dog"}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": None},
+        {"mint": {}},
+        {"receipt": {"units": 1, "unit_type": "images", "amount": "a lot"}},
+        {"job_id": 7},
+    ],
+)
+def test_hub_that_says_something_else_is_told_in_one_line(run: Run, hub: Any, change: Any) -> None:
+    job = hub.post_job(model="good/model").json() | change
+
+    class AnyHub(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(job).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), AnyHub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        failed = run("status", "x", "--hub", f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert failed.exit_code == 1, failed.exception
+    assert "is no hub" in failed.stderr
+
+
+def test_nothing_that_a_hub_says_steers_the_terminal(capsys: pytest.CaptureFixture[str], hub: Any) -> None:
+    job = hub.post_job(model="good/model").json() | {"reason": "x", "detail": "\x1b[2Jgone"}
+    print_job(job)
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_failed_job_writes_nothing(run: Run, liar: Any, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The hub as a process: what it refuses to start with, what survives kill −9, and how it ends."""
 
 import asyncio
+import resource
 import sqlite3
 import subprocess
 import threading
@@ -110,6 +111,16 @@ class TestRefusesToStart:
         assert (process.returncode, output) == (1, "")
         assert hub.log.splitlines() == [hub.log.rstrip()]
         assert hub.log.startswith("aitbc: ")
+
+
+def test_what_it_writes_is_closed_to_others(make_hub: Any) -> None:
+    hub = make_hub()
+    data = hub.folder / "data"
+    data.mkdir(mode=0o755)
+    hub.start()
+    assert {path.name: path.stat().st_mode & 0o077 for path in data.iterdir()} == dict.fromkeys(
+        (path.name for path in data.iterdir()), 0
+    )
 
 
 @dataclass
@@ -233,6 +244,28 @@ def test_queue_is_bounded(aftermath: Aftermath, good: Any) -> None:
     refused = next(answer for answer in answers if answer.status_code == 503)
     assert refused.json()["reason"] == "queue_full"
     assert int(refused.headers["Retry-After"]) > 0
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="a full disk is made with prlimit")
+def test_full_disk_only_delays_a_job(aftermath: Aftermath, good: Any, eventually: Eventually) -> None:
+    hub = aftermath.hub
+    good.reset()
+
+    def fill_the_disk(_server: Any, answering: Any, handler: BaseHTTPRequestHandler) -> None:
+        if len(good.requests) == 1:
+            resource.prlimit(hub.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        respond(handler, answering.body())
+
+    good.behaviour = fill_the_disk
+    answers: list[httpx.Response] = []
+    client = threading.Thread(target=lambda: answers.append(hub.post_job(model="good/model")))
+    client.start()
+    eventually(lambda: len(good.requests) > 1)
+    assert hub.job(good.requests[0]["job"]["job_id"])["status"] == "queued"
+    resource.prlimit(hub.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    client.join()
+    assert answers[0].status_code == 200, answers[0].text
+    assert good.requests[0] == good.requests[-1], "the same job and nonce: nobody is asked for a second picture"
 
 
 def test_running_job_ends_before_the_hub_does(aftermath: Aftermath, good: Any, eventually: Eventually) -> None:

@@ -146,7 +146,7 @@ class TestBadInput:
             (b'{"prompt": "a", "guidance": NaN}', 400),
             (b'{"prompt": "a", "steps": ' + b"9" * 5000 + b"}", 413),
             (b'{"prompt": "' + b"x" * 70_000 + b'"}', 413),
-            (b"[" * 60_000, 400),
+            (b"[" * 60_000, 413),
         ],
     )
     def test_body(self, hub: Any, body: bytes, status: int) -> None:

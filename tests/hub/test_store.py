@@ -1,12 +1,14 @@
 """The hub's tables on a real SQLite file."""
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from hub.errors import HubConfigurationError
 from hub.store import Store, now_ms
@@ -201,3 +203,28 @@ def test_commits_are_synced_to_a_write_ahead_log(store: Store) -> None:
             for name in ("journal_mode", "synchronous", "foreign_keys")
         }
     assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+PROMPT = "a most confidential cat"
+
+
+@pytest.mark.parametrize("ending", ["done", "failed"])
+def test_the_prompt_of_an_ended_job_is_in_none_of_the_files(store: Store, tmp_path: Path, ending: str) -> None:
+    store.add_job(new_job("j", prompt=PROMPT))
+    attempt = AttemptRow(job_id="j", provider="0x" + "22" * 20, nonce="n", started_at_ms=1)
+    store.begin_attempt(attempt)
+    assert any(PROMPT.encode() in path.read_bytes() for path in tmp_path.iterdir())
+    if ending == "done":
+        store.keep_verified(attempt.sequence, new_receipt("j"))
+        store.keep_attestation("j", "0x")
+    else:
+        store.fail_job("j", reason="providers_failed", detail="")
+    assert not [path.name for path in tmp_path.iterdir() if PROMPT.encode() in path.read_bytes()]
+
+
+def test_an_error_of_the_database_does_not_quote_the_prompt(store: Store, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "hub.sqlite3")) as other:
+        other.execute("DROP TABLE jobs")
+    with pytest.raises(OperationalError) as caught:
+        store.add_job(new_job("j", prompt=PROMPT))
+    assert PROMPT not in str(caught.value)

@@ -81,6 +81,7 @@ def start_provider(tmp_path_factory: pytest.TempPathFactory, provider_key: Priva
             outbox.bind("chain_id", str(CHAIN_ID))
         keys_file = folder / "keys.toml"
         keys_file.write_text(f'[clients]\nalice = "{CLIENT_SECRET}"\n[hubs]\nmain-hub = "{HUB_SECRET}"\n')
+        keys_file.chmod(0o600)
         # Nobody listens on port 9: the node is down.
         flags = {"node_url": "http://127.0.0.1:9", "cpu_threads": 1, "bind_port": 0} | settings
         built = ProviderSettings.build(data_dir=folder, api_keys_file=keys_file, **flags)

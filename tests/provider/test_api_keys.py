@@ -13,6 +13,7 @@ GOOD = "a-secret-of-some-length"
 def write(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "keys.toml"
     path.write_text(text)
+    path.chmod(0o600)
     return path
 
 
@@ -52,6 +53,13 @@ def test_bad_files_are_refused(tmp_path: Path, text: str, complaint: str) -> Non
     with pytest.raises(ConfigurationError, match=complaint) as caught:
         load_api_keys(write(tmp_path, text), None)
     assert GOOD not in caught.value.message
+
+
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, f'[clients]\nalice = "{GOOD}"\n')
+    path.chmod(0o640)
+    with pytest.raises(ConfigurationError, match="chmod 600"):
+        load_api_keys(path, None)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

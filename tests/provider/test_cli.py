@@ -29,6 +29,7 @@ def folder(tmp_path: Path, provider_key: PrivateKey) -> Path:
     save_key(tmp_path / "key.json", provider_key, "password", scrypt_n=LIGHT_SCRYPT_N)
     (tmp_path / "password").write_text("password\n")
     (tmp_path / "keys.toml").write_text(f'[clients]\nalice = "{SECRET}"\n')
+    (tmp_path / "keys.toml").chmod(0o600)
     with Outbox(tmp_path / "data") as outbox:
         outbox.bind("genesis_hash", "0x" + "17" * 32)
         outbox.bind("chain_id", "424242")
@@ -68,13 +69,14 @@ def taken_port() -> Iterator[int]:
 
 
 def test_what_cannot_start_says_why(folder: Path, taken_port: int) -> None:
-    (folder / "empty.toml").write_text("")
+    (folder / "empty.toml").touch(mode=0o600)
     for changes, code, complaint in (
         ({"api_keys_file": None}, 2, "no API key"),
         ({"api_keys_file": folder / "empty.toml"}, 2, "no API key"),
         ({"keystore": None}, 2, "--keystore"),
         ({"keystore": folder / "nowhere.json"}, 1, "nowhere.json"),
         ({"password_file": folder / "keys.toml"}, 1, "password does not open"),
+        ({"data_dir": folder / "keys.toml" / "data"}, 2, "keys.toml/data"),
         ({"model": folder / "no-model"}, 2, "no-model"),
         ({"model": folder}, 2, "model_index.json"),
         ({"price_per_unit": "0.1"}, 2, "price_per_unit"),

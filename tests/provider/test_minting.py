@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner
 
@@ -350,6 +351,18 @@ def test_what_can_never_be_minted_is_refused_with_the_reason(with_earner: WithEa
     with_earner(scenario)
 
 
+def test_a_node_of_another_network_costs_no_receipt(with_earner: WithEarner) -> None:
+    async def scenario(earner: Earner) -> None:
+        receipt = earner.attested(1)
+        earner.chain.chain_id = CHAIN_ID + 1  # To this node, what follows is of another network: and the reverse.
+        await earner.minter.step()
+        assert earner.state(receipt) is ReceiptState.ATTESTED
+        earner.chain.chain_id = CHAIN_ID
+        await earner.mint_until((receipt, ReceiptState.FINAL))
+
+    with_earner(scenario)
+
+
 def test_a_cap_of_the_period_is_waited_out(node: RealNode, with_earner: WithEarner, key: PrivateKey) -> None:
     async def scenario(earner: Earner) -> None:
         within = [earner.attested(number, seconds=20) for number in range(2)]
@@ -398,7 +411,10 @@ def test_the_registry_entry_is_kept_true(with_earner: WithEarner, key: PrivateKe
         assert await registrar.view() is None
         payout = to_checksum_address(STRANGER.address)
         await registrar.ensure(entry(payout=payout))
-        await registrar.ensure(entry(payout=payout))
+        with structlog.testing.capture_logs() as logs:
+            await registrar.ensure(entry(payout=payout))
+            await registrar.ensure(entry(payout=to_checksum_address(key.address)))
+        assert [(log["event"], log["payout"]) for log in logs] == [("payout_unchanged", payout)]
         assert (await earner.account.view()).nonce == 1
         await registrar.ensure(entry(price_per_unit=5, models=("a", "b"), unit_type="images", vram_mib=6144))
         view = await find_provider(earner.client, key.address)

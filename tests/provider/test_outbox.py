@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -151,6 +152,22 @@ def test_a_damaged_or_newer_file_is_named(tmp_path: Path, damage: str) -> None:
             connection.execute("PRAGMA user_version = 99")
     with pytest.raises(ConfigurationError, match=r"outbox\.sqlite3"):
         Outbox(tmp_path)
+
+
+def test_a_full_disk_is_not_called_damage_and_passes(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Outbox(tmp_path / "running") as outbox:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+            with pytest.raises(sqlite3.OperationalError):
+                outbox.add(new_receipt(1))
+            with pytest.raises(ConfigurationError) as caught:
+                Outbox(tmp_path / "new")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        outbox.add(new_receipt(1))
+    assert caught.value.reason == "outbox_unusable"
+    assert "move it away" not in caught.value.message
 
 
 CHILD = """

@@ -24,6 +24,7 @@ from chain.primitives.receipt import Receipt, attestation_digest, sign_receipt
 from chain.primitives.transaction import Transaction, sign_transaction
 from chain.primitives.types import ATOMS_PER_AIT, Address, Hash32
 from wallet.keystore import LIGHT_SCRYPT_N, save_key
+from wallet.node_session import open_node
 from wallet.sending import submit, wait_until_final
 
 CHAIN_ID = 1_414_213_562
@@ -374,3 +375,18 @@ def test_another_network_is_refused(
             assert "another network under the same number" in refused.stderr
     finally:
         impostor.stop()
+
+
+def test_a_network_goes_by_the_name_that_the_wallet_remembers(node: RunningNode, tmp_path: Path) -> None:
+    with open_node(node.url, tmp_path, None) as (_, status):
+        assert status.network == node.network.name
+    remembered = tmp_path / "networks" / f"{CHAIN_ID}.json"
+    remembered.write_text(remembered.read_text().replace(f'"{node.network.name}"', '"as I met it"'))
+    with open_node(node.url, tmp_path, None) as (_, status):
+        assert status.network == "as I met it"
+
+
+def test_another_service_is_not_taken_for_a_node(wallet: RunWallet, node: RunningNode) -> None:
+    asked = wallet("balance", "0x" + "11" * 20, "--node-url", f"{node.url}/v1/no-node-here")
+    assert asked.code == 4
+    assert "is no node" in asked.stderr

@@ -52,7 +52,7 @@ def test_nothing_is_remembered_of_what_was_refused(tmp_path: Path) -> None:
 def test_a_name_is_only_a_name(tmp_path: Path) -> None:
     networks = KnownNetworks(tmp_path)
     networks.check(FIRST, None)
-    networks.check(msgspec.structs.replace(FIRST, name="renamed"), None)
+    assert networks.check(msgspec.structs.replace(FIRST, name="renamed"), None) == FIRST
 
 
 @pytest.mark.parametrize("file", ["default", "7.json"])
