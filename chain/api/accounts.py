@@ -29,7 +29,7 @@ def accounts_router(node: Node, cache: BlockCache) -> APIRouter:
                 address=to_checksum_address(account_address),
                 balance=Atoms(account.balance),
                 nonce=account.nonce,
-                pending_nonce=max(node.pool.next_nonce(account_address), account.nonce),
+                pending_nonce=max(node.pool.nonce_after_waiting(account_address), account.nonce),
                 height=view.head.height,
                 finalized=True,
             )

@@ -81,7 +81,7 @@ def create_api(node: Node, *, registry: CollectorRegistry, version: str) -> Fast
     cache = BlockCache()
     for router in (
         status_router(node, version),
-        blocks_router(node, cache),
+        blocks_router(node),
         transactions_router(node, cache),
         accounts_router(node, cache),
         receipts_router(node, cache),

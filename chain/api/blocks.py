@@ -5,7 +5,7 @@ from fastapi import APIRouter, Response
 from chain.answers import BlockView, Page
 from chain.api.answering import answers, respond
 from chain.api.inputs import DEFAULT_PAGE_ITEMS, Cursor, HeightOrHash, Limit, cursor_text, parse_cursor
-from chain.api.reading import BlockCache, block_view, hash_of
+from chain.api.reading import block_view, hash_of
 from chain.node.runner import Node
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.web.application import create_router
@@ -14,7 +14,7 @@ from chain.web.problems import not_found
 _HEIGHT_BYTES = 8
 
 
-def blocks_router(node: Node, cache: BlockCache) -> APIRouter:
+def blocks_router(node: Node) -> APIRouter:
     """Blocks of one node."""
     router = create_router(tag="blocks")
 
@@ -25,9 +25,9 @@ def blocks_router(node: Node, cache: BlockCache) -> APIRouter:
         last_given = _parse_height(cursor)
         newest = view.head.height if last_given is None else min(last_given - 1, view.head.height)
         oldest = max(newest - limit + 1, 0)
-        stored = [cache.block_at(view, height) for height in range(newest, oldest - 1, -1)]
         next_cursor = oldest.to_bytes(_HEIGHT_BYTES, "big") if oldest > 0 else None
-        items = [block_view(block) for block in stored if block is not None]
+        heights = range(newest, oldest - 1, -1)
+        items = [block_view(encoded) for height in heights if (encoded := view.block_at(height)) is not None]
         return respond(Page(items=items, next_cursor=cursor_text(next_cursor)))
 
     @router.get("/v1/blocks/{height_or_hash}", summary="One block", **answers(BlockView))
@@ -35,10 +35,10 @@ def blocks_router(node: Node, cache: BlockCache) -> APIRouter:
         view = node.ledger.view()
         is_hash = height_or_hash.startswith("0x")
         height = view.height_of(hash_of(height_or_hash)) if is_hash else int(height_or_hash)
-        stored = cache.block_at(view, height) if height is not None else None
-        if height is None or stored is None:
+        encoded = view.block_at(height) if height is not None else None
+        if height is None or encoded is None:
             raise not_found(f"no block has this {'hash' if is_hash else 'height'}", field="height_or_hash")
-        return respond(block_view(stored, covering=view.certificate_covering(height), is_whole=True))
+        return respond(block_view(encoded, covering=view.certificate_covering(height), is_whole=True))
 
     return router
 

@@ -41,7 +41,6 @@ class StoredBlock(msgspec.Struct, frozen=True):
 
     block: Block
     results: StoredResults
-    size_bytes: int
 
 
 class BlockCache:
@@ -61,7 +60,7 @@ class BlockCache:
         encoded, results = reader.block_at(height), reader.results_at(height)
         if encoded is None or results is None:
             return None
-        stored = StoredBlock(message_pack.decode_trusted(encoded, Block), decode_results(results), len(encoded))
+        stored = StoredBlock(message_pack.decode_trusted(encoded, Block), decode_results(results))
         with self._lock:
             self._blocks[height] = stored
             if len(self._blocks) > _CACHED_BLOCKS:
@@ -69,9 +68,13 @@ class BlockCache:
         return stored
 
 
-def block_view(stored: StoredBlock, *, covering: tuple[int, bytes] | None = None, is_whole: bool = False) -> BlockView:
-    """A block; whole ones list their transactions, and the certificate that covers them: (its height, encoded)."""
-    header = stored.block.header
+def block_view(encoded: bytes, *, covering: tuple[int, bytes] | None = None, is_whole: bool = False) -> BlockView:
+    """A block; whole ones list their transactions, and the certificate that covers them: (its height, encoded).
+
+    Not from the cache: of a page of 200 full blocks no more than one is in memory at a time.
+    """
+    block = message_pack.decode_trusted(encoded, Block)
+    header = block.header
     return BlockView(
         height=header.height,
         hash=to_hex(header.hash),
@@ -85,10 +88,10 @@ def block_view(stored: StoredBlock, *, covering: tuple[int, bytes] | None = None
         results_root=to_hex(header.results_root),
         state_root=to_hex(header.state_root),
         next_validators_hash=to_hex(header.next_validators_hash),
-        transaction_count=len(stored.block.transactions),
-        size_bytes=stored.size_bytes,
+        transaction_count=len(block.transactions),
+        size_bytes=len(encoded),
         finalized=True,
-        transactions=[to_hex(keccak256(raw)) for raw in stored.block.transactions] if is_whole else None,
+        transactions=[to_hex(keccak256(raw)) for raw in block.transactions] if is_whole else None,
         certificate=_certificate_view(*covering) if covering is not None else None,
     )
 
@@ -109,14 +112,13 @@ def _certificate_view(height: int, encoded: bytes) -> CertificateView:
 def stored_transaction_view(stored: StoredBlock, index: int) -> TransactionView:
     """A transaction in a block."""
     header = stored.block.header
-    result = stored.results.results[index]
-    reasons = [f"{reason}: {message}" for at, reason, message in stored.results.failures if at == index]
+    result = stored.results.result(index)
     return _transaction_view(
         decode_transaction(stored.block.transactions[index]),
         stored.results.senders[index],
         status="success" if result.status else "failed",
         place=(header.height, index, header.time_ms),
-        reason=reasons[0] if reasons else None,
+        reason=stored.results.failure(index),
         result=result,
     )
 

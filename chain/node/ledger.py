@@ -14,7 +14,7 @@ import msgspec
 from chain.consensus.engine import Floor
 from chain.node.caches import SignatureCache, TransactionCache
 from chain.node.index import index_block
-from chain.node.records import StoredResults
+from chain.node.records import encode_results
 from chain.primitives import message_pack
 from chain.primitives.block import PROTOCOL_VERSION, Block, Header, decode_block
 from chain.primitives.certificate import FinalityCertificate, verify_certificate
@@ -233,7 +233,7 @@ class Ledger:
             header=header,
             block=candidate.block.encode(),
             transaction_hashes=[transaction.hash for transaction in outcome.transactions],
-            results=StoredResults(outcome.results, outcome.senders, failures).encode(),
+            results=encode_results(outcome.results, outcome.senders, failures),
             certificate=certificate,
             index_puts=index_block(header.height, outcome),
             floor=floor,

@@ -20,7 +20,7 @@ from chain.primitives.records import Domain
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.transaction import DecodeTransaction, Transaction
 from chain.primitives.types import Address, Hash32
-from chain.rules.admission import Lane, check_admission, special_roles, total_cost
+from chain.rules.admission import Admission, Lane, check_admission, special_roles, total_cost
 from chain.rules.call import BlockContext
 from chain.rules.state import State, StateReader
 from chain.storage.records import Head
@@ -43,6 +43,7 @@ class Entry(msgspec.Struct, frozen=True):
     transaction: Transaction
     sender: Address
     lane: Lane
+    """Its sender's, but for mints: what fills the members' lane must not keep out what providers have earned."""
     receipt_hash: Hash32 | None
     cost_atoms: int
     recoveries: int
@@ -97,9 +98,12 @@ class Mempool:
 
     def next_nonce(self, sender: Address) -> int:
         """The nonce that this sender's next transaction needs: the account's, or what follows its waiting ones."""
-        account_nonce = self._state.account(sender).nonce
+        return max(self._state.account(sender).nonce, self.nonce_after_waiting(sender))
+
+    def nonce_after_waiting(self, sender: Address) -> int:
+        """What follows this sender's waiting transactions; 0 where none waits. Remembers no sender, unlike a State."""
         waiting = self._by_sender.get(sender)
-        return max(account_nonce, next(reversed(waiting)) + 1) if waiting else account_nonce
+        return next(reversed(waiting)) + 1 if waiting else 0
 
     # The head
 
@@ -127,12 +131,15 @@ class Mempool:
                 touched[self._by_receipt[Hash32(raw_key)].sender] = None
         return list(touched)
 
-    def recheck(self, sender: Address, now_ms: int, included: Collection[Hash32] = ()) -> None:
-        """Drops what is used up or cannot be in a block any more, and what would follow it with a gap."""
-        waiting = self._by_sender.get(sender, {})
+    def recheck(self, sender: Address, now_ms: int, included: Collection[Hash32] = ()) -> int:
+        """Drops what is used up or cannot be in a block any more, and what would follow it with a gap.
+
+        Returns how many transactions it had to look at.
+        """
+        waiting = dict(self._by_sender.get(sender, {}))
         account = self._state.account(sender)
         expected, cost_atoms = account.nonce, 0
-        for nonce, entry in list(waiting.items()):
+        for nonce, entry in waiting.items():
             if nonce < account.nonce:
                 self._remove(entry)
                 if entry.transaction.hash not in included:
@@ -143,8 +150,9 @@ class Mempool:
                 cost_atoms = self._check_again(entry, expected, cost_atoms, now_ms)
             except Rejected as rejection:
                 self.drop(entry.transaction.hash, rejection)
-                return
+                break
             expected += 1
+        return len(waiting)
 
     def _check_again(self, entry: Entry, expected: int, cost_atoms: int, now_ms: int) -> int:
         """The costs of all so far; the entry's lane may change, as when its sender has received its first tokens."""
@@ -157,9 +165,10 @@ class Mempool:
         )
         cost_atoms += total_cost(entry.transaction, admission)
         _check_funds(cost_atoms, self._state.account(entry.sender).balance)
-        if admission.lane is not entry.lane:
+        lane = _lane_of(admission)
+        if lane is not entry.lane:
             self._remove(entry)
-            self._insert(msgspec.structs.replace(entry, lane=admission.lane))
+            self._insert(msgspec.structs.replace(entry, lane=lane))
         return cost_atoms
 
     def _context(self, now_ms: int) -> BlockContext:
@@ -188,7 +197,7 @@ class Mempool:
         entry = Entry(
             transaction=transaction,
             sender=admission.sender,
-            lane=admission.lane,
+            lane=_lane_of(admission),
             receipt_hash=call.receipt_hash if call is not None else None,
             cost_atoms=total_cost(transaction, admission),
             recoveries=1 + (call.recoveries if call is not None else 0),
@@ -212,15 +221,14 @@ class Mempool:
             )
         if entry.receipt_hash is not None and self._by_receipt.get(entry.receipt_hash, replaced) is not replaced:
             raise Rejected(RejectionReason.RECEIPT_PENDING, "a mint for this receipt hash is waiting already")
-        if entry.recoveries > self._state.parameters().max_block_recoveries:
-            raise Rejected(RejectionReason.SIGNATURE_COUNT, "more attester signatures than fit into a block")
         others = [each for each in self._by_sender.get(entry.sender, {}).values() if each is not replaced]
         cost_atoms = entry.cost_atoms + sum(each.cost_atoms for each in others)
         _check_funds(cost_atoms, self._state.account(entry.sender).balance)
         limits = self._limits.lanes[entry.lane]
-        if len(others) >= limits.max_per_sender:
+        if sum(each.lane is entry.lane for each in others) >= limits.max_per_sender:
             raise Rejected(
-                RejectionReason.MEMPOOL_FULL, f"{limits.max_per_sender} transactions of this sender are waiting already"
+                RejectionReason.MEMPOOL_FULL,
+                f"{limits.max_per_sender} transactions of this sender are waiting already in the lane {entry.lane}",
             )
         freed = replaced if replaced is not None and replaced.lane is entry.lane else None
         if (
@@ -305,6 +313,11 @@ class Mempool:
             selected.append(entry.transaction)
             turns.append(turn)
         return selected
+
+
+def _lane_of(admission: Admission) -> Lane:
+    is_mint = admission.call is not None and admission.call.operation.is_mint
+    return Lane.MINT if is_mint else admission.lane
 
 
 def _check_funds(cost_atoms: int, balance_atoms: int) -> None:

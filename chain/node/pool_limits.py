@@ -11,7 +11,7 @@ MEBIBYTE: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class LaneLimits:
-    """Bounds of one lane: what any sender there may have waiting, and all of them together."""
+    """Bounds of one lane: what any sender may have waiting there, and all of them together."""
 
     max_per_sender: int
     max_transactions: int
@@ -22,7 +22,9 @@ def _default_lanes() -> Mapping[Lane, LaneLimits]:
     return {
         # Two blocks' worth; a sender's share is what the chain takes from it per block.
         Lane.MEMBER: LaneLimits(500, 10_000, 16 * MEBIBYTE),
-        # Each of these carries an attester's signature over a receipt that is unused: nobody makes them up.
+        # Whoever fills the members' lane, governance can still act. There are some hundred of them at the most.
+        Lane.ROLE: LaneLimits(64, 1_000, 2 * MEBIBYTE),
+        # Anybody's. Each carries an attester's signature over a receipt that is unused: nobody makes them up.
         Lane.MINT: LaneLimits(128, 5_000, 8 * MEBIBYTE),
         # Free for anybody: the chain takes 1,000 per period by default, so more need not wait here.
         Lane.REGISTRATION: LaneLimits(2, 1_000, 2 * MEBIBYTE),

@@ -12,18 +12,30 @@ from chain.primitives.types import Address, BlockHeight, Hash32
 class StoredResults(msgspec.Struct, frozen=True, array_like=True):
     """What a block's transactions did. Senders and failures are no part of consensus: they spare a second execution."""
 
-    results: tuple[TransactionResult, ...]
+    encoded_results: tuple[msgspec.Raw, ...]
+    """A TransactionResult each, decoded when asked for: who reads one does not want the thousands beside it."""
     senders: tuple[Annotated[Address, AddressField], ...]
     failures: tuple[tuple[int, str, str], ...]
     """(index, reason, message) of each with status 0."""
 
-    def encode(self) -> bytes:
-        """For CommittedBlock.results."""
-        return message_pack.encode(self)
+    def result(self, index: int) -> TransactionResult:
+        """Status and events of one transaction."""
+        return message_pack.decode_trusted(bytes(self.encoded_results[index]), TransactionResult)
+
+    def failure(self, index: int) -> str | None:
+        """Why a transaction failed, None where it did not."""
+        return next((f"{reason}: {message}" for at, reason, message in self.failures if at == index), None)
+
+
+def encode_results(
+    results: tuple[TransactionResult, ...], senders: tuple[Address, ...], failures: tuple[tuple[int, str, str], ...]
+) -> bytes:
+    """For CommittedBlock.results."""
+    return message_pack.encode((results, senders, failures))
 
 
 def decode_results(encoded: bytes) -> StoredResults:
-    """From `StoredResults.encode`."""
+    """From `encode_results`."""
     return message_pack.decode_trusted(encoded, StoredResults)
 
 

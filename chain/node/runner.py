@@ -42,8 +42,8 @@ from chain.storage.errors import StorageError
 
 T = TypeVar("T")
 
-_RECHECKS_PER_TURN: Final = 50
-"""Senders re-checked before other work on the event loop gets its turn: some milliseconds."""
+_RECHECKS_PER_TURN: Final = 200
+"""Transactions re-checked before other work on the event loop gets its turn: some milliseconds."""
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("chain.node")
 
@@ -186,9 +186,11 @@ class Node:
         head = self.ledger.head
         self.pool.rebase(self.ledger.view(), head)
         included = {transaction.hash for transaction in candidate.outcome.transactions}
-        for count, sender in enumerate(self.pool.senders_touched(candidate.outcome.changes), start=1):
-            self.pool.recheck(sender, now_ms(), included)
-            if count % _RECHECKS_PER_TURN == 0:
+        rechecked = 0
+        for sender in self.pool.senders_touched(candidate.outcome.changes):
+            rechecked += self.pool.recheck(sender, now_ms(), included)
+            if rechecked >= _RECHECKS_PER_TURN:
+                rechecked = 0
                 await asyncio.sleep(0)
         self._metrics.transactions.inc(len(included))
         _log.info(

@@ -27,8 +27,15 @@ class Lane(StrEnum):
     """Why a sender may be in a block at all."""
 
     MEMBER = "member"
+    ROLE = "role"
+    """Validators, attesters and issuers, whatever they hold."""
     MINT = "mint"
     REGISTRATION = "registration"
+
+    @property
+    def is_newcomer(self) -> bool:
+        """Whether nothing speaks for the sender but the call, which must then succeed."""
+        return self in (Lane.MINT, Lane.REGISTRATION)
 
 
 class Admission(msgspec.Struct, frozen=True, gc=False):
@@ -89,9 +96,9 @@ def check_sender(
                 RejectionReason.FEE_TOO_LOW,
                 f"needs {transaction.gas_used} gas at a max fee of {parameters.base_fee_atoms} atoms per gas",
             )
-        lane = Lane.MEMBER
+        lane = Lane.ROLE if sender in roles else Lane.MEMBER
     else:
-        lane = Lane.MEMBER if sender in roles else _newcomer_lane(call, holding, parameters.min_holding_atoms)
+        lane = Lane.ROLE if sender in roles else _newcomer_lane(call, holding, parameters.min_holding_atoms)
         fee = 0  # What bounds a newcomer is the kind of call.
     balance = state.account(sender).balance
     if balance < transaction.value + fee:
@@ -148,7 +155,9 @@ def check_admission(
     """The mempool's question: could this be in a block on the head `state`, after the sender's waiting transactions?
 
     `next_nonce(sender)` is the account's nonce plus those that wait; a lower one replaces a waiting transaction. A
-    newcomer's call must succeed as things stand. `state` is not changed. Raises Rejected.
+    newcomer's call must succeed as things stand, and so must anybody's mint, although a block may hold a member's that
+    fails: whoever has no attestation must not keep the provider's mint for that receipt waiting. `state` is not
+    changed. Raises Rejected.
     """
     call = check_envelope(transaction, block.chain_id)
     sender = transaction.recover_sender(block.recover)
@@ -156,7 +165,7 @@ def check_admission(
     if not account_nonce <= transaction.nonce <= highest_nonce:
         check_nonce(transaction, account_nonce if transaction.nonce < account_nonce else highest_nonce)
     admission = check_sender(state, transaction, call, sender, roles=roles, parameters=state.parameters())
-    if admission.lane is not Lane.MEMBER and call is not None:
+    if call is not None and (admission.lane.is_newcomer or call.operation.is_mint):
         if admission.lane is Lane.REGISTRATION:
             registration_usage(state, Call(state, block, sender).period)
         call.operation.validate(Call(state, block, sender), *call.arguments)

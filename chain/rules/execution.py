@@ -94,7 +94,7 @@ class BlockExecution:
         self, transaction: Transaction, admission: Admission, module_call: ModuleCall | None
     ) -> tuple[TransactionResult, Rejected | None]:
         state, sender = self.state, admission.sender
-        is_member = admission.lane is Lane.MEMBER
+        is_member = not admission.lane.is_newcomer
         if is_member:
             self._charge(admission)  # Whatever the call does, and before it can spend the fee.
         if module_call is None:

@@ -5,7 +5,8 @@
 - `middleware`: bounds on bodies and time, one log line and one metric per request
 - `application`: `create_application`, which puts the above on a FastAPI application with /healthz and /metrics
 - `logs`: structured events, JSON lines when not on a terminal
-- `server`: a process that serves an application: listening socket, slow clients, signals, shutdown
+- `protocol`: bounds on connections, heads, and slow clients
+- `server`: a process that serves an application: listening socket, signals, shutdown
 
 Imports `chain.primitives` only.
 """

@@ -1,4 +1,4 @@
-"""A process that serves one application on one port: the listening socket, slow clients, signals, a graceful end."""
+"""A process that serves one application on one port: the listening socket, signals, a graceful end."""
 
 import asyncio
 import errno
@@ -6,21 +6,28 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-MAX_HEAD_BYTES: Final = 64 * 1024
-"""Request line and headers. A chunk that the kernel hands over whole may exceed it once."""
+from chain.web.middleware import send_problem
+from chain.web.problems import Problem
+from chain.web.protocol import BoundedHttpProtocol
+
 RECEIVE_TIMEOUT_S: Final = 30.0
 """From a connection's, or the next request's, beginning to its last byte: what a slow client may take."""
+SEND_TIMEOUT_S: Final = 30.0
+"""What a client may take to read any more of an answer that waits for it."""
 KEEP_ALIVE_TIMEOUT_S: Final = 30
 SHUTDOWN_TIMEOUT_S: Final = 1
 """What requests in flight may take after a signal; then they are cancelled."""
 _BACKLOG: Final = 512
+_REFUSED_FACTOR: Final = 2
+"""Open connections, as a multiple of those that are served, beyond which they are not even told 503: each costs a
+descriptor, and whoever took them all (usually 1,024) would leave none to the database."""
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("chain.web")
 
@@ -62,31 +69,49 @@ class Server:
         shutdown_timeout_s: int = SHUTDOWN_TIMEOUT_S,
         on_stopping: Callable[[], None] | None = None,
         receive_timeout_s: float = RECEIVE_TIMEOUT_S,
+        send_timeout_s: float = SEND_TIMEOUT_S,
     ) -> None:
-        """Beyond `max_connections`, requests are answered with 503 at once.
+        """Beyond `max_connections`, requests are answered with 503 at once; beyond twice as many, not at all.
 
         `on_stopping` is called once on the event loop when the end begins; requests in flight then have
-        `shutdown_timeout_s` until they are cancelled. `receive_timeout_s` is what a client may take to send a request.
+        `shutdown_timeout_s` until they are cancelled. `receive_timeout_s` is what a client may take to send a request,
+        `send_timeout_s` how long it may read nothing of an answer.
         """
         host, self.port = listener.getsockname()[:2]
         self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
         self._listener = listener
+        bounds = {
+            "receive_timeout_s": receive_timeout_s,
+            "send_timeout_s": send_timeout_s,
+            "max_open_connections": _REFUSED_FACTOR * max_connections,
+        }
         self._uvicorn = _UvicornServer(
             on_stopping or (lambda: None),
             uvicorn.Config(
-                application,
-                http=type("Protocol", (BoundedHttpProtocol,), {"receive_timeout_s": receive_timeout_s}),
+                self._unless_crowded(application, max_connections),
+                http=type("Protocol", (BoundedHttpProtocol,), bounds),
                 lifespan="on",
                 log_config=None,
                 access_log=False,  # ObservingMiddleware writes the one line per request.
                 proxy_headers=False,
                 server_header=False,
-                limit_concurrency=max_connections,
                 timeout_keep_alive=KEEP_ALIVE_TIMEOUT_S,
                 timeout_graceful_shutdown=shutdown_timeout_s,
                 ws_max_size=1024 * 1024,
             ),
         )
+
+    def _unless_crowded(self, application: ASGIApp, max_connections: int) -> ASGIApp:
+        """uvicorn's own bound answers in plain text, which no client of ours could read."""
+
+        async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http" and len(self._uvicorn.server_state.connections) > max_connections:
+                headers = {"Retry-After": "1", "Connection": "close"}
+                await send_problem(send, Problem(503, "crowded", "too many connections; try again", headers=headers))
+            else:
+                await application(scope, receive, send)
+
+        return bounded
 
     def stop(self) -> None:
         """Begins a graceful shutdown; to be called on the event loop's thread."""
@@ -165,66 +190,3 @@ class _UvicornServer(uvicorn.Server):
         finally:
             for number in captured:
                 loop.remove_signal_handler(number)
-
-
-class BoundedHttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 with what it lacks: bounds on the head and on the time a request takes to arrive."""
-
-    receive_timeout_s = RECEIVE_TIMEOUT_S
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._receive_timer: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
-        self._is_in_head = True
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """The clock starts with the connection: one that sends nothing ends too."""
-        super().connection_made(transport)
-        self._start_timer()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Ends the clock."""
-        self._stop_timer()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Refuses a head that goes on for ever."""
-        super().data_received(data)
-        if self._is_in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-                self.send_400_response("The request's headers are too large.")
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        super().on_message_begin()
-        self._head_bytes = 0
-        self._is_in_head = True
-        if self._receive_timer is None:
-            self._start_timer()
-
-    def on_headers_complete(self) -> None:
-        """The body follows, if there is one."""
-        self._is_in_head = False
-        if self.parser.should_upgrade():
-            self._stop_timer()
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        """The whole request is here."""
-        self._stop_timer()
-        super().on_message_complete()
-
-    def _start_timer(self) -> None:
-        self._receive_timer = self.loop.call_later(self.receive_timeout_s, self._end_slow_client)
-
-    def _stop_timer(self) -> None:
-        if self._receive_timer is not None:
-            self._receive_timer.cancel()
-            self._receive_timer = None
-
-    def _end_slow_client(self) -> None:
-        self._receive_timer = None
-        if not self.transport.is_closing():
-            self.transport.close()

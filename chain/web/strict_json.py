@@ -8,6 +8,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from chain.primitives.rejection import Rejected, RejectionReason
+from chain.web.problems import Problem
 
 MAX_NUMBER_CHARACTERS: Final = 80  # 2^256 has 78 digits; Python converts thousands of digits in quadratic time.
 MAX_CONTAINERS: Final = 4_096
@@ -83,7 +84,9 @@ class StrictJsonRoute(APIRoute):
 
         async def strict_handler(request: Request) -> Response:
             strict_request = _StrictJsonRequest(request.scope, request.receive)
-            if "json" in request.headers.get("content-type", "").lower() and (body := await strict_request.body()):
+            if self.body_field is not None and (body := await strict_request.body()):
+                if "json" not in request.headers.get("content-type", "").lower():
+                    raise Problem(415, "unsupported_media_type", "send JSON, as application/json", field="Content-Type")
                 # Here, because FastAPI makes a bare 400 of whatever is raised in `json()`.
                 strict_request.parsed_body = parse_json(body)
             return await handler(strict_request)

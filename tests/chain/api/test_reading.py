@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from chain.primitives.types import ATOMS_PER_AIT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.chain.conftest import RunningNode, StartNode
+    from tests.chain.conftest import Chain, RunningNode, StartNode
 
 
 def all_items(ask: Callable[..., Page[Any]], limit: int, *arguments: Any) -> list[Any]:
@@ -213,3 +215,33 @@ def test_metrics_and_health(node: RunningNode) -> None:
     assert 'aitbc_mempool_transactions{lane="mint"} 0.0' in metrics
     with NodeClient(node.url) as client:
         assert client.status().version == "test"
+
+
+def test_page_of_full_blocks_needs_the_memory_of_one(chain: Chain, start_node: StartNode) -> None:
+    people, blocks, per_block = chain.people, 12, 400
+    chain.fund("ann")
+    for first in range(1, blocks * per_block, per_block):
+        nonces = range(first, first + per_block)
+        chain.add_block(*(people.transfer("ann", "bob", 1, nonce=nonce, data=bytes(200)) for nonce in nonces))
+    chain.ledger.close()
+    node = start_node(people, path=chain.path, as_validator=False)
+    one_block_bytes = node.client.block(2).size_bytes
+    assert one_block_bytes > per_block * 300
+    tracemalloc.start()
+    try:
+        page = node.client.blocks(limit=200)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(block.transaction_count for block in page.items) == blocks * per_block + 1
+    assert peak_bytes < 5 * one_block_bytes
+
+
+def test_node_remembers_nobody_for_being_asked(node: RunningNode) -> None:
+    def remembered() -> int:
+        return sum(type(each).__name__ == "_AccountEntry" for each in gc.get_objects())
+
+    before = remembered()
+    for number in range(200):
+        node.client.account(to_hex(keccak256(b"stranger %d" % number)[:20]))
+    assert remembered() - before < 20

@@ -27,6 +27,7 @@ NOW_MS = 1_700_000_500_000
 SMALL = PoolLimits(
     lanes={
         Lane.MEMBER: LaneLimits(max_per_sender=4, max_transactions=6, max_bytes=1_400),
+        Lane.ROLE: LaneLimits(max_per_sender=1, max_transactions=1, max_bytes=1_400),
         Lane.MINT: LaneLimits(max_per_sender=2, max_transactions=3, max_bytes=100_000),
         Lane.REGISTRATION: LaneLimits(max_per_sender=1, max_transactions=2, max_bytes=100_000),
     },
@@ -128,12 +129,32 @@ def test_one_mint_per_receipt_waits(chain: Chain) -> None:
     assert len(pool) == 1
 
 
+def test_member_without_an_attestation_cannot_keep_a_mint_waiting(chain: Chain) -> None:
+    chain.fund("eve")
+    pool, people = pool_on(chain), chain.people
+    receipt_hash = people.receipt_hash()
+    forged = people.mint("eve", 5, nonce=1, receipt_hash=receipt_hash, attester="eve")
+    assert refusal(pool, forged) is RejectionReason.NOT_AN_ATTESTER
+    add(pool, people.mint("ann", 5, nonce=0, receipt_hash=receipt_hash))
+
+
+def test_full_member_lane_keeps_out_neither_mints_nor_governance(chain: Chain) -> None:
+    chain.fund("ann", "bob", "provider")
+    pool, people = pool_on(chain, SMALL), chain.people
+    add(pool, *(people.transfer("ann", "bob", 1, nonce=nonce) for nonce in range(1, 5)))
+    add(pool, *(people.transfer("bob", "ann", 1, nonce=nonce) for nonce in range(1, 3)))
+    assert refusal(pool, people.transfer("provider", "ann", 1, nonce=1)) is RejectionReason.MEMPOOL_FULL
+    add(pool, people.mint("provider", 5, nonce=1))
+    add(pool, people.send("validator", GOVERNANCE, nonce=0, data=PROPOSE.encode(GOVERNANCE, PAUSE.encode())))
+    assert pool.lane_sizes() == {Lane.MEMBER: 6, Lane.ROLE: 1, Lane.MINT: 1, Lane.REGISTRATION: 0}
+
+
 def test_newcomers_only_mint_for_good_receipts_or_register(chain: Chain) -> None:
     pool, people = pool_on(chain), chain.people
     assert refusal(pool, people.transfer("eve", "bob", 0, nonce=0)) is RejectionReason.NEWCOMER_CALL
     assert refusal(pool, people.mint("eve", 5, nonce=0, attester="eve")) is RejectionReason.NOT_AN_ATTESTER
     add(pool, people.register("eve", nonce=0), people.mint("ann", 5, nonce=0))
-    assert pool.lane_sizes() == {Lane.MEMBER: 0, Lane.MINT: 1, Lane.REGISTRATION: 1}
+    assert pool.lane_sizes() == {Lane.MEMBER: 0, Lane.ROLE: 0, Lane.MINT: 1, Lane.REGISTRATION: 1}
 
 
 def test_every_lane_and_sender_is_bounded(chain: Chain) -> None:
@@ -245,14 +266,14 @@ def test_governance_makes_everybody_be_checked_again(chain: Chain) -> None:
 
 def test_newcomer_who_got_coins_moves_to_the_members_lane(chain: Chain) -> None:
     pool, people = pool_on(chain), chain.people
-    add(pool, people.mint("ann", ATOMS_PER_AIT, nonce=0), people.mint("ann", ATOMS_PER_AIT, nonce=1))
+    add(pool, people.mint("ann", ATOMS_PER_AIT, nonce=0), people.register("ann", nonce=1))
     candidate = chain.propose(pool.select()[0])
     chain.commit(candidate)
     pool.rebase(chain.ledger.view(), chain.head)
     pool.recheck(people.address("ann"), NOW_MS)
-    assert pool.lane_sizes()[Lane.MEMBER] == 1
+    assert pool.lane_sizes() == {Lane.MEMBER: 1, Lane.ROLE: 0, Lane.MINT: 0, Lane.REGISTRATION: 0}
     assert len(make_block(chain, pool)) == 1
-    assert chain.balance("ann") == 2 * ATOMS_PER_AIT
+    assert chain.balance("ann") == ATOMS_PER_AIT
 
 
 NAMES = ("ann", "bob", "cat")

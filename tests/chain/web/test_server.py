@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import subprocess
@@ -14,10 +15,15 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from fastapi import Response
 from prometheus_client import CollectorRegistry
 
 from chain.web.application import create_application, create_router
-from chain.web.server import MAX_HEAD_BYTES, CannotListen, Server, listen
+from chain.web.protocol import MAX_HEAD_BYTES
+from chain.web.server import CannotListen, Server, listen
+
+LONG_BYTES = 16 * 1024 * 1024
+"""More than the kernel keeps of what a client does not read."""
 
 
 class Served:
@@ -33,6 +39,10 @@ class Served:
         async def wait(seconds: float) -> str:
             await asyncio.sleep(seconds)
             return "done"
+
+        @router.get("/long")
+        async def long() -> Response:
+            return Response(bytes(LONG_BYTES))
 
         application.include_router(router)
         self.server = Server(application, listen("127.0.0.1", 0), **options)  # type: ignore[arg-type]
@@ -122,6 +132,15 @@ def test_endless_head_is_refused(serve: Callable[..., Served]) -> None:
     assert received.startswith(b"HTTP/1.1 400")
 
 
+def test_what_is_no_http_gets_a_problem(serve: Callable[..., Served]) -> None:
+    with serve().connect() as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n")
+        head, body = connection.makefile("rb").read().split(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b"application/problem+json" in head
+    assert json.loads(body)["reason"] == "malformed"
+
+
 def test_keep_alive_survives_several_requests(serve: Callable[..., Served]) -> None:
     served = serve()
     with httpx.Client(base_url=served.server.url) as client:
@@ -132,11 +151,58 @@ def test_too_many_connections_get_a_503(serve: Callable[..., Served]) -> None:
     served = serve(max_connections=3)
     idle = [served.connect() for _ in range(3)]
     time.sleep(0.2)
-    assert httpx.get(f"{served.server.url}/healthz").status_code == 503
+    crowded = httpx.get(f"{served.server.url}/healthz")
+    assert (crowded.status_code, crowded.json()["reason"]) == (503, "crowded")
     for connection in idle:
         connection.close()
     time.sleep(0.2)
     assert httpx.get(f"{served.server.url}/healthz").status_code == 200
+
+
+def test_connections_do_not_take_every_descriptor(serve: Callable[..., Served]) -> None:
+    served = serve(max_connections=3)
+    idle = [served.connect() for _ in range(10)]
+    time.sleep(0.2)
+    assert [is_cut_off(connection) for connection in idle] == [False] * 6 + [True] * 4
+    for connection in idle:
+        connection.close()
+    time.sleep(0.2)
+    assert httpx.get(f"{served.server.url}/healthz").status_code == 200
+
+
+def is_cut_off(connection: socket.socket) -> bool:
+    connection.settimeout(0.05)
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+def test_clients_that_do_not_read_are_cut_off(serve: Callable[..., Served]) -> None:
+    served = serve(send_timeout_s=0.3)
+    with served.connect() as connection:
+        connection.sendall(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(1)
+        received = 0
+        try:
+            while chunk := connection.recv(1 << 20):
+                received += len(chunk)
+        except OSError:
+            pass
+    assert received < LONG_BYTES
+
+
+def test_slow_reader_gets_all(serve: Callable[..., Served]) -> None:
+    served = serve(send_timeout_s=0.3)
+    with served.connect() as connection:
+        connection.sendall(b"GET /long HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        received = 0
+        while chunk := connection.recv(1 << 19):
+            received += len(chunk)
+            time.sleep(0.02)
+    assert received > LONG_BYTES
 
 
 def test_requests_in_flight_may_finish_and_whom_it_concerns_is_told_once(serve: Callable[..., Served]) -> None:

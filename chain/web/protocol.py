@@ -1,0 +1,117 @@
+"""uvicorn's HTTP/1.1 with what it lacks: bounds, and problem bodies for what is no HTTP."""
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from chain.web.problems import PROBLEM_MEDIA_TYPE, Problem
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+"""Request line and headers. A chunk that the kernel hands over whole may exceed it once."""
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """Bounds connections, the head, and the time in which a request must arrive and an answer be read."""
+
+    receive_timeout_s: float
+    send_timeout_s: float
+    max_open_connections: int
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._receive_timer: asyncio.TimerHandle | None = None
+        self._send_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        self._is_in_head = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """The clock starts with the connection: one that sends nothing ends too."""
+        super().connection_made(transport)
+        if len(self.connections) > self.max_open_connections:
+            transport.abort()
+        else:
+            self._start_receive_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Ends the clocks."""
+        self._stop_receive_timer()
+        self._stop_send_timer()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is answered."""
+        super().pause_writing()
+        self._start_send_timer()
+
+    def resume_writing(self) -> None:
+        """It has read most of what waited."""
+        self._stop_send_timer()
+        super().resume_writing()
+
+    def data_received(self, data: bytes) -> None:
+        """Refuses a head that goes on for ever."""
+        super().data_received(data)
+        if self._is_in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self.send_400_response(f"The request's line and headers have more than {MAX_HEAD_BYTES} bytes.")
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is no HTTP, and ends the connection."""
+        body = Problem(400, "malformed", msg).body()
+        self.transport.write(
+            b"HTTP/1.1 400 Bad Request\r\n"
+            b"content-type: " + PROBLEM_MEDIA_TYPE.encode() + b"\r\n"
+            b"content-length: " + str(len(body)).encode() + b"\r\n"
+            b"connection: close\r\n\r\n" + body
+        )
+        self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._head_bytes = 0
+        self._is_in_head = True
+        if self._receive_timer is None:
+            self._start_receive_timer()
+
+    def on_headers_complete(self) -> None:
+        """The body follows, if there is one."""
+        self._is_in_head = False
+        if self.parser.should_upgrade():
+            self._stop_receive_timer()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The whole request is here."""
+        self._stop_receive_timer()
+        super().on_message_complete()
+
+    def _start_receive_timer(self) -> None:
+        self._receive_timer = self.loop.call_later(self.receive_timeout_s, self._end_slow_client)
+
+    def _stop_receive_timer(self) -> None:
+        if self._receive_timer is not None:
+            self._receive_timer.cancel()
+            self._receive_timer = None
+
+    def _end_slow_client(self) -> None:
+        self._receive_timer = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    def _start_send_timer(self) -> None:
+        unsent_bytes = self.transport.get_write_buffer_size()
+        self._send_timer = self.loop.call_later(self.send_timeout_s, self._end_stalled_reader, unsent_bytes)
+
+    def _stop_send_timer(self) -> None:
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
+
+    def _end_stalled_reader(self, unsent_bytes: int) -> None:
+        if self.transport.get_write_buffer_size() < unsent_bytes:
+            self._start_send_timer()
+        else:
+            self.transport.abort()  # `close` would wait for what the client does not read.
