@@ -118,7 +118,7 @@ def _run(config: NodeConfig, log_level: str) -> str | None:
     from chain.api.application import create_api
     from chain.node.ledger import Ledger
     from chain.node.metrics import NodeMetrics
-    from chain.node.runner import Node
+    from chain.node.runner import Node, settle_garbage_collector
     from chain.web.logs import set_up_logging
     from chain.web.server import Server, listen
 
@@ -133,6 +133,7 @@ def _run(config: NodeConfig, log_level: str) -> str | None:
         api = create_api(node, registry=registry, version=version("aitbc"))
         server = Server(api, listener, max_connections=config.max_connections)
         node.on_fault = server.stop
+        settle_garbage_collector()
         server.run()
     return node.fault
 

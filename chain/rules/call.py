@@ -24,13 +24,15 @@ class BlockContext(msgspec.Struct, frozen=True):
 class Call:
     """One call of one operation: the state it may change, and the events that it emits."""
 
-    __slots__ = ("block", "logs", "sender", "state")
+    __slots__ = ("block", "logs", "period", "sender", "state")
 
     def __init__(self, state: State, block: BlockContext, sender: Address) -> None:
         self.state = state
         self.block = block
         self.sender = sender
         self.logs: list[Log] = []
+        self.period = block.time_ms // state.parameters().period_ms
+        """Number of the period that the block's time lies in."""
 
     def emit(self, module: Address, event: Event, *values: Any) -> None:
         """Adds a log, as the EVM would."""
@@ -42,11 +44,6 @@ class Call:
         nested = Call(self.state, self.block, sender)
         nested.logs = self.logs
         return nested
-
-    @property
-    def period(self) -> int:
-        """Number of the period that the block's time lies in."""
-        return self.block.time_ms // self.state.parameters().period_ms
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from chain.primitives.block import Log
 from chain.primitives.keys import SIGNATURE_BYTES
 from chain.primitives.modules import (
     ATTESTER_CHANGED_EVENT,
@@ -140,7 +141,12 @@ def apply_mint(call: Call, plan: MintPlan) -> None:
         payout = provider if registration is None else registration.payout
         state.credit(payout, amount)
         call.logs.append(transfer_log(ZERO_ADDRESS, payout, amount))
-        call.emit(MINTER, MINTED_EVENT, provider, amount, plan.receipt_hash)
+        call.logs.append(minted_log(provider, amount, plan.receipt_hash))
+
+
+def minted_log(provider: Address, amount: int, receipt_hash: Hash32) -> Log:
+    """A Minted event; written out, like `transfer_log`, because every mint makes one."""
+    return Log(MINTER, (MINTED_EVENT.topic, Hash32(bytes(12) + provider)), amount.to_bytes(32, "big") + receipt_hash)
 
 
 def validate_set_attester(call: Call, attester: Address) -> Address:

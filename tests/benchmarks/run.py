@@ -25,6 +25,7 @@ import msgspec
 from chain.consensus.engine import Floor
 from chain.node.caches import SignatureCache, TransactionCache
 from chain.node.ledger import Ledger
+from chain.node.runner import settle_garbage_collector
 from chain.primitives import message_pack
 from chain.primitives.certificate import FinalityCertificate, VoteKind, vote_digest
 from chain.primitives.keys import PrivateKey
@@ -180,6 +181,7 @@ def run(rounds: int, many_accounts: int, folder: Path) -> list[Figure]:
     figures = []
     recovery = 0.0
     few = Chain(folder / "few", FEW_ACCOUNTS, rng)
+    settle_garbage_collector()  # As a node does when it starts.
     for name, count, signatures, make in (
         ("transfers", TRANSFERS, 1, few.transfers),
         ("mints", MINTS, 2, few.mints),
@@ -193,6 +195,7 @@ def run(rounds: int, many_accounts: int, folder: Path) -> list[Figure]:
             ratio = signatures * count * recovery / seconds
             figures.append(Figure(f"{count} {name}, {label}", seconds / count * 1e6, ratio, "recovery rate", goal))
     many = Chain(folder / "many", many_accounts, rng)
+    settle_garbage_collector()
     ratios: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     for _ in range(rounds):  # In turn, so that a drift of the machine's speed meets both alike.
         for known in (False, True):

@@ -23,9 +23,10 @@ from chain.primitives.network import AttesterAllowance, Network, Validator, netw
 from chain.primitives.receipt import Receipt, attestation_digest, sign_receipt
 from chain.primitives.transaction import Transaction, sign_transaction
 from chain.primitives.types import ATOMS_PER_AIT, Address, Hash32
-from wallet.chain_commands import Wait, _report
+from wallet.chain_commands import _report
 from wallet.keystore import LIGHT_SCRYPT_N, save_key
 from wallet.node_session import open_node
+from wallet.options import Wait
 from wallet.sending import plan_transaction, submit, wait_until_final
 from wallet.terminal import CommandError, ExitCode
 

@@ -138,7 +138,7 @@ def test_bodies_mean_one_thing_or_nothing(http: TestClient, content: bytes, stat
 
 @pytest.mark.parametrize("content_type", [None, "", "text/plain", "application/x-www-form-urlencoded", "\xff"])
 def test_body_that_is_not_declared_as_json(http: TestClient, content_type: str | None) -> None:
-    headers = {} if content_type is None else {"Content-Type": content_type.encode("latin-1")}
+    headers = [] if content_type is None else [(b"Content-Type", content_type.encode("latin-1"))]
     answer = http.post("/order", content=b'{"count": 1, "name": "x"}', headers=headers)
     assert problem_of(answer, 415)["field"] == "Content-Type"
 
