@@ -15,7 +15,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from chain.web.problems import PROBLEM_MEDIA_TYPE, Problem
 
 _MAX_LOGGED_PATH_CHARACTERS: Final = 200
-_QUIET_PATHS: Final = ("/healthz", "/metrics")  # Asked every few seconds by machines: logged at debug level only.
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("chain.web")
 
 
@@ -69,7 +68,9 @@ class ObservingMiddleware:
         template = getattr(route, "path", "unknown")
         self._seconds.labels(_method(scope), template, str(status)).observe(seconds)
         client = scope.get("client")
-        log = _log.debug if scope["path"] in _QUIET_PATHS else _log.info
+        # Hubs, wallets and monitors look every second: a look that succeeded is no news, and would fill the disk.
+        is_news = _method(scope) not in ("GET", "HEAD") or not 200 <= status < 400
+        log = _log.info if is_news else _log.debug
         log(
             "request",
             method=_method(scope),
