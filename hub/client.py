@@ -11,9 +11,10 @@ import msgspec
 
 from chain.primitives.hexadecimal import parse_hex, to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
+from chain.primitives.receipt import salted_prompt_hash
 from chain.primitives.rejection import Rejected
 from chain.primitives.signing import eip191_digest
-from hub.request import SALT_BYTES, JobRequest, salted_prompt_hash
+from hub.request import SALT_BYTES, JobRequest
 from wallet.verification import Document, check_document
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from chain.primitives.hashing import keccak256, sha256
 from chain.primitives.hexadecimal import parse_address, parse_amount, parse_hex, to_checksum_address, to_hex
 from chain.primitives.keys import recover_address
+from chain.primitives.receipt import salted_prompt_hash
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.signing import eip191_digest
 from chain.primitives.types import Amount, Hash32
@@ -143,8 +144,3 @@ class JobRequest(BaseModel):
                 "client_signature is not the client's over the hash of this request for this hub and network",
                 field="client_signature",
             )
-
-
-def salted_prompt_hash(salt: bytes, prompt: str) -> str:
-    """`sha256:` and the hex digits of SHA-256(salt ‖ prompt in UTF-8), as in receipts."""
-    return "sha256:" + sha256(salt + prompt.encode()).hex()

@@ -14,12 +14,12 @@ import msgspec
 
 from chain.primitives.hashing import sha256
 from chain.primitives.hexadecimal import parse_hash, parse_hex, to_checksum_address
-from chain.primitives.receipt import MICRO, Receipt, recover_provider
+from chain.primitives.receipt import MICRO, Receipt, recover_provider, salted_prompt_hash
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Hash32
 from hub.errors import FaultReason, ProviderFault
 from hub.picture import check_png, max_png_bytes
-from hub.request import SALT_BYTES, salted_prompt_hash
+from hub.request import SALT_BYTES
 from hub.selection import Offer
 
 _DATA_URL_PREFIX: Final = "data:image/png;base64,"

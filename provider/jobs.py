@@ -19,6 +19,7 @@ import structlog
 
 from chain.primitives.hexadecimal import parse_hash, parse_hex, to_hex
 from chain.primitives.keys import PrivateKey
+from chain.primitives.receipt import salted_prompt_hash
 from chain.primitives.rejection import Rejected
 from chain.web.problems import Problem
 from provider.api_keys import Caller
@@ -36,7 +37,6 @@ from provider.receipts import (
     SignedReceipt,
     check_origin,
     direct_origin,
-    hash_prompt,
     issue_receipt,
 )
 from provider.schemas import GenerateAnswer, GenerateRequest, HubJob
@@ -122,7 +122,7 @@ class Jobs:
     def _finish(self, work: "_Work", finished: FinishedImage) -> GenerateAnswer:
         """Signs the receipt, stores it, and builds the answer. Blocking."""
         salt = secrets.token_bytes(SALT_BYTES)
-        prompt_hash = hash_prompt(work.request.prompt, salt)
+        prompt_hash = salted_prompt_hash(salt, work.request.prompt)
         signed = issue_receipt(self._tools.key, work.offer, work.origin(prompt_hash), finished, prompt_hash=prompt_hash)
         self._tools.artifacts.put(finished.image.png)
         answer = self._answer(work, finished, signed, salt)

@@ -10,7 +10,7 @@ import rfc8785
 
 from chain.primitives.hashing import keccak256
 from chain.primitives.keys import PrivateKey
-from chain.primitives.receipt import MICRO, Receipt, compute_amount, sign_receipt
+from chain.primitives.receipt import MICRO, Receipt, compute_amount, salted_prompt_hash, sign_receipt
 from chain.primitives.types import Address, Amount, Hash32
 from provider.engine import FinishedImage
 from provider.generation import GeneratedImage, ImageRequest
@@ -50,11 +50,6 @@ class SignedReceipt:
     signature: bytes
 
 
-def hash_prompt(prompt: str, salt: bytes) -> str:
-    """`sha256:` and the digest of salt and prompt; without the salt a short prompt could be guessed."""
-    return "sha256:" + hashlib.sha256(salt + prompt.encode("utf-8")).hexdigest()
-
-
 def direct_origin(job_id: str, client: str, request: ImageRequest, prompt_hash: str, model: str) -> JobOrigin:
     """The origin of a job that came with an API key alone: the provider itself hashes what was asked for."""
     asked: dict[str, Any] = {
@@ -80,7 +75,7 @@ def direct_origin(job_id: str, client: str, request: ImageRequest, prompt_hash: 
 def check_origin(provider: Address, offer: Offer, origin: JobOrigin) -> None:
     """Raises Rejected, before any work is done, for an origin that no receipt could hold."""
     nothing = FinishedImage(GeneratedImage(b"", 0), 0.0, 0.0)
-    _build(provider, offer, origin, nothing, hash_prompt("", bytes(SALT_BYTES)))
+    _build(provider, offer, origin, nothing, salted_prompt_hash(bytes(SALT_BYTES), ""))
 
 
 def issue_receipt(

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 import msgspec
 import rfc8785
 
-from chain.primitives.hashing import keccak256
+from chain.primitives.hashing import keccak256, sha256
 from chain.primitives.hexadecimal import parse_address, parse_amount, parse_hash, parse_hex, to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey, recover_address
 from chain.primitives.modules import MINTER
@@ -264,6 +264,11 @@ def compute_amount(micro_units: int, price_per_unit: int) -> Amount:
     if amount > MAX_UINT256:
         raise _invalid("amount", "must be below 2^256")
     return Amount(amount)
+
+
+def salted_prompt_hash(salt: bytes, prompt: str) -> str:
+    """`sha256:` and the digits of SHA-256(salt ‖ prompt in UTF-8); unsalted, a short prompt could be guessed."""
+    return "sha256:" + sha256(salt + prompt.encode()).hex()
 
 
 def sign_receipt(key: PrivateKey, receipt: Receipt) -> bytes:

@@ -28,10 +28,9 @@ from chain.primitives.keys import PrivateKey
 from chain.primitives.modules import MINT_WITH_RECEIPT, MINTER, REGISTER, REGISTRY
 from chain.primitives.network import AttesterAllowance, Network, Validator, network_to_toml
 from chain.primitives.parameters import Parameters
-from chain.primitives.receipt import Receipt, compute_amount, sign_receipt
+from chain.primitives.receipt import Receipt, compute_amount, salted_prompt_hash, sign_receipt
 from chain.primitives.transaction import sign_transaction
 from chain.primitives.types import ZERO_ADDRESS, Address, Amount, Hash32
-from hub.request import salted_prompt_hash
 from hub.selection import Offer
 from hub.verification import Measured, SentJob
 from wallet.attester import AttesterNetwork, save_attester_key

@@ -9,9 +9,10 @@ from pydantic import ValidationError
 from chain.primitives.hashing import keccak256
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
+from chain.primitives.receipt import salted_prompt_hash
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.signing import eip191_digest
-from hub.request import JobRequest, salted_prompt_hash
+from hub.request import JobRequest
 
 SALT = b"\x0a" * 32
 WHERE = {"hub_id": "hub-1", "chain_id": 424_242, "salt": SALT}

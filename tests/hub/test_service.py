@@ -14,8 +14,9 @@ import pytest
 
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
+from chain.primitives.receipt import salted_prompt_hash
 from chain.primitives.signing import eip191_digest
-from hub.request import JobRequest, salted_prompt_hash
+from hub.request import JobRequest
 from wallet.verification import Document, check_document, recover_attesters
 
 BOB = {"api_key": "bob-0123456789abcdef"}

@@ -3,12 +3,12 @@
 import pytest
 
 from chain.primitives.keys import PrivateKey
-from chain.primitives.receipt import Receipt, attestation_digest
+from chain.primitives.receipt import Receipt, attestation_digest, salted_prompt_hash
 from chain.primitives.rejection import Rejected, RejectionReason
 from provider.attestations import AttesterSet, check_attestation
 from provider.engine import FinishedImage
 from provider.generation import GeneratedImage, ImageRequest
-from provider.receipts import Offer, direct_origin, hash_prompt, issue_receipt
+from provider.receipts import Offer, direct_origin, issue_receipt
 
 PROVIDER = PrivateKey(b"\x07" * 32)
 ATTESTERS = sorted((PrivateKey(bytes([n]) * 32) for n in (11, 12, 13)), key=lambda key: key.address)
@@ -18,7 +18,7 @@ CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 def receipt(microseconds: int = 1_000_000) -> Receipt:
     request = ImageRequest("p", 5, 1.0, 256, 256, 0)
-    prompt_hash = hash_prompt("p", b"s" * 32)
+    prompt_hash = salted_prompt_hash(b"s" * 32, "p")
     finished = FinishedImage(GeneratedImage(b"png", microseconds), 1.0, 2.0)
     origin = direct_origin("job-1", "alice", request, prompt_hash, "m")
     return issue_receipt(PROVIDER, Offer("m", "gpu_seconds", 10, 7), origin, finished, prompt_hash=prompt_hash).receipt

@@ -26,7 +26,7 @@ from chain.primitives.keys import PrivateKey
 from chain.primitives.modules import MINT_WITH_RECEIPT, MINTER
 from chain.primitives.network import AttesterAllowance, Network, Validator, network_to_toml
 from chain.primitives.parameters import Parameters
-from chain.primitives.receipt import Receipt, attestation_digest
+from chain.primitives.receipt import Receipt, attestation_digest, salted_prompt_hash
 from chain.primitives.transaction import sign_transaction
 from provider.attestations import Attestations
 from provider.chain_account import ChainAccount
@@ -39,7 +39,7 @@ from provider.metrics import ProviderMetrics
 from provider.minter import MAX_IN_FLIGHT, Minter
 from provider.outbox import Outbox
 from provider.outbox_rows import NewReceipt, ReceiptState
-from provider.receipts import Offer, direct_origin, hash_prompt, issue_receipt
+from provider.receipts import Offer, direct_origin, issue_receipt
 from provider.registration import Registrar, RegistryEntry, find_provider
 from wallet.keystore import LIGHT_SCRYPT_N, save_key
 
@@ -124,7 +124,7 @@ class Earner:
     def sign_receipt(self, number: int, *, seconds: float = 1.0, price: int = PRICE) -> Receipt:
         request = ImageRequest("a red circle", 30, 2.5, 512, 512, number)
         salt = number.to_bytes(32, "big")
-        prompt_hash = hash_prompt(request.prompt, salt)
+        prompt_hash = salted_prompt_hash(salt, request.prompt)
         job_id = self.outbox.next_job_id(1_758_844_800.0)
         origin = direct_origin(job_id, "alice", request, prompt_hash, "aitbc/tiny-sd")
         picture = GeneratedImage(b"png %d" % number, round(seconds * 10**6))

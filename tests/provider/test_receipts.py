@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain.primitives.keys import PrivateKey
-from chain.primitives.receipt import Receipt, compute_amount, recover_provider
+from chain.primitives.receipt import Receipt, compute_amount, recover_provider, salted_prompt_hash
 from chain.primitives.rejection import Rejected
 from provider.engine import FinishedImage
 from provider.generation import GeneratedImage, ImageRequest
-from provider.receipts import JobOrigin, Offer, SignedReceipt, direct_origin, hash_prompt, issue_receipt
+from provider.receipts import JobOrigin, Offer, SignedReceipt, direct_origin, issue_receipt
 
 KEY = PrivateKey(b"\x07" * 32)
 REQUEST = ImageRequest("a red circle", steps=30, guidance=7.5, width=512, height=512, seed=2**62)
-PROMPT_HASH = hash_prompt(REQUEST.prompt, b"s" * 32)
+PROMPT_HASH = salted_prompt_hash(b"s" * 32, REQUEST.prompt)
 
 
 def origin(job_id: str = "2025-09-26-000123") -> JobOrigin:
@@ -73,8 +73,8 @@ def test_two_receipts_for_the_same_request_differ() -> None:
 
 
 def test_the_prompt_hash_is_salted() -> None:
-    assert hash_prompt("a", b"1" * 32) != hash_prompt("a", b"2" * 32)
-    assert hash_prompt("ä", b"1" * 32) == "sha256:" + hashlib.sha256(b"1" * 32 + "ä".encode()).hexdigest()
+    assert salted_prompt_hash(b"1" * 32, "a") != salted_prompt_hash(b"2" * 32, "a")
+    assert salted_prompt_hash(b"1" * 32, "ä") == "sha256:" + hashlib.sha256(b"1" * 32 + "ä".encode()).hexdigest()
 
 
 def test_a_request_hash_names_the_request() -> None:
