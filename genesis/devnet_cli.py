@@ -13,7 +13,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from chain.node.folder import SetupError
 from chain.primitives.hexadecimal import format_ait
+from chain.storage.errors import StorageError
 from genesis.devnet import PROMPT, Devnet, JobSummary
 from genesis.processes import ProcessFailed
 
@@ -58,7 +60,7 @@ def devnet(
             if not once:
                 _keep_running(network, console)
             progress("stopping")
-    except ProcessFailed as failure:
+    except (ProcessFailed, SetupError, StorageError) as failure:
         console.print(f"aitbc devnet: {failure}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:

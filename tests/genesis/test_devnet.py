@@ -182,6 +182,17 @@ def test_a_second_devnet_in_the_same_folder_is_refused(devnet: Any) -> None:
     assert (devnet.folder / "devnet.json").exists()
 
 
+def test_a_damaged_chain_is_a_plain_failure(tmp_path: Path) -> None:
+    folder = tmp_path / "net"
+    (folder / "validator-1" / "chain").mkdir(parents=True)
+    (folder / "validator-1" / "chain" / "CURRENT").write_text("garbage\n")
+    command = [sys.executable, "-m", "genesis.cli", "devnet", "--once", "--dir", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "damaged" in done.stderr
+    assert "fault in AITBC" not in done.stderr
+
+
 def test_a_dead_process_ends_the_devnet_and_the_next_takes_everything_up(
     devnet: Any, start_devnet: Callable[..., Any], still_running: Callable[[list[int], float], list[int]]
 ) -> None:

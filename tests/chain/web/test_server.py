@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import socket
@@ -186,11 +187,9 @@ def test_clients_that_do_not_read_are_cut_off(serve: Callable[..., Served]) -> N
         connection.sendall(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(1)
         received = 0
-        try:
+        with contextlib.suppress(OSError):  # Cut off may mean an end or a reset.
             while chunk := connection.recv(1 << 20):
                 received += len(chunk)
-        except OSError:
-            pass
     assert received < LONG_BYTES
 
 
