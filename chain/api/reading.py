@@ -20,7 +20,7 @@ from chain.node.mempool import Entry
 from chain.node.records import MintEntry, ReceiptEntry, StoredResults, decode_results
 from chain.primitives import message_pack
 from chain.primitives.block import Block, TransactionResult
-from chain.primitives.certificate import FinalityCertificate
+from chain.primitives.certificate import Certificate
 from chain.primitives.hashing import keccak256
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import SIGNATURE_BYTES, RecoverAddress
@@ -97,7 +97,7 @@ def block_view(encoded: bytes, *, covering: tuple[int, bytes] | None = None, is_
 
 
 def _certificate_view(height: int, encoded: bytes) -> CertificateView:
-    certificate = message_pack.decode_trusted(encoded, FinalityCertificate)
+    certificate = message_pack.decode_trusted(encoded, Certificate)
     return CertificateView(
         height=BlockHeight(height),
         epoch=certificate.epoch,

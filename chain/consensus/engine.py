@@ -10,7 +10,7 @@ from typing import Annotated, Protocol
 import msgspec
 
 from chain.primitives.block import HashField, HeightField, Uint63
-from chain.primitives.certificate import FinalityCertificate
+from chain.primitives.certificate import Certificate
 from chain.primitives.types import BlockHeight, Hash32
 
 
@@ -97,7 +97,7 @@ class CommitBlock(msgspec.Struct, frozen=True, tag=True):
     """Write the built block with its certificate and the floor in one synced batch, off the event loop."""
 
     block_hash: Hash32
-    certificate: FinalityCertificate
+    certificate: Certificate
     floor: Floor
 
 

@@ -23,7 +23,7 @@ from chain.consensus.engine import (
     TimerFired,
     WaitingChanged,
 )
-from chain.primitives.certificate import FinalityCertificate, VoteKind, quorum, vote_digest
+from chain.primitives.certificate import Certificate, VoteKind, quorum, vote_digest
 from chain.primitives.keys import PrivateKey
 from chain.primitives.types import Address, Hash32
 
@@ -102,7 +102,8 @@ class SoloEngine:
             parent_view=self._floor.view,
             block_hash=block.block_hash,
         )
-        certificate = FinalityCertificate(
+        certificate = Certificate(
+            kind=VoteKind.FINALIZE,
             epoch=self._floor.epoch,
             view=view,
             parent_view=self._floor.view,

@@ -17,7 +17,7 @@ from chain.node.index import index_block
 from chain.node.records import encode_results
 from chain.primitives import message_pack
 from chain.primitives.block import PROTOCOL_VERSION, Block, Header, decode_block
-from chain.primitives.certificate import FinalityCertificate, verify_certificate
+from chain.primitives.certificate import Certificate, VoteKind, verify_certificate
 from chain.primitives.network import Network
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.transaction import Transaction
@@ -195,17 +195,23 @@ class Ledger:
             raise Rejected(
                 RejectionReason.TOO_LARGE, f"a block has at most {max_block_bytes} bytes here", field="block"
             )
-        certificate = message_pack.decode(encoded_certificate, FinalityCertificate)
+        certificate = message_pack.decode(encoded_certificate, Certificate)
         block = decode_block(encoded_block)
         self.check_certificate(block.header, certificate)
         candidate = self.execute(block, now_ms=now_ms)
         floor = Floor(certificate.epoch, certificate.view, block.header.height, block.header.hash)
         return self.commit(candidate, certificate, floor)
 
-    def check_certificate(self, header: Header, certificate: FinalityCertificate) -> None:
+    def check_certificate(self, header: Header, certificate: Certificate) -> None:
         """Raises Rejected unless a quorum of the head's validators has finalized exactly this block."""
-        if certificate.block_hash != header.hash or certificate.epoch != header.epoch:
-            raise Rejected(RejectionReason.BAD_CERTIFICATE, "the certificate is for another block", field="certificate")
+        if (certificate.kind, certificate.epoch, certificate.block_hash) != (
+            VoteKind.FINALIZE,
+            header.epoch,
+            header.hash,
+        ):
+            raise Rejected(
+                RejectionReason.BAD_CERTIFICATE, "the certificate does not finalize this block", field="certificate"
+            )
         floor = self.floor()
         if certificate.view <= floor.view:
             raise Rejected(
@@ -218,7 +224,7 @@ class Ledger:
             recover=self.signatures.recover,
         )
 
-    def commit(self, candidate: Candidate, certificate: FinalityCertificate, floor: Floor) -> Head:
+    def commit(self, candidate: Candidate, certificate: Certificate, floor: Floor) -> Head:
         """Writes an executed block for good, with everything that belongs to it. Raises StorageError."""
         return self._commit(candidate, message_pack.encode(certificate), message_pack.encode(floor))
 

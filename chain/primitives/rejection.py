@@ -142,7 +142,9 @@ class RejectionReason(StrEnum):
     WRONG_ROOT = "wrong_root"
     """A declared root differs from the recomputed one."""
     BAD_CERTIFICATE = "bad_certificate"
-    """The finality certificate is not signed by a quorum of distinct validators over this block."""
+    """The certificate is not signed by a quorum of distinct validators over what it names."""
+    BAD_VOTE = "bad_vote"
+    """The vote is not signed by the validator that it names, or breaks its form."""
 
     # Mempool
     ALREADY_KNOWN = "already_known"

@@ -155,7 +155,7 @@ def _with_results(
         header,
         results_root=results_root(outcome.results),
         state_root=compute_state_root(outcome.changes),
-        next_validators_hash=validators_hash(execution.state.validators()),
+        next_validators_hash=validators_hash(header.epoch, execution.state.validators()),
     )
 
 

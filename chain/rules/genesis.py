@@ -39,7 +39,7 @@ def genesis_block(network: Network, state_root: Hash32) -> Block:
             transactions_root=transactions_root([]),
             results_root=results_root([]),
             state_root=state_root,
-            next_validators_hash=validators_hash(network.validator_addresses),
+            next_validators_hash=validators_hash(0, network.validator_addresses),
         ),
         (),
     )

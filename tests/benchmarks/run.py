@@ -27,7 +27,7 @@ from chain.node.caches import SignatureCache, TransactionCache
 from chain.node.ledger import Ledger
 from chain.node.runner import settle_garbage_collector
 from chain.primitives import message_pack
-from chain.primitives.certificate import FinalityCertificate, VoteKind, vote_digest
+from chain.primitives.certificate import VoteKind, assemble_certificate, sign_vote
 from chain.primitives.keys import PrivateKey
 from chain.primitives.modules import MINT_WITH_RECEIPT, MINTER
 from chain.primitives.network import AttesterAllowance, Network, Validator
@@ -127,17 +127,17 @@ class Chain:
 
     def _certificate(self, block_hash: Hash32, floor: Floor) -> bytes:
         view = floor.view + 1
-        digest = vote_digest(
-            self.network.genesis_hash,
-            epoch=0,
+        vote = sign_vote(
+            self.validator,
+            genesis_hash=self.network.genesis_hash,
+            signer=0,
             kind=VoteKind.FINALIZE,
+            epoch=0,
             view=view,
             parent_view=floor.view,
             block_hash=block_hash,
         )
-        return message_pack.encode(
-            FinalityCertificate(0, view, floor.view, block_hash, 1, (self.validator.sign(digest),))
-        )
+        return message_pack.encode(assemble_certificate([vote]))
 
 
 class Reference:

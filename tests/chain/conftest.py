@@ -26,7 +26,7 @@ from chain.node.ledger import Candidate, Ledger
 from chain.node.metrics import NodeMetrics
 from chain.node.pool_limits import PoolLimits
 from chain.node.runner import Node
-from chain.primitives.certificate import FinalityCertificate, VoteKind, vote_digest
+from chain.primitives.certificate import Certificate, VoteKind, vote_digest
 from chain.primitives.hashing import keccak256
 from chain.primitives.keys import PrivateKey
 from chain.primitives.modules import MINT_WITH_RECEIPT, MINTER, REGISTER, REGISTRY
@@ -134,13 +134,15 @@ class Chain:
         time_ms = time_ms or max(START_MS, self.head.time_ms + 1000)
         return self.ledger.propose(transactions, proposer=self.people.address("validator"), time_ms=time_ms)
 
-    def certificate(self, block_hash: Hash32, *, signer: str = "validator", **changes: Any) -> FinalityCertificate:
+    def certificate(self, block_hash: Hash32, *, signer: str = "validator", **changes: Any) -> Certificate:
         """What the validator would sign for this block on the present floor."""
         floor = self.ledger.floor()
         fields = {"epoch": 0, "view": floor.view + 1, "parent_view": floor.view, **changes}
         digest = vote_digest(self.people.network.genesis_hash, kind=VoteKind.FINALIZE, block_hash=block_hash, **fields)
         signature = key_of(signer).sign(digest)
-        return FinalityCertificate(block_hash=block_hash, signer_bitmap=1, signatures=(signature,), **fields)
+        return Certificate(
+            kind=VoteKind.FINALIZE, block_hash=block_hash, signer_bitmap=1, signatures=(signature,), **fields
+        )
 
     def commit(self, candidate: Candidate) -> Head:
         """Finalizes and writes a candidate."""

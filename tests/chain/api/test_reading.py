@@ -14,7 +14,7 @@ from chain.answers import Page
 from chain.client import NodeClient, NodeRefused
 from chain.primitives import message_pack
 from chain.primitives.block import Header
-from chain.primitives.certificate import FinalityCertificate, verify_certificate
+from chain.primitives.certificate import Certificate, VoteKind, verify_certificate
 from chain.primitives.hashing import keccak256
 from chain.primitives.hexadecimal import parse_address, parse_hex, to_checksum_address, to_hex
 from chain.primitives.modules import MINT_SPLIT, MINTER, MODULES
@@ -135,7 +135,8 @@ def test_block_by_height_and_hash_with_a_certificate_that_a_stranger_can_check(b
     assert to_hex(header.hash) == block.hash == head.hash
     seen = block.certificate
     assert seen is not None
-    certificate = FinalityCertificate(
+    certificate = Certificate(
+        kind=VoteKind.FINALIZE,
         epoch=seen.epoch,
         view=seen.view,
         parent_view=seen.parent_view,
@@ -143,7 +144,7 @@ def test_block_by_height_and_hash_with_a_certificate_that_a_stranger_can_check(b
         signer_bitmap=int(seen.signer_bitmap, 16),
         signatures=tuple(parse_hex(signature) for signature in seen.signatures),
     )
-    assert message_pack.decode(message_pack.encode(certificate), FinalityCertificate) == certificate
+    assert message_pack.decode(message_pack.encode(certificate), Certificate) == certificate
     verify_certificate(certificate, genesis_hash=network.genesis_hash, validators=network.validator_addresses)
     with pytest.raises(NodeRefused, match="no block"):
         client.block(10**12)

@@ -11,7 +11,7 @@ from chain.consensus.engine import Floor
 from chain.node.ledger import MAX_CERTIFICATE_BYTES, MAX_CLOCK_DRIFT_MS, Candidate, Ledger, UnknownProtocolVersion
 from chain.primitives import message_pack
 from chain.primitives.block import Block, Header, transactions_root
-from chain.primitives.certificate import FinalityCertificate
+from chain.primitives.certificate import Certificate
 from chain.primitives.hashing import keccak256
 from chain.primitives.modules import EXECUTE, GOVERNANCE, PROPOSE, SCHEDULE_UPGRADE
 from chain.primitives.rejection import Rejected, RejectionReason
@@ -30,7 +30,7 @@ def follower(make_chain: MakeChain, chain: Chain) -> Chain:
     return make_chain(people=chain.people)
 
 
-def import_into(follower: Chain, block: Block, certificate: FinalityCertificate, now_ms: int = NOW_MS) -> None:
+def import_into(follower: Chain, block: Block, certificate: Certificate, now_ms: int = NOW_MS) -> None:
     follower.ledger.import_block(block.encode(), message_pack.encode(certificate), now_ms=now_ms)
 
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from chain.primitives import message_pack
 from chain.primitives.certificate import (
-    FinalityCertificate,
+    Certificate,
     VoteKind,
     faulty_bound,
     quorum,
@@ -38,11 +38,12 @@ def _certificate(
     view: int = 9,
     parent_view: int = 8,
     block_hash: Hash32 = BLOCK_HASH,
-) -> FinalityCertificate:
+) -> Certificate:
     digest = vote_digest(
         genesis_hash, epoch=epoch, kind=kind, view=view, parent_view=parent_view, block_hash=block_hash
     )
-    return FinalityCertificate(
+    return Certificate(
+        kind=VoteKind.FINALIZE,
         epoch=1,
         view=9,
         parent_view=8,
@@ -52,7 +53,7 @@ def _certificate(
     )
 
 
-def _reason(reason_of: ReasonOf, certificate: FinalityCertificate) -> RejectionReason | None:
+def _reason(reason_of: ReasonOf, certificate: Certificate) -> RejectionReason | None:
     return reason_of(verify_certificate, certificate, genesis_hash=GENESIS, validators=VALIDATORS)
 
 
@@ -74,7 +75,7 @@ def test_golden_digests() -> None:
         vote_digest(GENESIS, epoch=1, kind=VoteKind.NULLIFY, view=9).hex()
         == "4cb74fe89ec604621ce1fbedae72adefb3824672c45886a9249864a8e97fbb52"
     )
-    assert validators_hash(VALIDATORS).hex() == "1d429172da68ade5d54261920473490fc9ddabd31437feafdf44c76a89684822"
+    assert validators_hash(3, VALIDATORS).hex() == "49633d588d5c32c94f0cc910aef03169ad8604197df55ac1fcd69c122cf6ce8e"
 
 
 def test_votes_differ_in_everything_that_they_name() -> None:
@@ -118,6 +119,8 @@ _TWIN = _R + (CURVE_ORDER - _S).to_bytes(32, "big") + bytes((55 - GOOD.signature
         _certificate(view=10),
         _certificate(parent_view=7),
         _certificate(block_hash=GENESIS),
+        replace(GOOD, kind=VoteKind.NOTARIZE),
+        replace(GOOD, kind=VoteKind.NULLIFY),
         replace(GOOD, epoch=0),
         replace(GOOD, view=8),
         replace(GOOD, parent_view=9),
@@ -135,7 +138,7 @@ _TWIN = _R + (CURVE_ORDER - _S).to_bytes(32, "big") + bytes((55 - GOOD.signature
         replace(GOOD, signatures=(*GOOD.signatures, GOOD.signatures[0])),
     ],
 )
-def test_what_is_no_certificate(certificate: FinalityCertificate, reason_of: ReasonOf) -> None:
+def test_what_is_no_certificate(certificate: Certificate, reason_of: ReasonOf) -> None:
     assert _reason(reason_of, certificate) is RejectionReason.BAD_CERTIFICATE
 
 
@@ -148,10 +151,10 @@ def test_nobody_can_certify_for_an_empty_set(reason_of: ReasonOf) -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_mutated_certificates_never_verify(seed: int, reason_of: ReasonOf, mutations: Mutations) -> None:
     encoded = message_pack.encode(GOOD)
-    assert message_pack.decode(encoded, FinalityCertificate) == GOOD
+    assert message_pack.decode(encoded, Certificate) == GOOD
     for mutated in mutations(encoded, 800, seed):
-        if reason_of(message_pack.decode, mutated, FinalityCertificate) is None:
-            certificate = message_pack.decode(mutated, FinalityCertificate)
+        if reason_of(message_pack.decode, mutated, Certificate) is None:
+            certificate = message_pack.decode(mutated, Certificate)
             assert message_pack.encode(certificate) == mutated
             assert _reason(reason_of, certificate) is RejectionReason.BAD_CERTIFICATE
 
@@ -159,4 +162,4 @@ def test_mutated_certificates_never_verify(seed: int, reason_of: ReasonOf, mutat
 def test_signatures_have_65_bytes(reason_of: ReasonOf) -> None:
     for signature in (b"", GOOD.signatures[0][:64], GOOD.signatures[0] + b"\0"):
         encoded = message_pack.encode(replace(GOOD, signatures=(signature,) * 3))
-        assert reason_of(message_pack.decode, encoded, FinalityCertificate) is RejectionReason.MALFORMED
+        assert reason_of(message_pack.decode, encoded, Certificate) is RejectionReason.MALFORMED

@@ -75,7 +75,7 @@ def test_a_proposed_block_is_accepted_with_the_same_outcome(rich_chain: Chain, p
     assert header.transactions_root == transactions_root([t.hash for t in outcome.transactions])
     assert header.results_root == results_root(outcome.results)
     assert header.state_root == rich_chain.state.root(outcome.changes)
-    assert header.next_validators_hash == validators_hash(validators)
+    assert header.next_validators_hash == validators_hash(header.epoch, validators)
 
 
 def test_an_empty_block_changes_nothing(rich_chain: Chain) -> None:

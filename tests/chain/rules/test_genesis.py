@@ -59,7 +59,7 @@ def test_genesis_block_stands_on_the_genesis_hash(make_chain: MakeChain) -> None
     assert header.chain_id == network.chain_id
     assert (header.transactions_root, header.results_root) == (transactions_root([]), results_root([]))
     assert header.state_root == ROOT
-    assert header.next_validators_hash == validators_hash(network.validator_addresses)
+    assert header.next_validators_hash == validators_hash(0, network.validator_addresses)
 
 
 def test_genesis_is_the_same_every_time(make_chain: MakeChain) -> None:

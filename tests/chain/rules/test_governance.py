@@ -178,7 +178,7 @@ def test_approvals_of_removed_validators_do_not_count(make_chain: MakeChain, rem
 
 def test_a_header_names_the_validators_of_the_next_block(make_chain: MakeChain) -> None:
     chain = make_chain(validators=4)
-    assert chain.build().block.header.next_validators_hash == validators_hash(chain.read().validators())
+    assert chain.build().block.header.next_validators_hash == validators_hash(0, chain.read().validators())
 
 
 # Proposals
