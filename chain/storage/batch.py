@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from chain.primitives.block import Header
+from chain.primitives.types import Hash32
+from chain.storage.errors import BadCommit
 from chain.storage.keys import FLOOR_KEY, HEAD_KEY, HEIGHT_BYTES, Table, height_key, location_value
-from chain.storage.records import HeadRecord, encode_undo
+from chain.storage.records import Head, HeadRecord, encode_undo
 from chain.storage.rows import StateRow
 
 
@@ -34,6 +36,23 @@ class CommittedBlock:
 
     floor: bytes | None = None
     """The consensus engine's record, None to keep the one before."""
+
+
+def check_follows(block: CommittedBlock, head: Head | None, state_root: Hash32) -> None:
+    """Raises BadCommit unless the block follows the head and names the pending state's root."""
+    header = block.header
+    if header.height != (head.height + 1 if head else 0):
+        raise BadCommit(
+            f"Block {header.height} does not follow {f'block {head.height}' if head else 'an empty store'}."
+        )
+    if head and header.parent_hash != head.block_hash:
+        raise BadCommit(f"Block {header.height} has another parent than the newest block.")
+    if header.state_root != state_root:
+        raise BadCommit(f"Block {header.height} names another state root than its pending state.")
+    tables = {table for table, _, _ in block.index_puts} | {table for table, _ in block.index_deletes}
+    for table in tables:
+        if not table.is_index:
+            raise BadCommit(f"{table.name} is no index; the store alone writes it.")
 
 
 def fill_batch(batch: Any, block: CommittedBlock, rows: Sequence[StateRow], leaf_count: int) -> None:

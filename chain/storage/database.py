@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import plyvel
 
-from chain.storage.errors import FolderCorrupted, FolderMissing, FolderUnusable, StorageError
+from chain.storage.errors import FolderCorrupted, FolderMissing, FolderUnusable, StorageError, WriteFailed
 from chain.storage.folder_lock import FolderLock, in_use
 
 MEBIBYTE: Final = 1 << 20
@@ -51,7 +51,7 @@ def open_database(path: Path, *, create: bool) -> tuple[Any, FolderLock]:
     Raises StorageError.
     """
     if not create and not path.exists():
-        raise _missing(path)
+        raise missing(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -60,7 +60,7 @@ def open_database(path: Path, *, create: bool) -> tuple[Any, FolderLock]:
     try:
         exists = _holds_database(path)
         if not exists and not create:
-            raise _missing(path)
+            raise missing(path)
         return plyvel.DB(str(path), create_if_missing=not exists, **_OPTIONS), lock
     except plyvel.Error as error:
         lock.release()
@@ -70,7 +70,28 @@ def open_database(path: Path, *, create: bool) -> tuple[Any, FolderLock]:
         raise
 
 
-def _missing(path: Path) -> FolderMissing:
+def sync_logs(path: Path) -> None:
+    """Brings everything to the disk that was written without a sync.
+
+    A synced write of LevelDB's syncs its newest log alone, and while it has begun a new one, what an older one holds
+    may not be in a table yet. Raises FolderUnusable.
+    """
+    try:
+        for log in path.glob("*.log"):
+            try:
+                descriptor = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # Its entries are in a table by now, which LevelDB has synced.
+            try:
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise FolderUnusable(f"{path} cannot be written ({error.strerror}). Check the disk's space.") from None
+
+
+def missing(path: Path) -> FolderMissing:
+    """The error for a folder without a chain."""
     return FolderMissing(f"There is no chain data in {path}. Check the folder's name, or initialise the node first.")
 
 
@@ -105,6 +126,15 @@ def translate(error: Exception, path: Path) -> StorageError:
                 f"{path} cannot be read or written ({words}). Check the disk's space and permissions."
             )
     return corrupted(path, words)
+
+
+def write_failed(path: Path, what: str, error: Exception) -> WriteFailed:
+    """The error after which nobody knows what is on the disk."""
+    reason = translate(error, path) if isinstance(error, plyvel.Error) else error
+    return WriteFailed(
+        f"{what} could not be written to {path} ({reason}) Stop the node, make room or repair the disk, and start it "
+        "again: what was committed before is safe."
+    )
 
 
 def corrupted(path: Path, detail: str) -> FolderCorrupted:

@@ -46,3 +46,19 @@ class StalePending(StorageError):
 
 class BadCommit(StorageError):
     """A block does not follow the head, or does not belong to its pending state. Nothing was changed."""
+
+
+class JournalError(StorageError):
+    """The vote journal cannot be read or written. Base of the three below."""
+
+
+class JournalMissing(JournalError):
+    """There is no vote journal where one must be."""
+
+
+class JournalForeign(JournalError):
+    """The vote journal is of another key, another network, or not the one that the key's votes are in."""
+
+
+class JournalDamaged(JournalError):
+    """The vote journal's bytes are not what was written, and not what a crash leaves either."""

@@ -39,6 +39,9 @@ class Table(Enum):
     UNDO = (b"u", False)
     """Height → what the block's changed keys held before it; only for the most recent blocks."""
 
+    EVIDENCE = (b"e", False)
+    """Epoch and signer → the two votes by which a validator has contradicted itself; the first such pair stays."""
+
     ACCOUNT_TRANSACTION = (b"A", True)
     """Address, height, index → a transaction that an account sent or took part in."""
 
@@ -53,6 +56,9 @@ class Table(Enum):
 
     PROVIDER = (b"P", True)
     """Address → a registered provider."""
+
+    EPOCH = (b"E", True)
+    """Epoch → the block that set its validators up, and who they are."""
 
     def __init__(self, prefix: bytes, is_index: bool) -> None:
         self.prefix = prefix
@@ -98,6 +104,11 @@ def account_transaction_key(address: bytes, height: int, index: int) -> bytes:
 def provider_mint_key(address: bytes, height: int, index: int, part: int = 0) -> bytes:
     """A key behind PROVIDER_MINT; `part` counts the providers of a split mint."""
     return address + location_value(height, index) + part.to_bytes(INDEX_BYTES, "big")
+
+
+def evidence_key(epoch: int, signer: int) -> bytes:
+    """A key behind EVIDENCE; `signer` is the index among the epoch's validators."""
+    return epoch.to_bytes(HEIGHT_BYTES, "big") + bytes((signer,))
 
 
 def receipt_order_key(height: int, index: int, part: int = 0) -> bytes:

@@ -1,7 +1,7 @@
 """What is checked when a folder's chain is opened, and what a new one begins with."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import plyvel
 
@@ -9,17 +9,21 @@ from chain.primitives.rejection import Rejected
 from chain.primitives.state_proof import EMPTY_HASH
 from chain.storage.database import corrupted, translate
 from chain.storage.errors import FolderMissing, UnknownFormat, WrongNetwork
-from chain.storage.keys import FORMAT_VERSION_KEY, GENESIS_HASH_KEY, HEAD_KEY, Table, height_key
+from chain.storage.keys import FORMAT_VERSION_KEY, GENESIS_HASH_KEY, HEAD_KEY, Table, height_key, height_of_key
 from chain.storage.leaves import LeafScanner
 from chain.storage.records import FORMAT_VERSION, Head, HeadRecord, decode_head
 from chain.storage.tree import StateTree
+
+MAX_UNSYNCED_BLOCKS: Final = 256
+"""Blocks that are committed without a sync at most, before one is. After a power cut some of these may be missing."""
 
 
 def open_chain(database: Any, path: Path, genesis_hash: bytes, *, create: bool) -> tuple[Head | None, StateTree]:
     """The head, None in a new folder, and the state tree rebuilt from every leaf. Raises StorageError."""
     try:
-        _check_metadata(database, path, genesis_hash, create=create)
+        check_metadata(database, path, genesis_hash, create=create)
         record = _read_head(database, path)
+        _check_newest_blocks(database, path, record)
         scanner = LeafScanner(database.raw_iterator(verify_checksums=True))
         tree = StateTree.build(scanner, record.leaf_count if record else 0)
     except plyvel.Error as error:
@@ -29,7 +33,8 @@ def open_chain(database: Any, path: Path, genesis_hash: bytes, *, create: bool) 
     return Head(record.header) if record else None, tree
 
 
-def _check_metadata(database: Any, path: Path, genesis_hash: bytes, *, create: bool) -> None:
+def check_metadata(database: Any, path: Path, genesis_hash: bytes, *, create: bool) -> None:
+    """Whether this is a chain of this network in this format; `create` makes it one. Raises StorageError."""
     version = database.get(FORMAT_VERSION_KEY, verify_checksums=True)
     if version is None:
         with database.iterator(include_value=False, verify_checksums=True) as keys:
@@ -64,9 +69,24 @@ def _read_head(database: Any, path: Path) -> HeadRecord | None:
         record = decode_head(encoded)
     except Rejected as error:
         raise corrupted(path, f"the record of the newest block: {error}") from None
-    if database.get(height_key(Table.BLOCK, record.header.height), verify_checksums=True) is None:
-        raise corrupted(path, f"block {record.header.height} is missing")
     return record
+
+
+def _check_newest_blocks(database: Any, path: Path, record: HeadRecord | None) -> None:
+    """Raises FolderCorrupted where a block is missing that was written without a sync, or the head's.
+
+    LevelDB writes in order, but to several logs; a power cut can take the end of one and leave the next.
+    """
+    if record is None:
+        return
+    last = record.header.height
+    first = max(0, last - MAX_UNSYNCED_BLOCKS)
+    start, stop = height_key(Table.BLOCK, first), height_key(Table.BLOCK, last + 1)
+    with database.iterator(start=start, stop=stop, include_value=False, verify_checksums=True) as keys:
+        found = {height_of_key(key) for key in keys}
+    for height in range(first, last + 1):
+        if height not in found:
+            raise corrupted(path, f"block {height} is missing")
 
 
 def prune_undo(database: Any, path: Path, first_kept: int) -> None:

@@ -104,6 +104,11 @@ class ChainReader(ABC):
             items.append((key[1:], value))
         return Page(tuple(items), None)
 
+    def rows(self, table: Table, *, from_key: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Keys, without the table's byte, and values of a whole table, or from a key on; in order."""
+        for key, value in self._scan(table.prefix + from_key, table.end, is_reversed=False):
+            yield key[1:], value
+
     def _read(self, key: bytes) -> bytes | None:
         try:
             value: bytes | None = self._snapshot_now().get(key, verify_checksums=True)

@@ -9,26 +9,28 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock, RLock
-from types import TracebackType
 from typing import Any, Self
 
 import plyvel
 
 from chain.primitives.state_proof import OtherLeaf, StateProof, tree_key
 from chain.primitives.types import Hash32
-from chain.storage.batch import CommittedBlock, fill_batch, fill_undo
-from chain.storage.database import corrupted, open_database, translate
-from chain.storage.errors import BadCommit, StalePending, WriteFailed
+from chain.storage.batch import CommittedBlock, check_follows
+from chain.storage.database import corrupted, open_database, translate, write_failed
+from chain.storage.errors import FolderUnusable, StalePending, StorageError
+from chain.storage.evidence import EvidenceTable
 from chain.storage.folder_lock import FolderLock
+from chain.storage.keys import Table
 from chain.storage.opening import open_chain, prune_undo
 from chain.storage.past import PastState, past_state
 from chain.storage.pending import PendingState
-from chain.storage.reader import ChainReader, closed_error
+from chain.storage.reader import ChainReader, Page, closed_error
 from chain.storage.records import Head
 from chain.storage.rows import StateRow, leaves_of_rows, rows_of_changes, rows_of_past
 from chain.storage.tree import StateTree, TreeUpdate
 from chain.storage.values import ValueCache
 from chain.storage.view import StateView
+from chain.storage.writer import BlockWriter
 
 __all__ = ["CommittedBlock", "Head", "Store", "StoreStatistics"]
 
@@ -61,23 +63,19 @@ class Store(ChainReader):
         self._lock = lock
         self._path = path
         self._tree = tree
-        self._history_blocks = history_blocks
+        self._writer = BlockWriter(database, path, history_blocks)
         self._values = ValueCache()
         self._view = StateView(path, database.snapshot(), head, self._values)
         self._values.hand_over(self._view, ())
         self._writing = RLock()
         self._tree_lock = Lock()
-        self._failure: WriteFailed | None = None
+        self._evidence = EvidenceTable(database, path)
+        self._failure: StorageError | None = None
         self._past_update: tuple[PastState, TreeUpdate] | None = None
 
     @classmethod
     def open(
-        cls,
-        path: Path,
-        *,
-        genesis_hash: bytes,
-        create: bool = False,
-        history_blocks: int = DEFAULT_HISTORY_BLOCKS,
+        cls, path: Path, *, genesis_hash: bytes, create: bool = False, history_blocks: int = DEFAULT_HISTORY_BLOCKS
     ) -> Self:
         """Opens a folder's chain and checks its whole state; `create` makes a new one where there is none.
 
@@ -100,15 +98,17 @@ class Store(ChainReader):
         """
         with self._writing, self._tree_lock:
             if not self._database.closed:
-                self._database.close()
-                self._lock.release()
+                try:
+                    if self._failure is None:
+                        self._writer.settle()
+                finally:
+                    self._database.close()
+                    self._lock.release()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -157,18 +157,21 @@ class Store(ChainReader):
                 update=self._compute(base, rows),
             )
 
-    def commit(self, block: CommittedBlock, pending: PendingState) -> Head:
+    def commit(self, block: CommittedBlock, pending: PendingState, *, sync: bool = True) -> Head:
         """Writes a final block and its state for good; when it returns, they are on the disk.
 
-        Raises StalePending or BadCommit, with nothing changed, and WriteFailed: then the node must stop, and the next
-        start finds the block whole or not at all.
+        Without `sync` they are with the operating system: the end of the process takes nothing back, a power cut may
+        take back the newest blocks, at most MAX_UNSYNCED_BLOCKS; in rare cases the folder is then refused as damaged.
+
+        Raises StalePending or BadCommit, with nothing changed. After any other StorageError the node must stop; the
+        next start finds the block whole or not at all.
         """
         with self._writing:
             self._check_usable()
             view = self._view
-            _check_follows(block, view.head, pending)
+            check_follows(block, view.head, pending.state_root)
             rows, update = self._rows_and_update(view, pending)
-            self._write(block, rows, update.leaf_count)
+            self._write(block, rows, update.leaf_count, sync=sync)
             head = Head(block.header)
             new_view = StateView(self._path, self._database.snapshot(), head, self._values)
             with self._tree_lock:
@@ -176,9 +179,17 @@ class Store(ChainReader):
                 self._view = new_view
                 self._values.hand_over(new_view, ((row.state_key, (row.path, row.new_value)) for row in rows))
                 self._past_update = None
-                self._tree.adapt_depth(new_view.scanner())
+                self._adapt_tree(new_view)
             pending.mark_committed(new_view)
             return head
+
+    def _adapt_tree(self, view: StateView) -> None:
+        """Reads leaves, so it may find damage; the tree may be half changed then, and the store takes no more."""
+        try:
+            self._tree.adapt_depth(view.scanner())
+        except plyvel.Error as error:
+            self._failure = translate(error, self._path)
+            raise self._failure from None
 
     def _rows_and_update(self, view: StateView, pending: PendingState) -> tuple[Sequence[StateRow], TreeUpdate]:
         """What a pending state changes at the head, whose view is given; else raises StalePending."""
@@ -214,19 +225,30 @@ class Store(ChainReader):
         except plyvel.Error as error:
             raise translate(error, self._path) from None
 
-    def _write(self, block: CommittedBlock, rows: Sequence[StateRow], leaf_count: int) -> None:
-        """One synced batch. After a failure nobody knows what is on the disk, so the store takes no more."""
+    def _write(self, block: CommittedBlock, rows: Sequence[StateRow], leaf_count: int, *, sync: bool) -> None:
+        """After a failure nobody knows what is on the disk, so the store takes no more."""
         try:
-            batch = self._database.write_batch(sync=True)
-            fill_batch(batch, block, rows, leaf_count)
-            fill_undo(batch, block.header.height, rows, self._history_blocks)
-            batch.write()
-        except plyvel.Error as error:
-            self._failure = WriteFailed(
-                f"Block {block.header.height} could not be written to {self._path} ({translate(error, self._path)}) "
-                "Stop the node, make room or repair the disk, and start it again: what was committed before is safe."
-            )
+            self._writer.write(block, rows, leaf_count, sync=sync)
+        except (plyvel.Error, FolderUnusable) as error:
+            self._failure = write_failed(self._path, f"Block {block.header.height}", error)
             raise self._failure from None
+
+    def keep_evidence(self, key: bytes, value: bytes) -> None:
+        """Stores two contradicting votes under their `evidence_key`, synced, unless there are some. Any thread.
+
+        Raises WriteFailed, and then the node must stop.
+        """
+        with self._writing:
+            self._check_usable()
+            try:
+                self._evidence.keep(key, value)
+            except plyvel.Error as error:
+                self._failure = write_failed(self._path, "Evidence of a contradiction", error)
+                raise self._failure from None
+
+    def evidence_page(self, *, cursor: bytes | None = None, limit: int, newest_first: bool = True) -> Page:
+        """What `keep_evidence` has stored, as `index_page` answers, but as of now and not of the head."""
+        return self._evidence.index_page(Table.EVIDENCE, cursor=cursor, limit=limit, newest_first=newest_first)
 
     def _check_usable(self) -> None:
         if self._failure is not None:
@@ -239,12 +261,14 @@ class Store(ChainReader):
     def prove(self, state_key: bytes) -> tuple[Head | None, bytes | None, StateProof]:
         """The head, the value under a state key and its proof against the head's state root."""
         with self._tree_lock:
+            self._check_usable()
             value, proof = self._proof(state_key, self._view, None)
             return self._view.head, value, proof
 
     def prove_at(self, height: int, state_key: bytes) -> tuple[bytes | None, StateProof]:
         """A value after a recent block, and its proof against that block's state root. Raises HistoryPruned."""
         with self._tree_lock:
+            self._check_usable()
             if self._past_update is None or self._past_update[0].height != height:
                 past = past_state(self._view, height, self)
                 self._past_update = past, self._compute(self._view, rows_of_past(past))
@@ -270,20 +294,3 @@ class Store(ChainReader):
 
     def _snapshot_now(self) -> Any:
         return self._view._snapshot_now()
-
-
-def _check_follows(block: CommittedBlock, head: Head | None, pending: PendingState) -> None:
-    """Raises BadCommit unless the block follows the head and names the pending state."""
-    header = block.header
-    if header.height != (head.height + 1 if head else 0):
-        raise BadCommit(
-            f"Block {header.height} does not follow {f'block {head.height}' if head else 'an empty store'}."
-        )
-    if head and header.parent_hash != head.block_hash:
-        raise BadCommit(f"Block {header.height} has another parent than the newest block.")
-    if header.state_root != pending.state_root:
-        raise BadCommit(f"Block {header.height} names another state root than its pending state.")
-    tables = {table for table, _, _ in block.index_puts} | {table for table, _ in block.index_deletes}
-    for table in tables:
-        if not table.is_index:
-            raise BadCommit(f"{table.name} is no index; the store alone writes it.")

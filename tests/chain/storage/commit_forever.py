@@ -1,6 +1,6 @@
 """A process for the crash tests: commits block after block, and says so only after each commit has returned.
 
-    python commit_forever.py FOLDER GENESIS_HASH_HEX [LARGEST_FILE_BYTES]
+    python commit_forever.py FOLDER GENESIS_HASH_HEX [LARGEST_FILE_BYTES, 0: no limit [SYNC_EVERY]]
 
 What it commits at a height depends on the height alone, so the test knows what must be found afterwards.
 """
@@ -28,23 +28,23 @@ def changes_at(height: int) -> dict[bytes, bytes | None]:
     return changes
 
 
-def main(folder: Path, genesis_hash: bytes) -> None:
+def main(folder: Path, genesis_hash: bytes, sync_every: int) -> None:
     """Commits until something fails; prints each committed height."""
     block_on = runpy.run_path(str(Path(__file__).parent / "conftest.py"))["block_on"]
     store = Store.open(folder, genesis_hash=genesis_hash, create=True, history_blocks=4)
     while True:
         changes = changes_at(store.head.height + 1 if store.head else 0)
         pending = store.prepare(changes, on=store.view())
-        head = store.commit(block_on(store.head, pending.state_root), pending)
+        block = block_on(store.head, pending.state_root)
+        head = store.commit(block, pending, sync=block.header.height % sync_every == 0)
         print(head.height, flush=True)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 3:
-        limit = int(sys.argv[3])
+    if len(sys.argv) > 3 and (limit := int(sys.argv[3])):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
-        main(Path(sys.argv[1]), bytes.fromhex(sys.argv[2]))
+        main(Path(sys.argv[1]), bytes.fromhex(sys.argv[2]), int(sys.argv[4]) if len(sys.argv) > 4 else 1)
     except StorageError as error:
         print(f"{type(error).__name__}: {error}", flush=True)
         sys.exit(1)
