@@ -5,10 +5,12 @@ From the ground up:
 - `types`, `hashing`, `hexadecimal`, `rejection`: names of values, the two hash functions, text forms, refusals
 - `keys`, `signing`: secp256k1 signatures and addresses; EIP-191 and EIP-712 digests
 - `rlp`, `abi`, `message_pack`, `merkle`: strict encodings, and roots of lists
-- `transaction`, `modules`: the two envelopes, and the calls that they may carry
+- `transaction`, `modules`, `call_text`: the two envelopes, the calls that they may carry, and these for people
 - `receipt`: the served job's receipt, its hash, and what provider and attester sign
 - `block`, `certificate`, `state_proof`: what the chain consists of, and how a third party checks it
 - `parameters`, `network`: what governance tunes, and how a chain begins
+- `consent`: a new validator's word that it joins
+- `finality`: who decides and what is final, from the network file alone
 
 Nothing here does I/O, knows the time, or imports another package of the project.
 """

@@ -84,6 +84,7 @@ PAYOUT_CHANGED_EVENT: Final = Event(
 # governance: validators propose a call, approve it, and execute it
 PROPOSE: Final = Function("propose(address target, bytes callData) returns (uint256)")
 APPROVE_PROPOSAL: Final = Function("approve(uint256 proposalId)")
+REVOKE: Final = Function("revoke(uint256 proposalId)")
 EXECUTE: Final = Function("execute(uint256 proposalId)")
 SET_PARAMETER: Final = Function("setParameter(string name, uint256 value)")
 SET_ATTESTER_ALLOWANCE: Final = Function(
@@ -95,6 +96,12 @@ UNPAUSE: Final = Function("unpause()")
 ADD_ISSUER: Final = Function("addIssuer(address issuer)")
 REMOVE_ISSUER: Final = Function("removeIssuer(address issuer)")
 SCHEDULE_UPGRADE: Final = Function("scheduleUpgrade(uint256 protocolVersion, uint256 height)")
+ADD_VALIDATOR: Final = Function("addValidator(bytes publicKey, uint256 expiresAtMs, bytes consent)")
+REMOVE_VALIDATOR: Final = Function("removeValidator(address validator)")
+ROTATE_VALIDATOR: Final = Function(
+    "rotateValidator(address validator, bytes publicKey, uint256 expiresAtMs, bytes consent)"
+)
+FORCE_EPOCH: Final = Function("forceEpoch()")
 PAUSED: Final = Function("paused() view returns (bool)")
 PARAMETER: Final = Function("parameter(string name) view returns (uint256)")
 IS_ISSUER: Final = Function("isIssuer(address account) view returns (bool)")
@@ -102,10 +109,12 @@ PROPOSAL: Final = Function(
     "proposal(uint256 proposalId) view returns (address proposer, address target, bytes callData, "
     "uint256 createdAtMs, address[] approvals, bool executed)"
 )
+VALIDATORS: Final = Function("validators() view returns (uint256 epoch, address[] validators)")
 PROPOSED_EVENT: Final = Event(
     "Proposed(uint256 indexed proposalId, address indexed proposer, address target, bytes callData)"
 )
 APPROVED_EVENT: Final = Event("Approved(uint256 indexed proposalId, address indexed validator)")
+REVOKED_EVENT: Final = Event("Revoked(uint256 indexed proposalId, address indexed validator)")
 EXECUTED_EVENT: Final = Event("Executed(uint256 indexed proposalId)")
 PARAMETER_CHANGED_EVENT: Final = Event("ParameterChanged(string name, uint256 value)")
 ATTESTER_ALLOWANCE_EVENT: Final = Event(
@@ -116,6 +125,9 @@ UNPAUSED_EVENT: Final = Event("Unpaused()")
 ISSUER_ADDED_EVENT: Final = Event("IssuerAdded(address indexed issuer)")
 ISSUER_REMOVED_EVENT: Final = Event("IssuerRemoved(address indexed issuer)")
 UPGRADE_SCHEDULED_EVENT: Final = Event("UpgradeScheduled(uint256 protocolVersion, uint256 height)")
+VALIDATOR_ADDED_EVENT: Final = Event("ValidatorAdded(address indexed validator, bytes publicKey)")
+VALIDATOR_REMOVED_EVENT: Final = Event("ValidatorRemoved(address indexed validator)")
+EPOCH_ENDED_EVENT: Final = Event("EpochEnded(uint256 indexed nextEpoch, address[] validators)")
 
 FUNCTIONS: Final[dict[Address, tuple[Function, ...]]] = {
     TOKEN: (
@@ -134,6 +146,7 @@ FUNCTIONS: Final[dict[Address, tuple[Function, ...]]] = {
     GOVERNANCE: (
         PROPOSE,
         APPROVE_PROPOSAL,
+        REVOKE,
         EXECUTE,
         SET_PARAMETER,
         SET_ATTESTER_ALLOWANCE,
@@ -143,10 +156,15 @@ FUNCTIONS: Final[dict[Address, tuple[Function, ...]]] = {
         ADD_ISSUER,
         REMOVE_ISSUER,
         SCHEDULE_UPGRADE,
+        ADD_VALIDATOR,
+        REMOVE_VALIDATOR,
+        ROTATE_VALIDATOR,
+        FORCE_EPOCH,
         PAUSED,
         PARAMETER,
         IS_ISSUER,
         PROPOSAL,
+        VALIDATORS,
     ),
 }
 """What each module defines; a module that is not here defines nothing yet."""
@@ -163,6 +181,7 @@ EVENTS: Final[dict[Address, tuple[Event, ...]]] = {
     GOVERNANCE: (
         PROPOSED_EVENT,
         APPROVED_EVENT,
+        REVOKED_EVENT,
         EXECUTED_EVENT,
         PARAMETER_CHANGED_EVENT,
         ATTESTER_ALLOWANCE_EVENT,
@@ -171,5 +190,8 @@ EVENTS: Final[dict[Address, tuple[Event, ...]]] = {
         ISSUER_ADDED_EVENT,
         ISSUER_REMOVED_EVENT,
         UPGRADE_SCHEDULED_EVENT,
+        VALIDATOR_ADDED_EVENT,
+        VALIDATOR_REMOVED_EVENT,
+        EPOCH_ENDED_EVENT,
     ),
 }

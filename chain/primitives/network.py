@@ -185,12 +185,17 @@ def _integer(table: Mapping[str, Any], key: str, lowest: int, highest: int, defa
     return value
 
 
-def _peer_url(value: object) -> str:
+def check_peer_url(value: object) -> str:
+    """A URL that peers can dial, or the empty string; raises Rejected for anything else."""
     if isinstance(value, str) and len(value) <= _MAX_PEER_URL_CHARACTERS:
         match = _PEER_URL.fullmatch(value)
         if value == "" or (match and int(match[1] or 0) < 2**16):
             return value
-    raise _invalid("peer_url must be like ws://host:port/path or wss://host, or empty", "validators.peer_url")
+    raise Rejected(
+        RejectionReason.INVALID_NETWORK,
+        "peer_url must be like ws://host:port/path or wss://host, or empty",
+        field="validators.peer_url",
+    )
 
 
 def _validator(entry: Mapping[str, Any]) -> Validator:
@@ -201,7 +206,7 @@ def _validator(entry: Mapping[str, Any]) -> Validator:
         raise _invalid(
             f"the public key of validator {to_checksum_address(address)} is not its own", "validators.public_key"
         )
-    return Validator(address, public_key, _peer_url(entry.get("peer_url", "")))
+    return Validator(address, public_key, check_peer_url(entry.get("peer_url", "")))
 
 
 def _attester(entry: Mapping[str, Any]) -> AttesterAllowance:

@@ -48,6 +48,8 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     """An idle chain makes an empty block this long after the last one."""
     proposal_lifetime_ms: int = 7 * _DAY_MS
     """A proposal that was not executed for this long lapses."""
+    network_delay_ms: int = 1_000
+    """Δ: how long a message between validators, or executing a block, takes at most while the network is well."""
 
     def encode(self) -> bytes:
         """The state record: every value as minimal big-endian bytes, in order."""
@@ -85,11 +87,13 @@ PARAMETER_BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "min_holding_atoms": (1, _MAX_ATOMS),  # At 0, keys that hold nothing could fill the state.
     "account_quota": (1, 100_000),
     "registration_quota": (1, 1_000_000),
-    "max_block_bytes": (64 * 1024, 32 * 1024 * 1024),
+    "max_block_bytes": (64 * 1024, 8 * 1024 * 1024),  # Every validator gets all of it within Δ, and keeps a few.
     "max_block_transactions": (1, 100_000),
     "max_block_recoveries": (32, 100_000),
     "heartbeat_ms": (1_000, _DAY_MS),
     "proposal_lifetime_ms": (3_600_000, 366 * _DAY_MS),  # Validators are people, and must have time to approve.
+    # Below, votes would come too late even within one city; above, a silent leader would cost minutes.
+    "network_delay_ms": (50, 60_000),
 }
 """Inclusive lowest and highest value of each, in the order of the state record."""
 

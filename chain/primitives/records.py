@@ -23,7 +23,7 @@ class Domain(IntEnum):
     ALLOWANCE = 3  # owner ‖ spender → amount
     RECEIPT = 4  # receipt hash → ReceiptUse, for ever
     PARAMETERS = 5  # empty → Parameters
-    VALIDATORS = 6  # empty → addresses in order
+    VALIDATORS = 6  # empty → ValidatorSet
     ATTESTERS = 7  # empty → AttesterAllowance entries in order of entry
     ATTESTER_USAGE = 8  # address → Usage
     PROVIDER_USAGE = 9  # address → Usage
@@ -36,6 +36,7 @@ class Domain(IntEnum):
     OPEN_PROPOSALS = 16  # validator → numbers of its proposals that may still be open
     ISSUERS = 17  # empty → addresses in order
     UPGRADE = 18  # empty → Upgrade
+    FORMER_VALIDATOR = 19  # address → true, for ever
 
 
 _DOMAIN_BYTES: Final = {domain: bytes((domain,)) for domain in Domain}
@@ -212,6 +213,14 @@ class Proposal(_ArrayRecord, frozen=True):
     """Fixed when it is made: a longer lifetime set later must not bring back what has lapsed, with its approvals."""
     approvals: tuple[Address, ...]
     executed: bool = False
+
+
+class ValidatorSet(_ArrayRecord, frozen=True):
+    """Who decides, and the number of their reign. Blocks on top of a state belong to the epoch that it names."""
+
+    epoch: int = 0
+    addresses: tuple[Address, ...] = ()
+    """In the order of certificates' bitmaps."""
 
 
 class Upgrade(_ArrayRecord, frozen=True):

@@ -125,6 +125,10 @@ class RejectionReason(StrEnum):
     """No parameter has this name."""
     INVALID_CHANGE = "invalid_change"
     """The change would leave the network in an impossible state."""
+    BAD_CONSENT = "bad_consent"
+    """The new validator's key has not signed that it joins, or no longer says so."""
+    NOT_APPROVED = "not_approved"
+    """There is no approval of this validator's to take back."""
 
     # Blocks and certificates
     WRONG_PROTOCOL_VERSION = "wrong_protocol_version"
@@ -145,6 +149,12 @@ class RejectionReason(StrEnum):
     """The certificate is not signed by a quorum of distinct validators over what it names."""
     BAD_VOTE = "bad_vote"
     """The vote is not signed by the validator that it names, or breaks its form."""
+    BAD_PROOF = "bad_proof"
+    """A proof's parts do not fit together, or not what they are to prove."""
+    STALE_HEAD = "stale_head"
+    """The newest final block that was shown is below one seen before, or too old."""
+    CONFLICTING_HEADS = "conflicting_heads"
+    """Two final blocks of one height: more validators are malicious than the chain can bear."""
 
     # Mempool
     ALREADY_KNOWN = "already_known"

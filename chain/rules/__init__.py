@@ -4,7 +4,7 @@
        └─ execution.py ────── one transaction: envelope, sender, fee, call
             ├─ admission.py ─ who may send what (also asked by the mempool)
             ├─ operations.py  which call of which module is which operation
-            │    ├─ token.py, mint.py, registry.py, governance.py: validate_x, then apply_x
+            │    ├─ token.py, mint.py, registry.py, governance.py, governed.py, validators.py: validate_x, then apply_x
             └─ state.py ───── typed access to records over any reader
 
 `genesis.py` gives the state before the first block, `views.py` answers calls that change nothing.

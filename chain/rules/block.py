@@ -71,7 +71,7 @@ def propose_block(
     header = Header(
         protocol_version=state.upgrade().version_at(parent.height + 1),
         chain_id=chain_id,
-        epoch=parent.epoch,
+        epoch=state.epoch(),
         height=BlockHeight(parent.height + 1),
         parent_hash=parent.hash,
         time_ms=time_ms,
@@ -105,8 +105,8 @@ def check_header(state: State, parent: Header, header: Header, chain_id: int) ->
         raise Rejected(RejectionReason.WRONG_PARENT, "the block does not extend this parent")
     if header.height != parent.height + 1:
         raise Rejected(RejectionReason.WRONG_HEIGHT, f"height {header.height} does not follow {parent.height}")
-    if header.epoch != parent.epoch:
-        raise Rejected(RejectionReason.WRONG_EPOCH, f"epoch {header.epoch}, but the current one is {parent.epoch}")
+    if header.epoch != state.epoch():
+        raise Rejected(RejectionReason.WRONG_EPOCH, f"epoch {header.epoch}, but the current one is {state.epoch()}")
     if header.time_ms <= parent.time_ms:
         raise Rejected(RejectionReason.WRONG_TIME, "the block's time is not after its parent's")
     if header.proposer not in state.validators():
@@ -155,7 +155,7 @@ def _with_results(
         header,
         results_root=results_root(outcome.results),
         state_root=compute_state_root(outcome.changes),
-        next_validators_hash=validators_hash(header.epoch, execution.state.validators()),
+        next_validators_hash=validators_hash(execution.state.epoch(), execution.state.validators()),
     )
 
 

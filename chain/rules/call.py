@@ -56,6 +56,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     function: Function
     validate: Callable[..., Any]
     apply: Callable[[Call, Any], None]
+    recoveries: int = 0
+    """Signatures that judging a call recovers, where it is no mint."""
     is_governed: bool = False
     """Takes effect only as an executed proposal."""
     is_mint: bool = False

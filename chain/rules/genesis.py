@@ -19,7 +19,7 @@ def genesis_changes(network: Network) -> dict[bytes, bytes | None]:
     """The records of the genesis state, by state key."""
     nothing: StateReader = _Nothing()
     state = State(nothing)
-    state.set_validators(network.validator_addresses)
+    state.begin_epoch(network.validator_addresses)
     state.set_attesters(network.attesters)
     state.set_parameters(network.parameters)
     return state.changes()

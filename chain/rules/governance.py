@@ -2,7 +2,8 @@
 
 A proposal is a module address and call data, executed with the governance module as its sender. A quorum q = n − f of
 the present validators is needed; to pause minting f + 1 suffice, so that a theft can be stopped by fewer hands than can
-undo the stop. Approvals of a validator that was removed meanwhile do not count.
+undo the stop. Approvals of a validator that was removed meanwhile do not count, and never again will: its key cannot
+return. A validator can take its approval back; where it is the proposer, that closes the proposal.
 """
 
 from typing import Any, Final
@@ -19,11 +20,13 @@ from chain.primitives.modules import (
     PAUSE,
     PROPOSE,
     PROPOSED_EVENT,
+    REVOKE,
+    REVOKED_EVENT,
 )
 from chain.primitives.records import Proposal
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import Address
-from chain.rules import governed, mint
+from chain.rules import governed, mint, validators
 from chain.rules.call import Call, Operation
 
 MAX_CALL_DATA_BYTES: Final = 4096
@@ -31,7 +34,7 @@ MAX_OPEN_PROPOSALS: Final = 16  # Per validator: one malicious validator cannot 
 
 _GOVERNED: Final = {
     (operation.module, operation.function.selector): operation
-    for operation in (*governed.OPERATIONS, *mint.OPERATIONS)
+    for operation in (*governed.OPERATIONS, *validators.OPERATIONS, *mint.OPERATIONS)
     if operation.is_governed
 }
 
@@ -51,6 +54,13 @@ class Approval(msgspec.Struct, frozen=True):
     proposal: Proposal
 
 
+class Revocation(msgspec.Struct, frozen=True):
+    """A checked revocation, and the proposal after it."""
+
+    number: int
+    proposal: Proposal
+
+
 class Execution(msgspec.Struct, frozen=True):
     """A checked execution: the operation and its own plan."""
 
@@ -62,7 +72,7 @@ class Execution(msgspec.Struct, frozen=True):
 
 def _require_validator(call: Call) -> None:
     if call.sender not in call.state.validators():
-        raise Rejected(RejectionReason.NOT_A_VALIDATOR, "only validators propose, approve and execute")
+        raise Rejected(RejectionReason.NOT_A_VALIDATOR, "only validators propose, approve, revoke and execute")
 
 
 def _is_open(call: Call, proposal: Proposal) -> bool:
@@ -90,6 +100,11 @@ def approvals_needed(proposal: Proposal, validator_count: int) -> int:
     if proposal.target == GOVERNANCE and proposal.call_data == PAUSE.selector:
         return faulty_bound(validator_count) + 1
     return quorum(validator_count)
+
+
+def counted_approvals(proposal: Proposal, validators: tuple[Address, ...]) -> int:
+    """Approvals of those who are validators now."""
+    return sum(validator in proposal.approvals for validator in validators)
 
 
 def validate_propose(call: Call, target: Address, call_data: bytes) -> NewProposal:
@@ -137,13 +152,30 @@ def apply_approve(call: Call, plan: Approval) -> None:
     call.emit(GOVERNANCE, APPROVED_EVENT, plan.number, call.sender)
 
 
+def validate_revoke(call: Call, number: int) -> Revocation:
+    """revoke(proposalId)."""
+    _require_validator(call)
+    proposal = _open_proposal(call, number)
+    if call.sender not in proposal.approvals:
+        raise Rejected(RejectionReason.NOT_APPROVED, f"this validator has not approved proposal {number}")
+    approvals = tuple(approver for approver in proposal.approvals if approver != call.sender)
+    is_withdrawn = call.sender == proposal.proposer
+    lapses_at_ms = min(proposal.lapses_at_ms, call.block.time_ms - 1) if is_withdrawn else proposal.lapses_at_ms
+    return Revocation(number, msgspec.structs.replace(proposal, approvals=approvals, lapses_at_ms=lapses_at_ms))
+
+
+def apply_revoke(call: Call, revocation: Revocation) -> None:
+    """Takes the approval back; the proposer's closes the proposal at once."""
+    call.state.set_proposal(revocation.number, revocation.proposal)
+    call.emit(GOVERNANCE, REVOKED_EVENT, revocation.number, call.sender)
+
+
 def validate_execute(call: Call, number: int) -> Execution:
     """execute(proposalId), by any validator once enough have approved; the call itself must be possible now."""
     _require_validator(call)
     proposal = _open_proposal(call, number)
-    validators = call.state.validators()
-    approvals = sum(validator in proposal.approvals for validator in validators)
-    needed = approvals_needed(proposal, len(validators))
+    approvals = counted_approvals(proposal, call.state.validators())
+    needed = approvals_needed(proposal, len(call.state.validators()))
     if approvals < needed:
         raise Rejected(
             RejectionReason.QUORUM_MISSING, f"proposal {number} has {approvals} of {needed} approvals it needs"
@@ -162,7 +194,10 @@ def apply_execute(call: Call, execution: Execution) -> None:
 
 OPERATIONS = (
     *governed.OPERATIONS,
+    *validators.OPERATIONS,
     Operation(module=GOVERNANCE, function=PROPOSE, validate=validate_propose, apply=apply_propose),
     Operation(module=GOVERNANCE, function=APPROVE_PROPOSAL, validate=validate_approve, apply=apply_approve),
-    Operation(module=GOVERNANCE, function=EXECUTE, validate=validate_execute, apply=apply_execute),
+    Operation(module=GOVERNANCE, function=REVOKE, validate=validate_revoke, apply=apply_revoke),
+    # One signature: the consent of a validator that joins.
+    Operation(module=GOVERNANCE, function=EXECUTE, validate=validate_execute, apply=apply_execute, recoveries=1),
 )

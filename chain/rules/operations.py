@@ -27,7 +27,7 @@ class ModuleCall(msgspec.Struct, frozen=True, gc=False):
     @property
     def recoveries(self) -> int:
         """Signatures that judging this call recovers, beside the transaction's own."""
-        return len(self.arguments[-1]) // SIGNATURE_BYTES if self.operation.is_mint else 0
+        return len(self.arguments[-1]) // SIGNATURE_BYTES if self.operation.is_mint else self.operation.recoveries
 
     @property
     def receipt_hash(self) -> Hash32 | None:

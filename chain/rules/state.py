@@ -16,6 +16,7 @@ from chain.primitives.records import (
     Supply,
     Upgrade,
     Usage,
+    ValidatorSet,
     decode_addresses,
     decode_amount,
     decode_attesters,
@@ -50,6 +51,7 @@ _ACCOUNT_PREFIX: Final = state_key(Domain.ACCOUNT)
 _ABSENT: Final = Account()
 _NO_SUPPLY: Final = Supply()
 _NO_USAGE: Final = Usage()
+_NO_VALIDATORS: Final = ValidatorSet()
 
 # Keys of the records that there is one of: every mint reads most of them.
 _SUPPLY: Final = state_key(Domain.SUPPLY)
@@ -165,11 +167,30 @@ class State:
 
     def validators(self) -> tuple[Address, ...]:
         """In the order of certificates' bitmaps."""
-        return self._read(_VALIDATORS, decode_addresses, ())
+        return self.validator_set().addresses
 
-    def set_validators(self, validators: tuple[Address, ...]) -> None:
-        """Replaces the set."""
-        self._write(_VALIDATORS, validators, message_pack.encode)
+    def epoch(self) -> int:
+        """The epoch of the blocks that extend this state."""
+        return self.validator_set().epoch
+
+    def validator_set(self) -> ValidatorSet:
+        """Validators and epoch."""
+        return self._read(_VALIDATORS, ValidatorSet.decode, _NO_VALIDATORS)
+
+    def begin_epoch(self, validators: tuple[Address, ...]) -> None:
+        """Another set, or the same one anew: the epoch is the parent state's and one more, however often in a block."""
+        self.validator_set()  # So that the parent's record has been read.
+        parent = self._parent_records[_VALIDATORS]
+        epoch = 0 if parent is None else ValidatorSet.decode(parent).epoch + 1
+        self._write(_VALIDATORS, ValidatorSet(epoch, validators), ValidatorSet.encode)
+
+    def was_validator(self, address: Address) -> bool:
+        """Whether this key has left the set before."""
+        return self._read(state_key(Domain.FORMER_VALIDATOR, address), _decode_bool, False)
+
+    def set_was_validator(self, address: Address) -> None:
+        """It has left, for good."""
+        self._write(state_key(Domain.FORMER_VALIDATOR, address), True, message_pack.encode)
 
     def attesters(self) -> tuple[AttesterAllowance, ...]:
         """In order of entry."""

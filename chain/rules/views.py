@@ -57,6 +57,7 @@ _VIEWS: Final[dict[tuple[Address, Function], View]] = {
     (modules.GOVERNANCE, modules.PARAMETER): _parameter,
     (modules.GOVERNANCE, modules.IS_ISSUER): lambda state, account: (account in state.issuers(),),
     (modules.GOVERNANCE, modules.PROPOSAL): _proposal,
+    (modules.GOVERNANCE, modules.VALIDATORS): lambda state: (state.epoch(), state.validators()),
 }
 
 _BY_SELECTOR: Final = {module + function.selector: (function, view) for (module, function), view in _VIEWS.items()}

@@ -67,7 +67,7 @@ def test_golden_genesis_hash() -> None:
     assert network.validator_addresses == (KEYS[0].address,)
     assert network.attesters == (AttesterAllowance(KEYS[1].address, 10**24, 100_000),)
     assert network.parameters == Parameters()
-    assert network.genesis_hash.hex() == "1db0620173a6ce7626c552d4f065ea4b96e06f8db6562be08487ea1506dab4eb"
+    assert network.genesis_hash.hex() == "4c887de4f7b6f076ca8f0a1557da7b034f8a856f0ec455ea9d26305aa516cd4e"
 
 
 def test_the_genesis_hash_covers_everything_but_the_peer_urls() -> None:

@@ -19,6 +19,7 @@ from chain.primitives.records import (
     Supply,
     Upgrade,
     Usage,
+    ValidatorSet,
     decode_addresses,
     decode_amount,
     decode_attesters,
@@ -59,6 +60,7 @@ GOLDEN: list[tuple[Record, str]] = [
         "97c414" + "01" * 20 + "c414" + "02" * 20 + "c40463616c6ccd03e8cd07d091c414" + "01" * 20 + "c2",
     ),
     (Upgrade(1, 2, 300), "930102cd012c"),
+    (ValidatorSet(300, (ALICE, BOB)), f"92cd012c92c414{ALICE.hex()}c414{BOB.hex()}"),
 ]
 
 
@@ -98,6 +100,7 @@ def test_no_two_domains_share_a_key() -> None:
     assert len(keys) == len(Domain)
     assert state_key(Domain.ACCOUNT, ALICE) == b"\1" + ALICE
     assert state_key(Domain.SUPPLY) == b"\2"
+    assert state_key(Domain.FORMER_VALIDATOR, ALICE) == b"\x13" + ALICE
 
 
 def test_usage_counts_within_its_period_only() -> None:

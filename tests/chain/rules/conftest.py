@@ -101,6 +101,10 @@ class Chain:
         """A person's address."""
         return key_of(name).address
 
+    def key(self, name: str) -> PrivateKey:
+        """A person's key."""
+        return key_of(name)
+
     def read(self) -> State:
         """Typed access to the state as it is."""
         return State(self.state)
@@ -113,10 +117,18 @@ class Chain:
         """Somebody's next nonce."""
         return self.read().account(self.address(name)).nonce
 
+    def raw_view(self, module: Address, call_data: bytes) -> bytes:
+        """What a view returns, encoded."""
+        return call_view(self.state, module, call_data)
+
     def view(self, module: Address, function: Function, *arguments: Any) -> Any:
         """The one value that a view returns."""
-        (value,) = function.decode_output(call_view(self.state, module, function.encode(*arguments)))
+        (value,) = function.decode_output(self.raw_view(module, function.encode(*arguments)))
         return value
+
+    def recover(self, digest: Hash32, signature: bytes) -> Address:
+        """`recover_address`, remembered."""
+        return _recover(digest, signature)
 
     # Transactions
 
@@ -196,14 +208,14 @@ class Chain:
             recover=_recover,
         )
 
-    def build(self, *transactions: Transaction, time_ms: int | None = None, proposer: str = "validator-0") -> Proposal:
-        """The next block with those of these that can be in it."""
+    def build(self, *transactions: Transaction, time_ms: int | None = None, proposer: str | None = None) -> Proposal:
+        """The next block with those of these that can be in it, by the first validator unless another is named."""
         return propose_block(
             self.state,
             self.head,
             transactions,
             chain_id=CHAIN_ID,
-            proposer=self.address(proposer),
+            proposer=self.address(proposer or self.validators[0]),
             time_ms=self.head.time_ms + BLOCK_TIME_MS if time_ms is None else time_ms,
             compute_state_root=self.state.root,
             recover=_recover,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from chain.primitives import modules
+from chain.primitives.consent import sign_consent
 from chain.primitives.modules import FUNCTIONS, GOVERNANCE, MINTER, REGISTRY, TOKEN
 from chain.primitives.transaction import Transaction
 from chain.primitives.types import ATOMS_PER_AIT, Address
@@ -73,6 +74,31 @@ def _decisions(chain: Chain) -> Iterator[tuple[Address, bytes]]:
     yield GOVERNANCE, modules.REMOVE_ATTESTER.encode(address)
     yield GOVERNANCE, modules.SCHEDULE_UPGRADE.encode(2, 10**6)
     yield MINTER, modules.SET_ATTESTER.encode(chain.address("attester-0"))
+    yield GOVERNANCE, modules.ADD_VALIDATOR.encode(*_consent(chain, "validator-4"))
+    yield GOVERNANCE, modules.FORCE_EPOCH.encode()
+    yield GOVERNANCE, modules.REMOVE_VALIDATOR.encode(chain.address("validator-2"))
+    yield GOVERNANCE, modules.ROTATE_VALIDATOR.encode(chain.address("validator-3"), *_consent(chain, "validator-5"))
+
+
+def _consent(chain: Chain, name: str) -> tuple[bytes, int, bytes]:
+    consent = sign_consent(chain.key(name), chain_id=chain.network.chain_id, expires_at_ms=2**60)
+    return consent.public_key, consent.expires_at_ms, consent.signature
+
+
+def _present_validators(chain: Chain) -> list[str]:
+    """Their names, in the set's order."""
+    names = {chain.address(name): name for name in (f"validator-{index}" for index in range(6))}
+    return [names[address] for address in chain.read().validators()]
+
+
+def _change_of_mind(chain: Chain) -> list[Transaction]:
+    """A proposal that its proposer takes back."""
+    first, number = chain.validators[0], chain.read().proposal_count() + 1
+    proposed = (modules.PROPOSE, GOVERNANCE, modules.PAUSE.encode())
+    return [
+        chain.call(first, GOVERNANCE, *proposed, max_fee=2**128),
+        chain.call(first, GOVERNANCE, modules.REVOKE, number, later=1, max_fee=2**128),
+    ]
 
 
 def _name(to: Address, call_data: bytes) -> str:
@@ -88,7 +114,7 @@ def play(seed: int) -> Iterator[str]:
     succeeded: set[str] = set()
     for name in (*PROVIDERS, *ATTESTERS):
         chain.add(chain.mint(name, name, 90 * ATOMS_PER_AIT, signers=ATTESTERS[:2]))
-    decisions = iter(_decisions(chain))
+    decisions, has_revoked = iter(_decisions(chain)), False
     for _ in range(BLOCKS):
         nonces: dict[str, int] = {}
         transactions = []
@@ -98,12 +124,14 @@ def play(seed: int) -> Iterator[str]:
             nonces[sender] = nonce + (chance.random() < 0.95)
             transactions.append(_some_transaction(chain, chance, sender, nonce))
         decision = next(decisions, None)
-        if decision is not None:  # The validators' nonces belong to it in this block.
+        if decision is not None or not has_revoked:  # The validators' nonces belong to it in this block.
             validators = chain.read().validators()
             transactions = [t for t in transactions if t.recover_sender() not in validators]
-            transactions += chain.decision(*decision)
+            transactions += chain.decision(*decision) if decision is not None else _change_of_mind(chain)
+            has_revoked = decision is None
         proposal = chain.build(*transactions)
         outcome = chain.adopt(proposal)
+        chain.validators = _present_validators(chain)
         for transaction, result in zip(outcome.transactions, outcome.results, strict=True):
             if result.status:
                 succeeded.add(_name(transaction.to, transaction.data))

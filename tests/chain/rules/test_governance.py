@@ -8,7 +8,7 @@ import pytest
 
 from chain.primitives import modules
 from chain.primitives.certificate import faulty_bound, quorum, validators_hash
-from chain.primitives.message_pack import encode
+from chain.primitives.consent import sign_consent
 from chain.primitives.modules import (
     ADD_ISSUER,
     APPROVE_PROPOSAL,
@@ -164,10 +164,11 @@ def test_approvals_of_removed_validators_do_not_count(make_chain: MakeChain, rem
     chain.add(propose(chain, "validator-0", SET_PARAMETER.encode("account_quota", 77)))
     chain.add(approve(chain, "validator-1", 1), approve(chain, "validator-2", 1))
     assert chain.build(execute(chain, "validator-0", 1)).outcome.failures == (None,)
-    # When one of the three is replaced by somebody else (no call does this yet, so the record is written by hand)
-    names = [name if name != removed else "validator-9" for name in chain.validators]
-    record = encode([chain.address(name) for name in names])
-    chain.state = chain.state.with_changes({state_key(Domain.VALIDATORS): record})
+    # When one of the three is replaced by somebody else
+    key = chain.key("validator-9")
+    consent = sign_consent(key, chain_id=chain.network.chain_id, expires_at_ms=chain.head.time_ms + 60_000)
+    values = (chain.address(removed), consent.public_key, consent.expires_at_ms, consent.signature)
+    chain.govern(GOVERNANCE, modules.ROTATE_VALIDATOR.encode(*values))
     # Then its approval is gone, and it has no say
     chain.fail(execute(chain, "validator-0", 1), RejectionReason.QUORUM_MISSING)
     chain.refuse(execute(chain, removed, 1), RejectionReason.NEWCOMER_CALL)
@@ -296,6 +297,10 @@ def _governed_calls(chain: Chain) -> list[tuple[Address, bytes]]:
         (GOVERNANCE, ADD_ISSUER.encode(address)),
         (GOVERNANCE, REMOVE_ISSUER.encode(address)),
         (GOVERNANCE, SCHEDULE_UPGRADE.encode(2, 100)),
+        (GOVERNANCE, modules.ADD_VALIDATOR.encode(chain.key("x").public_key, 2**62, bytes(65))),
+        (GOVERNANCE, modules.REMOVE_VALIDATOR.encode(chain.address("validator-0"))),
+        (GOVERNANCE, modules.ROTATE_VALIDATOR.encode(address, chain.key("x").public_key, 2**62, bytes(65))),
+        (GOVERNANCE, modules.FORCE_EPOCH.encode()),
         (MINTER, SET_ATTESTER.encode(address)),
     ]
 

@@ -19,6 +19,7 @@ from chain.primitives.records import (
     Supply,
     Upgrade,
     Usage,
+    ValidatorSet,
     state_key,
 )
 from chain.primitives.types import MAX_UINT256, Address, Amount, Hash32
@@ -61,7 +62,6 @@ Case = tuple[Callable[[State, Any], None], Callable[[State], Any], Any, Any]
 CASES: dict[str, Case] = {
     "supply": (State.set_supply, State.supply, Supply(2**255, 2**200), Supply()),
     "parameters": (State.set_parameters, State.parameters, Parameters(base_fee_atoms=5, period_ms=7_000), Parameters()),
-    "validators": (State.set_validators, State.validators, (A, B), ()),
     "attesters": (
         State.set_attesters,
         State.attesters,
@@ -138,6 +138,32 @@ def test_writing_without_reading_first_gives_the_same_changes(name: str) -> None
     blind = after(changes)
     write(blind, value)
     assert blind.changes() == {}
+
+
+def test_the_epoch_is_the_parents_and_one_more_however_often_it_begins() -> None:
+    state = State(CountingReader())
+    assert (state.epoch(), state.validators(), state.changes()) == (0, (), {})
+    state.begin_epoch((A, B))
+    assert (state.epoch(), state.validators()) == (0, (A, B))  # The genesis state's is the first epoch.
+    following = after(state.changes())
+    for validators in ((A,), (A, B), (B,)):
+        following.begin_epoch(validators)
+        assert (following.epoch(), following.validators()) == (1, validators)
+    # The same set again is a change: its epoch is another one.
+    same = after(state.changes())
+    same.begin_epoch((A, B))
+    assert same.changes() == {state_key(Domain.VALIDATORS): ValidatorSet(1, (A, B)).encode()}
+    assert after(same.changes()).epoch() == 1
+
+
+def test_who_was_a_validator_is_remembered() -> None:
+    state = State(CountingReader())
+    assert not state.was_validator(A)
+    state.set_was_validator(A)
+    following = after(state.changes())
+    assert (following.was_validator(A), following.was_validator(B)) == (True, False)
+    following.set_was_validator(A)
+    assert following.changes() == {}
 
 
 def test_accounts() -> None:

@@ -95,6 +95,7 @@ def test_governance(busy_chain: Chain) -> None:
     call_data = modules.ADD_ISSUER.encode(chain.address("issuer"))
     assert ask(chain, GOVERNANCE, modules.PROPOSAL, 1) == (v0, GOVERNANCE, call_data, 3_000, (v0, v1, v2), True)
     assert ask(chain, GOVERNANCE, modules.PROPOSAL, 2) == (v1, GOVERNANCE, modules.PAUSE.selector, 4_000, (v1,), False)
+    assert ask(chain, GOVERNANCE, modules.VALIDATORS) == (0, tuple(chain.read().validators()))
 
 
 @pytest.mark.parametrize("number", [0, 3, 2**63, 2**64, MAX_UINT256])
