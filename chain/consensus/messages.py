@@ -89,7 +89,10 @@ class Link(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
 
 class Range(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=10):
-    """The answer to GetRange: consecutive final blocks of one epoch; the last one has a certificate."""
+    """The answer to GetRange: consecutive final blocks of one epoch, none where there are none.
+
+    The last one has a certificate, unless the blocks up to the next certificate are too much for one answer.
+    """
 
     from_height: Uint63
     links: tuple[Link, ...]
