@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chain.web.middleware import send_problem
 from chain.web.problems import Problem
 from chain.web.protocol import BoundedHttpProtocol
+from chain.web.websocket import MAX_MESSAGE_BYTES, BoundedWebSocketProtocol
 
 RECEIVE_TIMEOUT_S: Final = 30.0
 """From a connection's, or the next request's, beginning to its last byte: what a slow client may take."""
@@ -97,7 +98,10 @@ class Server:
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE_TIMEOUT_S,
                 timeout_graceful_shutdown=shutdown_timeout_s,
-                ws_max_size=1024 * 1024,
+                ws=BoundedWebSocketProtocol,
+                ws_max_size=MAX_MESSAGE_BYTES,
+                ws_per_message_deflate=False,  # A compressed message can be a bomb.
+                ws_ping_interval=None,  # Those who speak over WebSockets here have heartbeats of their own.
             ),
         )
 
