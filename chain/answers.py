@@ -46,6 +46,20 @@ class MempoolSize(Answer, frozen=True):
     bytes: int
 
 
+class PeerCounts(Answer, frozen=True):
+    """How many peers are connected, and how many of them are validators."""
+
+    connected: int
+    validators: int
+
+
+class Syncing(Answer, frozen=True):
+    """The node fetches final blocks, from `height` on up to `target`, the greatest height that it has heard of."""
+
+    height: BlockHeight
+    target: int
+
+
 class StatusView(Answer, frozen=True):
     """GET /v1/status"""
 
@@ -56,7 +70,15 @@ class StatusView(Answer, frozen=True):
     protocol_version: int
     finalized: FinalizedHead
     modules: dict[str, AddressText]
-    peers: list[str]
+    peers: PeerCounts
+    role: str
+    """`validator` in the present set, or `follower`"""
+    validator_index: int | None
+    """Place in the present set, in the order of certificates' bitmaps."""
+    epoch: int
+    view: int
+    syncing: Syncing | None
+    """None while the node keeps up."""
     block_interval_ms: int
     mempool: MempoolSize
 
@@ -132,6 +154,23 @@ class SentTransaction(Answer, frozen=True):
     height: BlockHeight | None
 
 
+class BatchEntry(Answer, frozen=True):
+    """What became of one transaction of a batch. A refused one has `reason` and `detail`, and no hash."""
+
+    status: str
+    """`pending`, `success`, `failed` or `refused`"""
+    transaction_hash: HashText | None = None
+    height: BlockHeight | None = None
+    reason: str | None = None
+    detail: str | None = None
+
+
+class SentTransactions(Answer, frozen=True):
+    """The answer to a batch: one entry for each, in the same order."""
+
+    results: list[BatchEntry]
+
+
 class AccountView(Answer, frozen=True):
     """Balance and nonce after the block of `height`; `pending_nonce` counts the account's waiting transactions too."""
 
@@ -192,7 +231,10 @@ class ValidatorView(Answer, frozen=True):
 
     address: AddressText
     public_key: HexText | None
+    """Where the network file names it; validators that joined later are known by their address alone."""
     peer_url: str | None
+    last_signed_height: BlockHeight | None = None
+    """The newest of the last 32 blocks whose certificate it has signed; None where it has signed none of them."""
 
 
 class ValidatorsView(Answer, frozen=True):
@@ -203,6 +245,24 @@ class ValidatorsView(Answer, frozen=True):
     height: BlockHeight
     finalized: bool
     validators: list[ValidatorView]
+
+
+class VoteView(Answer, frozen=True):
+    """One validator's signed vote: `notarize`, `nullify` (which names no block) or `finalize`."""
+
+    kind: str
+    view: int
+    parent_view: int
+    block_hash: HashText
+    signature: HexText
+
+
+class EvidenceView(Answer, frozen=True):
+    """Two votes of one validator that no honest one signs both of. `signer` is its index in that epoch's set."""
+
+    epoch: int
+    signer: int
+    votes: list[VoteView]
 
 
 class AttesterView(Answer, frozen=True):

@@ -3,7 +3,7 @@
 A function each, `account(address) -> Call[AccountView]`; `chain.client` performs them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -18,12 +18,14 @@ from chain.answers import (
     ProviderView,
     ReceiptView,
     SentTransaction,
+    SentTransactions,
     StatusView,
     SupplyView,
     TransactionView,
     ValidatorsView,
     answer_decoder,
 )
+from chain.governance_answers import FinalityView, ProposalView
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.types import Address, Hash32
 
@@ -76,6 +78,12 @@ def send_transaction(raw: bytes) -> Call[SentTransaction]:
     return Call("POST", "/v1/transactions", answer_decoder(SentTransaction).decode, {}, body)
 
 
+def send_transactions(raws: Sequence[bytes]) -> Call[SentTransactions]:
+    """Hands a batch in, at most 500 and 128 KiB of JSON: one result per entry, in the same order."""
+    body = msgspec.json.encode({"transactions": [to_hex(raw) for raw in raws]})
+    return Call("POST", "/v1/transactions", answer_decoder(SentTransactions).decode, {}, body)
+
+
 def account(address: Address | str) -> Call[AccountView]:
     """Balance and nonces; an account nobody has touched has zeros."""
     return _get(AccountView, f"/v1/accounts/{_address(address)}")
@@ -112,6 +120,21 @@ def supply() -> Call[SupplyView]:
 def validators() -> Call[ValidatorsView]:
     """The present validator set."""
     return _get(ValidatorsView, "/v1/validators")
+
+
+def proposals(*, cursor: str | None = None, limit: int = 50) -> Call[Page[ProposalView]]:
+    """What validators have proposed, newest first."""
+    return _get(Page[ProposalView], "/v1/proposals", cursor=cursor, limit=limit)
+
+
+def proposal(number: int) -> Call[ProposalView]:
+    """One proposal. NodeRefused (not_found) where no proposal has this number."""
+    return _get(ProposalView, f"/v1/proposals/{hash_text(number)}")
+
+
+def finality_proof(height: int, *, known_epoch: int = 0) -> Call[FinalityView]:
+    """Why a block is final, for somebody who knows an epoch's validators. NodeRefused (not_found) above the head."""
+    return _get(FinalityView, f"/v1/proofs/finality/{hash_text(height)}", known_epoch=known_epoch)
 
 
 def attesters() -> Call[AttestersView]:

@@ -5,5 +5,6 @@ the one that writes hands a signed transaction to the mempool, and there is none
 - `inputs`: path and query parameters, bounded and parsed
 - `answering`: answers of `chain.answers` as responses and in the OpenAPI document
 - `reading`: blocks, transactions and receipts of the store as answers
-- a router each: `status`, `blocks`, `transactions`, `accounts`, `receipts`, `governed`, `providers`
+- a router each: `status`, `blocks`, `transactions`, `accounts`, `receipts`, `governed`, `proposals`, `proofs`,
+  `evidence`, `providers`
 """

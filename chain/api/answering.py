@@ -12,9 +12,13 @@ def respond(answer: Answer, status: int = 200) -> Response:
     return Response(encode_answer(answer), status, media_type="application/json")
 
 
-def answers(expected: Any, status: int = 200) -> dict[str, Any]:
-    """Options of a route that answers with this type, for `@router.get(path, **answers(AccountView))`."""
-    (schema,), _ = answer_schemas([expected])
+def answers(expected: Any, status: int = 200, *, or_else: Any = None) -> dict[str, Any]:
+    """Options of a route that answers with this type, for `@router.get(path, **answers(AccountView))`.
+
+    `or_else` is another type that it may answer with.
+    """
+    schemas, _ = answer_schemas([expected] if or_else is None else [expected, or_else])
+    schema = schemas[0] if or_else is None else {"anyOf": list(schemas)}
     return {
         "response_class": Response,
         "status_code": status,

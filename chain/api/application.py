@@ -12,12 +12,14 @@ from chain.answers import (
     AccountView,
     AttestersView,
     BlockView,
+    EvidenceView,
     MintView,
     Page,
     ParametersView,
     ProviderView,
     ReceiptView,
     SentTransaction,
+    SentTransactions,
     StatusView,
     SupplyView,
     TransactionView,
@@ -26,12 +28,17 @@ from chain.answers import (
 from chain.api.accounts import accounts_router
 from chain.api.answering import component_schemas
 from chain.api.blocks import blocks_router
+from chain.api.evidence import evidence_router
 from chain.api.governed import governed_router
+from chain.api.proofs import proofs_router
+from chain.api.proposals import proposals_router
 from chain.api.providers import providers_router
 from chain.api.reading import BlockCache
 from chain.api.receipts import receipts_router
+from chain.api.sending import sending_router
 from chain.api.status import status_router
 from chain.api.transactions import transactions_router
+from chain.governance_answers import FinalityView, ProposalView
 from chain.node.runner import Node
 from chain.storage.errors import StorageError
 from chain.web.application import create_application
@@ -43,13 +50,17 @@ _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("chain.api")
 _ANSWERS: Final = [
     AccountView,
     AttestersView,
+    FinalityView,
     ParametersView,
     SentTransaction,
+    SentTransactions,
     StatusView,
     SupplyView,
     ValidatorsView,
     Page[BlockView],
+    Page[EvidenceView],
     Page[MintView],
+    Page[ProposalView],
     Page[ProviderView],
     Page[ReceiptView],
     Page[TransactionView],
@@ -83,12 +94,17 @@ def create_api(node: Node, *, registry: CollectorRegistry, version: str) -> Fast
         status_router(node, version),
         blocks_router(node),
         transactions_router(node, cache),
+        sending_router(node, cache),
         accounts_router(node, cache),
         receipts_router(node, cache),
         governed_router(node),
+        proposals_router(node),
+        proofs_router(node),
+        evidence_router(node),
         providers_router(node),
     ):
         application.include_router(router)
+    node.network.mount(application)
     application.more_schemas = lambda: component_schemas(_ANSWERS)
     return application
 

@@ -1,5 +1,7 @@
 """What the whole network shares: supply, validators, attesters, parameters."""
 
+from typing import Final
+
 from fastapi import APIRouter, Response
 
 from chain.answers import (
@@ -13,15 +15,21 @@ from chain.answers import (
     ValidatorView,
 )
 from chain.api.answering import answers, respond
-from chain.node.runner import Node, now_ms
-from chain.primitives.certificate import quorum
+from chain.node.clock import now_ms
+from chain.node.runner import Node
+from chain.primitives import message_pack
+from chain.primitives.certificate import Certificate, quorum
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
+from chain.primitives.network import Network
 from chain.primitives.parameters import PARAMETER_BOUNDS
 from chain.primitives.records import Domain
 from chain.primitives.types import BlockHeight
 from chain.rules.state import State
 from chain.storage.records import Head
+from chain.storage.view import StateView
 from chain.web.application import create_router
+
+_RECENT_BLOCKS: Final = 32
 
 
 def governed_router(node: Node) -> APIRouter:
@@ -49,25 +57,7 @@ def governed_router(node: Node) -> APIRouter:
 
     @router.get("/validators", summary="The present validator set", **answers(ValidatorsView))
     def validators() -> Response:
-        state, head = state_and_head()
-        named = {validator.address: validator for validator in node.ledger.network.validators}
-        addresses = state.validators()
-        return respond(
-            ValidatorsView(
-                epoch=head.header.epoch,
-                quorum=quorum(len(addresses)),
-                height=head.height,
-                finalized=True,
-                validators=[
-                    ValidatorView(
-                        address=to_checksum_address(address),
-                        public_key=to_hex(named[address].public_key) if address in named else None,
-                        peer_url=named[address].peer_url or None if address in named else None,
-                    )
-                    for address in addresses
-                ],
-            )
-        )
+        return respond(_validators_view(node.ledger.view(), node.ledger.network))
 
     @router.get("/attesters", summary="Who may attest, and what is left of each allowance", **answers(AttestersView))
     def attesters() -> Response:
@@ -88,6 +78,45 @@ def governed_router(node: Node) -> APIRouter:
         )
 
     return router
+
+
+def _validators_view(view: StateView, network: Network) -> ValidatorsView:
+    """The set of the next block."""
+    assert view.head is not None
+    state, named = State(view), {validator.address: validator for validator in network.validators}
+    addresses = state.validators()
+    signed = _last_signed_heights(view, state.epoch())
+    rows: list[ValidatorView] = []
+    for index, address in enumerate(addresses):
+        validator = named.get(address)
+        rows.append(
+            ValidatorView(
+                address=to_checksum_address(address),
+                public_key=to_hex(validator.public_key) if validator is not None else None,
+                peer_url=validator.peer_url or None if validator is not None else None,
+                last_signed_height=signed.get(index),
+            )
+        )
+    return ValidatorsView(
+        epoch=state.epoch(),
+        quorum=quorum(len(addresses)),
+        height=view.head.height,
+        finalized=True,
+        validators=rows,
+    )
+
+
+def _last_signed_heights(view: StateView, epoch: int) -> dict[int, BlockHeight]:
+    """For each index of the epoch's set that has signed one of the newest certificates: the newest such height."""
+    assert view.head is not None
+    signed: dict[int, BlockHeight] = {}
+    for height in range(view.head.height, max(view.head.height - _RECENT_BLOCKS, 0), -1):
+        encoded = view.certificate_at(height)
+        certificate = None if encoded is None else message_pack.decode_trusted(encoded, Certificate)
+        if certificate is not None and certificate.epoch == epoch:
+            for index in certificate.signers:
+                signed.setdefault(index, BlockHeight(height))
+    return signed
 
 
 def _attesters_view(state: State, height: BlockHeight, time_ms: int) -> AttestersView:

@@ -16,8 +16,8 @@ from chain.answers import (
     ReceiptView,
     TransactionView,
 )
-from chain.node.mempool import Entry
 from chain.node.records import MintEntry, ReceiptEntry, StoredResults, decode_results
+from chain.node.waiting import Entry
 from chain.primitives import message_pack
 from chain.primitives.block import Block, TransactionResult
 from chain.primitives.certificate import Certificate
@@ -32,6 +32,7 @@ from chain.primitives.transaction import Transaction, decode_transaction
 from chain.primitives.types import Address, BlockHeight, Hash32
 from chain.rules.operations import decode_call
 from chain.storage.reader import ChainReader
+from chain.storage.view import StateView
 
 _CACHED_BLOCKS: Final = 8  # A page of a list often stays within one block, which may have megabytes.
 
@@ -66,6 +67,13 @@ class BlockCache:
             if len(self._blocks) > _CACHED_BLOCKS:
                 self._blocks.popitem(last=False)
         return stored
+
+
+def find_transaction(view: StateView, cache: BlockCache, transaction_hash: Hash32) -> tuple[StoredBlock, int] | None:
+    """The block that a transaction is in, and its index there; None where no block has it."""
+    location = view.transaction_location(transaction_hash)
+    stored = cache.block_at(view, location[0]) if location is not None else None
+    return (stored, location[1]) if location is not None and stored is not None else None
 
 
 def block_view(encoded: bytes, *, covering: tuple[int, bytes] | None = None, is_whole: bool = False) -> BlockView:

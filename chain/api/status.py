@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from chain.answers import FinalizedHead, MempoolSize, StatusView
+from chain.answers import FinalizedHead, MempoolSize, PeerCounts, StatusView, Syncing
 from chain.api.answering import answers, respond
 from chain.node.runner import Node
 from chain.primitives.block import PROTOCOL_VERSION
@@ -17,7 +17,9 @@ def status_router(node: Node, version: str) -> APIRouter:
 
     @router.get("/v1/status", summary="The network, and how far this node is", **answers(StatusView))
     async def status() -> Response:
-        network, head = node.ledger.network, node.ledger.head
+        network, head, progress = node.ledger.network, node.ledger.head, node.progress()
+        validator_index = node.validator_index
+        syncing = Syncing(height=head.height, target=progress.target_height) if progress.is_catching_up else None
         return respond(
             StatusView(
                 chain_id=network.chain_id,
@@ -27,7 +29,14 @@ def status_router(node: Node, version: str) -> APIRouter:
                 protocol_version=PROTOCOL_VERSION,
                 finalized=FinalizedHead(height=head.height, hash=to_hex(head.block_hash), time_ms=head.time_ms),
                 modules={name: to_checksum_address(address) for name, address in MODULES.items()},
-                peers=[],
+                peers=PeerCounts(
+                    connected=len(node.network.peers()), validators=len(node.network.connected_validators)
+                ),
+                role="follower" if validator_index is None else "validator",
+                validator_index=validator_index,
+                epoch=node.engine.epoch,
+                view=node.engine.view,
+                syncing=syncing,
                 block_interval_ms=network.block_interval_ms,
                 mempool=MempoolSize(transactions=len(node.pool), bytes=node.pool.size_bytes),
             )

@@ -1,72 +1,30 @@
-"""/v1/transactions: those in blocks newest first, one by its hash, and the only way in: POST a signed one."""
+"""/v1/transactions: those in blocks newest first, and one by its hash. `chain.api.sending` takes new ones."""
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field
 
-from chain.answers import Page, SentTransaction, TransactionView
+from chain.answers import Page, TransactionView
 from chain.api.answering import answers, respond
 from chain.api.inputs import DEFAULT_PAGE_ITEMS, Cursor, HashPath, Limit, cursor_text, parse_cursor
 from chain.api.reading import (
     BlockCache,
-    StoredBlock,
+    find_transaction,
     hash_of,
     pending_transaction_view,
     stored_transaction_view,
 )
 from chain.node.runner import Node
-from chain.primitives.hashing import keccak256
-from chain.primitives.hexadecimal import parse_hex, to_hex
 from chain.primitives.rejection import Rejected, RejectionReason
-from chain.primitives.transaction import MAX_TRANSACTION_BYTES
-from chain.primitives.types import ZERO_ADDRESS, Hash32
+from chain.primitives.types import ZERO_ADDRESS
 from chain.storage.keys import Table, account_transaction_key, parse_location
-from chain.storage.view import StateView
 from chain.web.application import create_router
 from chain.web.problems import Problem, not_found
 
 _ADDRESS_BYTES = len(ZERO_ADDRESS)
 
 
-class RawTransaction(BaseModel):
-    """A signed envelope (type 2, or legacy with EIP-155 chain id), RLP-encoded."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    raw_transaction: str = Field(
-        max_length=2 + 2 * MAX_TRANSACTION_BYTES, description="The bytes in hex, with 0x.", examples=["0x02f86b…"]
-    )
-
-
 def transactions_router(node: Node, cache: BlockCache) -> APIRouter:
     """Transactions of one node, waiting and in blocks."""
     router = create_router(tag="transactions")
-
-    def find(view: StateView, transaction_hash: Hash32) -> tuple[StoredBlock, int] | None:
-        location = view.transaction_location(transaction_hash)
-        stored = cache.block_at(view, location[0]) if location is not None else None
-        return (stored, location[1]) if location is not None and stored is not None else None
-
-    @router.post(
-        "/v1/transactions",
-        summary="Hand in a signed transaction",
-        description="202: it waits in the mempool, or is in a block already. The same bytes again change nothing.",
-        **answers(SentTransaction, 202),
-    )
-    async def send_transaction(body: RawTransaction) -> Response:
-        raw = parse_hex(body.raw_transaction, field="raw_transaction")
-        transaction_hash = keccak256(raw)
-        found = find(node.ledger.view(), transaction_hash)
-        if found is not None:
-            view = stored_transaction_view(*found)
-            return respond(SentTransaction(transaction_hash=view.hash, status=view.status, height=view.height), 202)
-        if node.fault is not None:
-            raise Problem(503, "unhealthy", "this node has stopped making blocks; send the transaction to another")
-        try:
-            node.submit(raw)
-        except Rejected as rejection:
-            rejection.values.setdefault("field", "raw_transaction")
-            raise
-        return respond(SentTransaction(transaction_hash=to_hex(transaction_hash), status="pending", height=None), 202)
 
     @router.get("/v1/transactions", summary="Transactions in blocks, newest first", **answers(Page[TransactionView]))
     def list_transactions(cursor: Cursor = None, limit: Limit = DEFAULT_PAGE_ITEMS) -> Response:
@@ -96,12 +54,14 @@ def transactions_router(node: Node, cache: BlockCache) -> APIRouter:
     @router.get("/v1/transactions/{transaction_hash}", summary="One transaction", **answers(TransactionView))
     def get_transaction(transaction_hash: HashPath) -> Response:
         key = hash_of(transaction_hash)
-        found = find(node.ledger.view(), key)
+        found = find_transaction(node.ledger.view(), cache, key)
         if found is None:
             waiting = node.pool.get(key)
             if waiting is not None:
                 return respond(pending_transaction_view(waiting))
-            found = find(node.ledger.view(), key)  # It may have moved from the one to the other meanwhile.
+            found = find_transaction(
+                node.ledger.view(), cache, key
+            )  # It may have moved from the one to the other meanwhile.
         if found is not None:
             return respond(stored_transaction_view(*found))
         dropped = node.pool.why_dropped(key)

@@ -1,19 +1,35 @@
-"""The running validator or follower: everything below it, wired to a clock, a disk and a mempool.
+"""The running validator or follower: everything below it, wired to a clock, a disk, peers and a mempool.
 
-The flow of a transaction: `runner.Node.submit` → `mempool` → the engine asks for a block → `ledger.propose` executes →
-the engine signs its certificate → `ledger.commit` writes block, state, certificate and `index` in one batch → `mempool`
-re-checks the senders that the block touched.
+The flow of a transaction: `runner.Node.submit` → `intake` → `mempool`, and on to the peers → the engine asks for
+a block → `blocks` has `ledger.propose` execute → the engine votes: `outbox` has the journal on the disk before anything
+is sent → with q votes of each kind the block is final → `ledger.commit` writes block, state, certificate and `index` in
+one batch → `mempool` re-checks the senders that the block touched.
 
-- `config`: the frozen settings of one process; `cli` builds them
-- `folder`: what lies in a node's data folder, and the validator's key file
-- `ledger`: execute, propose, import and commit blocks
-- `records`: what is stored beside a block, and in the indexes
-- `index`: which index entries a block leaves
-- `caches`: signatures recovered and transactions decoded once are not worked out again
-- `mempool`, `pool_limits`: what waits, within bounds
-- `runner`: asyncio: timers, worker thread, shutdown
+At work
+- `runner`: `Node`, where all this is put together, started and stopped
+- `driver`: feeds the engine, and carries out its effects in order; `timers`, `clock`
+- `outbox`: records to the vote journal, many in one sync, and what waits for them
+- `blocks`: building, executing and committing on the worker thread; candidates that are not final
+- `neighbours`: this node among its peers: what they say, and what is done about it
+- `serving`: blocks, ranges and status for peers
+- `intake`: transactions on their way in and on to others
+- `peers`: the authenticated network between nodes, a package of its own
+- `catch_up`, `catch_up_events`, `catch_up_peers`, `catch_up_ranges`, `ranges`: which final blocks to ask whom for
+- `mempool`, `waiting`, `pool_limits`: what waits, within bounds
 - `metrics`: figures for Prometheus
-- `cli`: `aitbc node init | run | status | new-key`, where a node and its API are put together
 
-Nothing here knows HTTP, but for `cli`.
+What is kept
+- `ledger`: execute, propose, import and commit blocks; `importing` takes in ranges without an engine
+- `records`: what is stored beside a block, and in the indexes; `index`: which index entries a block leaves
+- `caches`: signatures recovered and transactions decoded once are not worked out again
+- `folder`, `key_file`: what lies in a node's data folder, the validator's key, and which journal belongs to it
+- `verification`, `stored_rows`: replaying a whole folder, believing nothing
+
+For the operator
+- `config`: the frozen settings of one process; `cli` builds them
+- `cli`: `aitbc node init | run | status | new-key`, where a node and its API are put together; `options`: what all
+  commands share; `governance_cli`, `keys_cli`, `verification_cli`: the others
+- `governing`, `consent_file`, `rotation`, `auditing`: what these do
+
+Nothing here knows HTTP, but for `cli`, what it calls, and `peers`.
 """

@@ -1,46 +1,40 @@
 """`aitbc node`: make a data folder, run a node in it, ask one how it is, make a validator's key."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chain.node.config import DEFAULT_HOST, DEFAULT_PORT, NodeConfig
-from chain.node.folder import NodeFolder, SetupError, read_key_file, read_network_text, write_key_file
+from chain.node.folder import (
+    NodeFolder,
+    SetupError,
+    open_journal,
+    read_key_file,
+    read_network_text,
+    refuse_used_key,
+    write_key_file,
+)
+from chain.node.governance_cli import app as governance_app
+from chain.node.governance_cli import validators
+from chain.node.keys_cli import app as keys_app
+from chain.node.options import DEFAULT_URL, EXIT_FAILED, AsJson, DataDir, NodeUrl, explained
+from chain.node.verification_cli import verify
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
-from chain.primitives.rejection import Rejected
+from chain.primitives.network import Network, check_peer_url
 
-EXIT_FAILED: Final = 1
+if TYPE_CHECKING:
+    from chain.node.peers.settings import PeerSettings
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Run a validator or follower of a network, and ask how it is.",
 )
-
-DataDir = Annotated[
-    Path, typer.Option("--data-dir", envvar="AITBC_NODE_DATA_DIR", help="The node's folder: network file, key, chain.")
-]
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """What the operator can put right is one line and exit code 1."""
-    from chain.client import NodeError
-    from chain.node.ledger import UnknownProtocolVersion
-    from chain.storage.errors import StorageError
-    from chain.web.server import CannotListen
-
-    try:
-        yield
-    except (SetupError, Rejected, StorageError, UnknownProtocolVersion, CannotListen, NodeError, ValueError) as error:
-        typer.echo(f"aitbc node: {error}", err=True)
-        raise typer.Exit(EXIT_FAILED) from None
 
 
 @app.command("init")
@@ -59,18 +53,21 @@ def init(
     """Make a node's data folder, with the genesis block of a network."""
     from chain.node.ledger import Ledger
 
-    with _explained():
+    with explained():
         text = read_network_text(network)
         key = read_key_file(key_file) if key_file is not None else None
         folder = NodeFolder.create(data_dir, text)
         parsed = folder.read_network()
-        if key is not None:
-            if key.address not in parsed.validator_addresses:
-                raise SetupError(f"{to_checksum_address(key.address)} is no validator of the network {parsed.name!r}")
+        if key is not None and key_file is not None:
+            refuse_used_key(folder, key_file)
             _keep_key(folder, key)
         with Ledger.open(folder.chain, parsed, create=True) as ledger:
             height = ledger.head.height
-    role = f"validator {to_checksum_address(key.address)}" if key is not None else "follower"
+    role = "follower"
+    if key is not None:
+        is_member = key.address in parsed.validator_addresses
+        role = "validator" if is_member else "follower until governance adds the validator"
+        role += f" {to_checksum_address(key.address)}"
     typer.echo(f"{data_dir} is ready for {parsed.name} (chain id {parsed.chain_id}), {role}, at height {height}.")
     typer.echo(f"genesis hash {to_hex(parsed.genesis_hash)}")
     typer.echo(f"Next: aitbc node run --data-dir {data_dir}")
@@ -96,15 +93,48 @@ def run(
     max_connections: Annotated[
         int, typer.Option("--max-connections", envvar="AITBC_NODE_MAX_CONNECTIONS", min=2, help="More get a 503.")
     ] = 256,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--peer",
+            envvar="AITBC_NODE_PEERS",
+            help="URL of a peer to dial (ws://host:port/p2p) besides those of the network file; may be repeated.",
+        ),
+    ] = None,
+    peer_url: Annotated[
+        str | None,
+        typer.Option(
+            "--peer-url",
+            envvar="AITBC_NODE_PEER_URL",
+            help="What other nodes dial to reach this one. Default: what the network file says of this node's key; "
+            "without either it only dials out.",
+        ),
+    ] = None,
+    accept_lost_votes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-lost-votes",
+            help="Go on although the record of this key's votes is lost or damaged. Only if you know that no other "
+            "process holds the key: otherwise it votes twice, which is evidence against it.",
+        ),
+    ] = False,
     log_level: Annotated[
         str, typer.Option("--log-level", envvar="AITBC_LOG_LEVEL", help="debug, info, warning or error.")
     ] = "info",
 ) -> None:
     """Run the node until SIGINT or SIGTERM. Logs go to standard error, as JSON lines when that is no terminal."""
-    with _explained():
+    with explained():
         if log_level not in ("debug", "info", "warning", "error"):
             raise SetupError(f"--log-level {log_level[:20]!r} is none of debug, info, warning, error")
-        config = NodeConfig(data_dir=data_dir, host=host, port=port, max_connections=max_connections)
+        config = NodeConfig(
+            data_dir=data_dir,
+            host=host,
+            port=port,
+            max_connections=max_connections,
+            peers=tuple(check_peer_url(url) for url in peer or ()),
+            peer_url=check_peer_url(peer_url) if peer_url is not None else None,
+            accepts_lost_votes=accept_lost_votes,
+        )
         fault = _run(config, log_level)
     if fault is not None:
         typer.echo(f"aitbc node: stopped: {fault}", err=True)
@@ -125,11 +155,29 @@ def _run(config: NodeConfig, log_level: str) -> str | None:
     folder = NodeFolder.existing(config.data_dir)
     network = folder.read_network()
     key = read_key_file(folder.key_file) if folder.key_file.exists() else None
-    with Ledger.open(folder.chain, network) as ledger:
-        registry = CollectorRegistry()
-        node = Node(ledger, key=key, limits=config.pool, metrics=NodeMetrics(registry))
-        listener = listen(config.host, config.port)
+    with ExitStack() as opened:
+        ledger = opened.enter_context(Ledger.open(folder.chain, network))
         set_up_logging(log_level)
+        journal, is_vote_history_lost = None, False
+        if key is not None:
+            journal, is_vote_history_lost = open_journal(
+                folder,
+                network,
+                accept_lost_history=config.accepts_lost_votes,
+                chain_height=ledger.head.height,
+            )
+            opened.callback(journal.close)
+        registry = CollectorRegistry()
+        node = Node(
+            ledger,
+            key=key,
+            journal=journal,
+            limits=config.pool,
+            metrics=NodeMetrics(registry),
+            peers=_peer_settings(config, folder, network, key),
+            is_vote_history_lost=is_vote_history_lost,
+        )
+        listener = listen(config.host, config.port)
         api = create_api(node, registry=registry, version=version("aitbc"))
         server = Server(api, listener, max_connections=config.max_connections)
         node.on_fault = server.stop
@@ -138,24 +186,38 @@ def _run(config: NodeConfig, log_level: str) -> str | None:
     return node.fault
 
 
+def _peer_settings(config: NodeConfig, folder: NodeFolder, network: Network, key: PrivateKey | None) -> "PeerSettings":
+    """Whom to dial, and what others are told to dial."""
+    from chain.node.peers.settings import PeerSettings
+
+    listen_url = config.peer_url
+    if listen_url is None:
+        own = (each.peer_url for each in network.validators if key is not None and each.address == key.address)
+        listen_url = next(own, "")
+    return PeerSettings(listen_url=listen_url, bootstrap=config.peers, peers_file=folder.peers_file)
+
+
 @app.command("status")
 def status(
-    url: Annotated[
-        str, typer.Option("--url", envvar="AITBC_NODE_URL", help="Where the node listens.")
-    ] = f"http://{DEFAULT_HOST}:{DEFAULT_PORT}",
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    url: NodeUrl = DEFAULT_URL,
+    as_json: AsJson = False,
 ) -> None:
     """Ask a running node which network it is on, and how far it is."""
     from chain.answers import encode_answer
     from chain.client import NodeClient
 
-    with _explained(), NodeClient(url) as client:
+    with explained(), NodeClient(url) as client:
         answer = client.status()
     if as_json:
         typer.echo(json.dumps(json.loads(encode_answer(answer)), indent=2))
         return
     typer.echo(f"{answer.network}: chain id {answer.chain_id}, genesis {answer.genesis_hash}")
     typer.echo(f"final height {answer.finalized.height}, block {answer.finalized.hash}")
+    role = answer.role if answer.validator_index is None else f"{answer.role} {answer.validator_index}"
+    typer.echo(f"{role}; epoch {answer.epoch}, view {answer.view}")
+    typer.echo(f"{answer.peers.connected} peers, {answer.peers.validators} of them validators")
+    if answer.syncing is not None:
+        typer.echo(f"catching up: {answer.syncing.height} of {answer.syncing.target} blocks")
     typer.echo(f"{answer.mempool.transactions} transactions waiting; aitbc {answer.version} at {url}")
 
 
@@ -165,8 +227,14 @@ def new_key(
 ) -> None:
     """Make a validator's key, and show the lines that a network file needs for it."""
     key = PrivateKey.generate()
-    with _explained():
+    with explained():
         write_key_file(key_file, key)
     typer.echo("[[validators]]")
     typer.echo(f'address = "{to_checksum_address(key.address)}"')
     typer.echo(f'public_key = "{to_hex(key.public_key)}"')
+
+
+app.command("verify")(verify)
+app.command("validators")(validators)
+app.add_typer(governance_app, name="governance")
+app.add_typer(keys_app, name="keys")

@@ -27,5 +27,14 @@ class NodeConfig:
     max_connections: int = 256
     """Requests beyond this many connections are answered with 503."""
 
+    peers: tuple[str, ...] = ()
+    """URLs of peers to dial, besides those of the network file."""
+
+    peer_url: str | None = None
+    """What other nodes dial to reach this one; None: what the network file says of this node's key, if anything."""
+
+    accepts_lost_votes: bool = False
+    """The operator knows that the vote journal is lost, and that no other process holds the key."""
+
     pool: PoolLimits = field(default_factory=PoolLimits)
     """Bounds of the mempool."""

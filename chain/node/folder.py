@@ -2,28 +2,40 @@
 
 network.toml     a copy of the network file
 validator.key    JSON, readable by its owner alone; followers have none
+votes.journal    what the validator has voted for, and must not contradict
+peers.json       where peers were reached, forgotten without harm
 chain/           LevelDB
 """
 
-import json
 import os
-import stat
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Final, Self
 
-from chain.primitives.hexadecimal import parse_hex, to_checksum_address, to_hex
-from chain.primitives.keys import PrivateKey
+import structlog
+
+from chain.node.key_file import SetupError, read_journal_id, read_key_file, write_journal_id, write_key_file
+from chain.primitives.hexadecimal import to_hex
 from chain.primitives.network import MAX_NETWORK_FILE_BYTES, Network, parse_network
-from chain.primitives.rejection import Rejected
+from chain.storage.errors import JournalDamaged, JournalForeign, JournalMissing
+from chain.storage.journal import VoteJournal, read_journal
+from chain.storage.journal_file import WAYS_OUT, missing, open_locked, sync_folder
+from chain.storage.journal_format import JournalContent
+from chain.storage.journal_reading import check_identity
 
-KEY_FILE_VERSION: Final = 1
-_MAX_KEY_FILE_BYTES: Final = 4096
-_OWNER_ONLY: Final = 0o600
+__all__ = [
+    "NodeFolder",
+    "SetupError",
+    "open_journal",
+    "read_journal_id",
+    "read_key_file",
+    "read_network_text",
+    "refuse_used_key",
+    "write_key_file",
+]
 
-
-class SetupError(Exception):
-    """Something about the folder or its files has to be put right by the operator; `str(error)` says what and how."""
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("chain.node")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +53,16 @@ class NodeFolder:
     def key_file(self) -> Path:
         """The validator's key."""
         return self.path / "validator.key"
+
+    @property
+    def journal(self) -> Path:
+        """What the validator has voted for."""
+        return self.path / "votes.journal"
+
+    @property
+    def peers_file(self) -> Path:
+        """URLs of peers that were reached."""
+        return self.path / "peers.json"
 
     @property
     def chain(self) -> Path:
@@ -96,48 +118,6 @@ def read_network_text(path: Path) -> str:
         raise SetupError(f"{path} is not a network file: it is not UTF-8 text") from None
 
 
-def write_key_file(path: Path, key: PrivateKey) -> None:
-    """A new file that only its owner can read. Raises SetupError, also where the file exists: keys are not replaced."""
-    fields = {
-        "version": KEY_FILE_VERSION,
-        "address": to_checksum_address(key.address),
-        "public_key": to_hex(key.public_key),
-        "private_key": to_hex(key.secret),
-    }
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(json.dumps(fields, indent=2).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        raise SetupError(f"{path} exists already, and a key is never overwritten: move it away first") from None
-    except OSError as error:
-        raise SetupError(f"cannot write the key file {path}: {error.strerror or error}") from None
-
-
-def read_key_file(path: Path) -> PrivateKey:
-    """A validator's key. Raises SetupError, also where others than the file's owner could read it."""
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            content = file.read(_MAX_KEY_FILE_BYTES)
-    except OSError as error:
-        raise SetupError(f"cannot read the key file {path}: {error.strerror or error}") from None
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise SetupError(f"{path} can be read by other users (mode {mode:04o}): run `chmod 600 {path}` first")
-    try:
-        fields = json.loads(content)
-        if fields["version"] != KEY_FILE_VERSION:
-            raise SetupError(f"{path} has version {fields['version']!r}, this aitbc reads version {KEY_FILE_VERSION}")
-        key = PrivateKey(parse_hex(fields["private_key"], length=32, field="private_key"))
-        if fields["address"] != to_checksum_address(key.address):
-            raise SetupError(f"{path} is damaged: its address does not belong to its key")
-        return key
-    except (ValueError, KeyError, TypeError, Rejected):
-        raise SetupError(f"{path} is not a validator's key file") from None
-
-
 def _write_whole(path: Path, content: bytes) -> None:
     """The file is there whole or as it was before."""
     temporary = path.with_suffix(".new")
@@ -146,3 +126,124 @@ def _write_whole(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def refuse_used_key(folder: NodeFolder, key_file: Path) -> None:
+    """Raises SetupError for a key that has voted from another folder than this one."""
+    journal_id = read_journal_id(key_file)
+    if journal_id is None:
+        return
+    if folder.key_file.exists() and read_journal_id(folder.key_file) == journal_id:
+        return
+    raise SetupError(
+        f"{key_file} holds a key that has voted already, and its votes are in another data folder. Never run two nodes "
+        "with one key: move that whole folder instead of copying the key, or make a new key with `aitbc node new-key`"
+    )
+
+
+def open_journal(
+    folder: NodeFolder, network: Network, *, accept_lost_history: bool, chain_height: int
+) -> tuple[VoteJournal, bool]:
+    """The validator's vote journal, made at its first run, and whether votes may be missing from it.
+
+    `accept_lost_history`: the operator knows that no other process holds the key, and wants to go on without the
+    votes. Only while the folder's chain is open, whose lock keeps other processes out. Raises SetupError and
+    StorageError.
+    """
+    try:
+        journal = _Opening(folder, network).open(accept_lost_history=accept_lost_history)
+    except JournalMissing as error:
+        raise SetupError(f"{error} The chain in this folder is at height {chain_height}.") from None
+    except (JournalForeign, JournalDamaged) as error:
+        raise SetupError(str(error)) from None
+    return journal, journal.is_history_lost
+
+
+class _Opening:
+    """Which journal belongs to the key, and what to do where it is not there.
+
+    A new journal is on the disk before its id is in the key file, and both are before the first vote.
+    """
+
+    def __init__(self, folder: NodeFolder, network: Network) -> None:
+        self._path, self._key_file = folder.journal, folder.key_file
+        self._genesis_hash = network.genesis_hash
+        self._owner = read_key_file(self._key_file).address
+        self._known_id = read_journal_id(self._key_file)
+
+    def open(self, *, accept_lost_history: bool) -> VoteJournal:
+        """Raises JournalMissing, JournalForeign and JournalDamaged unless lost votes are accepted."""
+        try:
+            found = read_journal(self._path)
+            if found is None and self._known_id is not None:
+                raise missing(self._path)
+            if found is None:
+                return self._create(is_history_lost=accept_lost_history)
+            if self._is_of_former_key(found):
+                self._set_aside("it holds the votes of a former key")
+                return self._create(is_history_lost=accept_lost_history)
+            return self._open(found, accept_lost_history=accept_lost_history)
+        except (JournalMissing, JournalForeign, JournalDamaged) as error:
+            if not accept_lost_history:
+                raise
+            if not isinstance(error, JournalMissing):
+                self._set_aside(str(error))
+            return self._create(is_history_lost=True)
+
+    def _is_of_former_key(self, found: JournalContent) -> bool:
+        """Whether the folder's key was replaced by one that has never voted."""
+        header = found.header
+        return self._known_id is None and header.genesis_hash == self._genesis_hash and header.owner != self._owner
+
+    def _open(self, found: JournalContent, *, accept_lost_history: bool) -> VoteJournal:
+        header = found.header
+        has_voted = header.has_voted or any(frame.is_vote for frame in found.frames)
+        # A crash before the id was in the key file leaves a journal without votes: of a first run, or of a run that
+        # was to do without a lost one.
+        is_adopted = not has_voted and (self._known_id is None or header.is_history_lost)
+        expected = header.journal_id if is_adopted or self._known_id is None else self._known_id
+        check_identity(self._path, header, expected, self._genesis_hash, self._owner)
+        if self._known_id is None and has_voted:
+            raise JournalForeign(
+                f"The vote journal {self._path} holds votes of this key, but {self._key_file} does not name it: that "
+                f"file is an older copy. Put the newer one back, which says {to_hex(header.journal_id)}. {WAYS_OUT}"
+            )
+        journal = VoteJournal.open(
+            self._path, genesis_hash=self._genesis_hash, journal_id=header.journal_id, owner=self._owner
+        )
+        try:
+            if accept_lost_history and journal.is_new and not journal.is_history_lost:
+                journal.accept_lost_history()
+            self._keep_id(journal)
+        except BaseException:
+            journal.close()
+            raise
+        return journal
+
+    def _create(self, *, is_history_lost: bool) -> VoteJournal:
+        journal = VoteJournal.open(
+            self._path,
+            genesis_hash=self._genesis_hash,
+            journal_id=None,
+            owner=self._owner,
+            is_history_lost=is_history_lost,
+        )
+        try:
+            self._keep_id(journal)
+        except BaseException:
+            journal.close()
+            raise
+        return journal
+
+    def _keep_id(self, journal: VoteJournal) -> None:
+        if journal.journal_id != self._known_id:
+            write_journal_id(self._key_file, journal.journal_id)
+
+    def _set_aside(self, reason: str) -> None:
+        """Moves the file away: it is never deleted, and a new one can be made. Raises FolderInUse."""
+        os.close(open_locked(self._path, create=False))
+        names = (self._path.with_name(f"{self._path.name}.set-aside-{number}") for number in count(1))
+        target = next(name for name in names if not name.exists())
+        self._path.rename(target)
+        sync_folder(self._path.parent)
+        _log.warning("vote_journal_set_aside", file=str(target), reason=reason)

@@ -8,7 +8,7 @@ the empty ones.
 from collections.abc import Iterator
 from typing import Final
 
-from chain.node.records import MintEntry, ReceiptEntry
+from chain.node.records import EpochEntry, MintEntry, ReceiptEntry, epoch_key
 from chain.primitives.block import Log, TransactionResult
 from chain.primitives.modules import (
     EVENTS,
@@ -18,6 +18,7 @@ from chain.primitives.modules import (
     REGISTRY,
     is_reserved,
 )
+from chain.primitives.records import Domain, ValidatorSet, state_key
 from chain.primitives.types import ZERO_ADDRESS, Address, BlockHeight, Hash32
 from chain.rules.execution import BlockOutcome
 from chain.storage.keys import Table, account_transaction_key, provider_mint_key, receipt_order_key
@@ -25,6 +26,7 @@ from chain.storage.keys import Table, account_transaction_key, provider_mint_key
 Put = tuple[Table, bytes, bytes]
 
 _INDEXED_MODULES: Final = (MINTER, REGISTRY)
+_VALIDATORS: Final = state_key(Domain.VALIDATORS)
 
 # Module and event → the topics that hold an address.
 _ADDRESS_TOPICS: Final[dict[bytes, tuple[int, ...]]] = {
@@ -41,6 +43,10 @@ _ADDRESS_TOPICS: Final[dict[bytes, tuple[int, ...]]] = {
 def index_block(height: BlockHeight, outcome: BlockOutcome) -> list[Put]:
     """The entries for all transactions of a block."""
     puts: list[Put] = []
+    validators = outcome.changes.get(_VALIDATORS)
+    if validators is not None:
+        begun = ValidatorSet.decode(validators)
+        puts.append((Table.EPOCH, epoch_key(begun.epoch), EpochEntry(height, begun.addresses).encode()))
     if outcome.transactions:
         puts.append((Table.ACCOUNT_TRANSACTION, account_transaction_key(ZERO_ADDRESS, height, 0), b""))
     steps = zip(outcome.transactions, outcome.senders, outcome.results, strict=True)

@@ -1,7 +1,8 @@
 """The chain on disk, and the four things that happen to it: execute, propose, import, commit.
 
-Every block, one's own or a stranger's, is executed by `chain.rules` and written by one `Store.commit`. One thread at a
-time proposes, imports or commits; any thread reads through `view`.
+Every block, own or foreign, is executed by `chain.rules` and written by one `Store.commit`. It may stand on a
+block that is executed but not committed. One thread at a time executes, proposes, imports or commits; any thread reads
+through `view`. No clock is looked at: whether a block comes too early is the engine's to say; a final one never does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,23 @@ from typing import Final, Self
 
 import msgspec
 
-from chain.consensus.engine import Floor
+from chain.consensus.effects import Floor, Settings
+from chain.consensus.messages import Range
 from chain.node.caches import SignatureCache, TransactionCache
 from chain.node.index import index_block
+from chain.node.ranges import (
+    MAX_CERTIFICATE_BYTES,
+    MAX_RANGE_BLOCKS,
+    RANGE_BYTES,
+    UnboundBody,
+    check_body,
+    check_finalizes,
+    read_range,
+)
 from chain.node.records import encode_results
 from chain.primitives import message_pack
 from chain.primitives.block import PROTOCOL_VERSION, Block, Header, decode_block
-from chain.primitives.certificate import Certificate, VoteKind, verify_certificate
+from chain.primitives.certificate import Certificate, verify_certificate
 from chain.primitives.network import Network
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.transaction import Transaction
@@ -31,9 +42,8 @@ from chain.storage.pending import PendingState
 from chain.storage.store import CommittedBlock, Head, Store
 from chain.storage.view import StateView
 
-MAX_CLOCK_DRIFT_MS: Final = 5_000
-"""How far ahead of this node's clock a block's time may be."""
-MAX_CERTIFICATE_BYTES: Final = 8 * 1024  # 60 signatures and their frame are half of this.
+__all__ = ["Candidate", "Ledger", "UnboundBody", "UnknownProtocolVersion"]
+
 _HEADER_BYTES: Final = 1024  # A header takes about 250.
 _LENGTH_BYTES: Final = 5  # MessagePack's longest prefix of a byte string.
 
@@ -55,7 +65,7 @@ class Candidate(msgspec.Struct, frozen=True):
 class _Preparation:
     """Computes a state root through the store, and keeps the state that it belongs to."""
 
-    def __init__(self, store: Store, parent: StateView) -> None:
+    def __init__(self, store: Store, parent: StateView | PendingState) -> None:
         self._store = store
         self._parent = parent
         self._pending: PendingState | None = None
@@ -142,13 +152,30 @@ class Ledger:
                 "goes on from here, nothing is lost."
             )
 
-    def propose(self, candidates: Sequence[Transaction], *, proposer: Address, time_ms: int) -> Candidate:
-        """A block on the head with every candidate that can be in it, executed. Writes nothing."""
-        view = self.view()
-        preparation = _Preparation(self._store, view)
+    def settings(self) -> Settings:
+        """What the engine needs of the newest final state."""
+        state = State(self.view())
+        parameters = state.parameters()
+        return Settings(
+            epoch=state.epoch(),
+            validators=state.validators(),
+            network_delay_ms=parameters.network_delay_ms,
+            block_interval_ms=self.network.block_interval_ms,
+            heartbeat_ms=parameters.heartbeat_ms,
+        )
+
+    def propose(
+        self, candidates: Sequence[Transaction], *, proposer: Address, time_ms: int, on: Candidate | None = None
+    ) -> Candidate:
+        """A block with every candidate that can be in it, executed, on an executed block or the head. Writes nothing.
+
+        Raises Rejected where the next block needs unknown rules; StorageError, also where `on` lost to another block.
+        """
+        parent, reader = self._parent(on)
+        preparation = _Preparation(self._store, reader)
         proposal = propose_block(
-            view,
-            self.head.header,
+            reader,
+            parent,
             candidates,
             chain_id=self.network.chain_id,
             proposer=proposer,
@@ -158,30 +185,35 @@ class Ledger:
         )
         return Candidate(proposal.block, proposal.outcome, preparation.pending, proposal.rejected)
 
-    def execute(self, block: Block, *, now_ms: int) -> Candidate:
-        """Executes a stranger's block on the head, checking every header field. Writes nothing; raises Rejected."""
-        parent = self.head.header
-        latest_ms = max(now_ms + MAX_CLOCK_DRIFT_MS, parent.time_ms + 1)
-        if block.header.time_ms > latest_ms:
-            raise Rejected(
-                RejectionReason.WRONG_TIME,
-                f"the block's time is {block.header.time_ms - now_ms} ms ahead of this node's clock",
-                field="time_ms",
+    def execute(self, block: Block, *, on: Candidate | None = None) -> Candidate:
+        """Executes a stranger's block on an executed block or the head, checking every header field. Writes nothing.
+
+        Raises UnboundBody where its transactions are not those that its hash stands for, Rejected where the block that
+        its hash stands for breaks a rule, and StorageError, also where `on` lost to another block.
+        """
+        parent, reader = self._parent(on)
+        preparation = _Preparation(self._store, reader)
+        try:
+            outcome = apply_block(
+                reader,
+                parent,
+                block,
+                chain_id=self.network.chain_id,
+                compute_state_root=preparation,
+                recover=self.signatures.recover,
+                decode=self.transactions.decode,
             )
-        view = self.view()
-        preparation = _Preparation(self._store, view)
-        outcome = apply_block(
-            view,
-            parent,
-            block,
-            chain_id=self.network.chain_id,
-            compute_state_root=preparation,
-            recover=self.signatures.recover,
-            decode=self.transactions.decode,
-        )
+        except Rejected:
+            check_body(block)  # A body that does not belong to the hash is no reason to blame the block.
+            raise
         return Candidate(block, outcome, preparation.pending)
 
-    def import_block(self, encoded_block: bytes, encoded_certificate: bytes, *, now_ms: int) -> Head:
+    def _parent(self, on: Candidate | None) -> tuple[Header, StateView | PendingState]:
+        if on is None:
+            return self.head.header, self.view()
+        return on.block.header, on.pending
+
+    def import_block(self, encoded_block: bytes, encoded_certificate: bytes) -> Head:
         """Takes a final block from outside: certificate, header, transactions, roots; then commits it.
 
         Raises Rejected with nothing changed, and StorageError.
@@ -198,25 +230,15 @@ class Ledger:
         certificate = message_pack.decode(encoded_certificate, Certificate)
         block = decode_block(encoded_block)
         self.check_certificate(block.header, certificate)
-        candidate = self.execute(block, now_ms=now_ms)
-        floor = Floor(certificate.epoch, certificate.view, block.header.height, block.header.hash)
-        return self.commit(candidate, certificate, floor)
+        candidate = self.execute(block)
+        return self.commit(candidate, certificate, self.floor_after(candidate, certificate))
 
     def check_certificate(self, header: Header, certificate: Certificate) -> None:
-        """Raises Rejected unless a quorum of the head's validators has finalized exactly this block."""
-        if (certificate.kind, certificate.epoch, certificate.block_hash) != (
-            VoteKind.FINALIZE,
-            header.epoch,
-            header.hash,
-        ):
-            raise Rejected(
-                RejectionReason.BAD_CERTIFICATE, "the certificate does not finalize this block", field="certificate"
-            )
+        """Raises Rejected unless a quorum of the present epoch's validators has finalized exactly this block."""
         floor = self.floor()
-        if certificate.view <= floor.view:
-            raise Rejected(
-                RejectionReason.BAD_CERTIFICATE, f"its view does not lie above {floor.view}", field="certificate"
-            )
+        if header.epoch != floor.epoch:
+            raise Rejected(RejectionReason.WRONG_EPOCH, f"epoch {header.epoch}, but the current one is {floor.epoch}")
+        check_finalizes(certificate, header, above_view=floor.view)
         verify_certificate(
             certificate,
             genesis_hash=self.network.genesis_hash,
@@ -224,11 +246,35 @@ class Ledger:
             recover=self.signatures.recover,
         )
 
-    def commit(self, candidate: Candidate, certificate: Certificate, floor: Floor) -> Head:
-        """Writes an executed block for good, with everything that belongs to it. Raises StorageError."""
-        return self._commit(candidate, message_pack.encode(certificate), message_pack.encode(floor))
+    def floor_after(self, candidate: Candidate, certificate: Certificate | None) -> Floor:
+        """The floor that a commit of this block with this certificate leads to; without one, the view stays."""
+        header, epoch = candidate.block.header, State(candidate.pending).epoch()
+        if epoch != header.epoch:
+            return Floor(epoch, 0, header.height, header.hash)
+        view = self.floor().view if certificate is None else certificate.view
+        return Floor(epoch, view, header.height, header.hash)
 
-    def _commit(self, candidate: Candidate, certificate: bytes | None, floor: bytes | None) -> Head:
+    def commit(self, candidate: Candidate, certificate: Certificate | None, floor: Floor, *, sync: bool = True) -> Head:
+        """Writes an executed block, whose parent is the head, for good, with everything that belongs to it.
+
+        The certificate is None where only a descendant's makes the block final. Without `sync` a power cut may take the
+        newest blocks back, but never parts of them. Raises StorageError.
+        """
+        header = candidate.block.header
+        assert (floor.height, floor.block_hash) == (header.height, header.hash)
+        assert certificate is None or certificate.block_hash == header.hash
+        encoded_certificate = None if certificate is None else message_pack.encode(certificate)
+        return self._commit(candidate, encoded_certificate, message_pack.encode(floor), sync=sync)
+
+    def read_range(
+        self, from_height: int, *, max_bytes: int = RANGE_BYTES, max_blocks: int = MAX_RANGE_BLOCKS
+    ) -> Range | None:
+        """Final blocks from a height on, for a peer; None where there are none. Any thread. Raises StorageError."""
+        return read_range(self.view(), from_height, max_bytes=max_bytes, max_blocks=max_blocks)
+
+    def _commit(
+        self, candidate: Candidate, certificate: bytes | None, floor: bytes | None, *, sync: bool = True
+    ) -> Head:
         header, outcome = candidate.block.header, candidate.outcome
         failures = tuple(
             (index, failure.reason.value, failure.message)
@@ -244,7 +290,7 @@ class Ledger:
             index_puts=index_block(header.height, outcome),
             floor=floor,
         )
-        return self._store.commit(committed, candidate.pending)
+        return self._store.commit(committed, candidate.pending, sync=sync)
 
     def _commit_genesis(self) -> None:
         """Height 0 needs no certificate: it follows from the network file."""

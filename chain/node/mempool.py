@@ -5,16 +5,22 @@ transactions are kept in nonce order without a gap from its account's nonce on, 
 now. A (sender, nonce) may be replaced three times, whatever fee is offered: tips mean nothing on this chain, so the
 newest wish counts, and the bound keeps replacing from being free work. The same bytes again change nothing.
 
+A sender's first ones may stand in unfinalized blocks already; whoever selects says up to which nonce. What has expired
+is told by a clock that never jumps: the wall clock may be set, and an hour forward must not empty the pool.
+
 Not thread-safe: it lives on the event loop.
 """
 
-from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import islice
 from typing import Final
 
 import msgspec
 
+from chain.node.clock import monotonic_ms
 from chain.node.pool_limits import PoolLimits
+from chain.node.waiting import NO_NONCES, Entry, Waiting
 from chain.primitives.keys import RecoverAddress
 from chain.primitives.records import Domain
 from chain.primitives.rejection import Rejected, RejectionReason
@@ -37,60 +43,44 @@ _CHANGES_FOR_ALL: Final = frozenset(
 )
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """A waiting transaction and what its admission found out."""
-
-    transaction: Transaction
-    sender: Address
-    lane: Lane
-    """Its sender's, but for mints: what fills the members' lane must not keep out what providers have earned."""
-    receipt_hash: Hash32 | None
-    cost_atoms: int
-    recoveries: int
-    added_at_ms: int
-    replacements: int
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of the raw transaction."""
-        return len(self.transaction.raw)
-
-
 class Mempool:
     """See the module."""
 
     def __init__(
-        self, limits: PoolLimits, *, chain_id: int, recover: RecoverAddress, decode: DecodeTransaction
+        self,
+        limits: PoolLimits,
+        *,
+        chain_id: int,
+        recover: RecoverAddress,
+        decode: DecodeTransaction,
+        age_clock_ms: Callable[[], int] = monotonic_ms,
     ) -> None:
         """`rebase` must follow before anything is added."""
         self._limits = limits
+        self._age_clock_ms = age_clock_ms
         self._chain_id = chain_id
         self._recover = recover
         self._decode = decode
-        self._by_hash: dict[Hash32, Entry] = {}  # In the order of arrival.
-        self._by_sender: dict[Address, dict[int, Entry]] = {}  # In the order of nonces, which is that of arrival.
-        self._by_receipt: dict[Hash32, Entry] = {}
-        self._lane_count: Counter[Lane] = Counter()
-        self._lane_bytes: Counter[Lane] = Counter()
+        self._waiting = Waiting()
         self._dropped: dict[Hash32, Rejected] = {}
         self.drops: Counter[str] = Counter()
         """How many were dropped, by reason, since the start."""
 
     def __len__(self) -> int:
-        return len(self._by_hash)
+        return len(self._waiting.by_hash)
 
     @property
     def size_bytes(self) -> int:
         """Bytes of all raw transactions."""
-        return self._lane_bytes.total()
+        return self._waiting.lane_bytes.total()
 
     def lane_sizes(self) -> dict[Lane, int]:
         """How many wait in each lane."""
-        return {lane: self._lane_count[lane] for lane in Lane}
+        return {lane: self._waiting.lane_count[lane] for lane in Lane}
 
     def get(self, transaction_hash: Hash32) -> Entry | None:
         """A waiting transaction."""
-        return self._by_hash.get(transaction_hash)
+        return self._waiting.by_hash.get(transaction_hash)
 
     def why_dropped(self, transaction_hash: Hash32) -> Rejected | None:
         """Why a transaction that waited here recently does not any more, unless it got into a block."""
@@ -102,8 +92,16 @@ class Mempool:
 
     def nonce_after_waiting(self, sender: Address) -> int:
         """What follows this sender's waiting transactions; 0 where none waits. Remembers no sender, unlike a State."""
-        waiting = self._by_sender.get(sender)
+        waiting = self._waiting.by_sender.get(sender)
         return next(reversed(waiting)) + 1 if waiting else 0
+
+    def covered_by(self, next_nonces: Mapping[Address, int]) -> int:
+        """How many wait whose nonces unfinalized blocks have used already, if `next_nonces` is what they leave."""
+        return self._waiting.covered_by(next_nonces)
+
+    def page(self, start: int, count: int) -> list[Entry]:
+        """At most `count` of those that wait, longest first, leaving out the first `start`."""
+        return list(islice(self._waiting.by_hash.values(), start, start + count))
 
     # The head
 
@@ -118,17 +116,21 @@ class Mempool:
         self._roles = special_roles(self._state)
         self._lookups = 0
 
+    def senders(self) -> list[Address]:
+        """Everybody who has something waiting."""
+        return list(self._waiting.by_sender)
+
     def senders_touched(self, changes: Iterable[bytes]) -> list[Address]:
         """Which senders must be re-checked after a block that changed these state keys."""
         touched: dict[Address, None] = {}
         for key in changes:
             domain, raw_key = key[0], key[1:]
             if domain in _CHANGES_FOR_ALL:
-                return list(self._by_sender)
-            if domain == Domain.ACCOUNT and raw_key in self._by_sender:
+                return list(self._waiting.by_sender)
+            if domain == Domain.ACCOUNT and raw_key in self._waiting.by_sender:
                 touched[Address(raw_key)] = None
-            elif domain == Domain.RECEIPT and raw_key in self._by_receipt:
-                touched[self._by_receipt[Hash32(raw_key)].sender] = None
+            elif domain == Domain.RECEIPT and raw_key in self._waiting.by_receipt:
+                touched[self._waiting.by_receipt[Hash32(raw_key)].sender] = None
         return list(touched)
 
     def recheck(self, sender: Address, now_ms: int, included: Collection[Hash32] = ()) -> int:
@@ -136,12 +138,12 @@ class Mempool:
 
         Returns how many transactions it had to look at.
         """
-        waiting = dict(self._by_sender.get(sender, {}))
+        waiting = dict(self._waiting.by_sender.get(sender, {}))
         account = self._state.account(sender)
         expected, cost_atoms = account.nonce, 0
         for nonce, entry in waiting.items():
             if nonce < account.nonce:
-                self._remove(entry)
+                self._waiting.remove(entry)
                 if entry.transaction.hash not in included:
                     used = Rejected(RejectionReason.NONCE_TOO_LOW, "another transaction used its nonce")
                     self._remember_drop(entry, used)
@@ -167,8 +169,8 @@ class Mempool:
         _check_funds(cost_atoms, self._state.account(entry.sender).balance)
         lane = _lane_of(admission)
         if lane is not entry.lane:
-            self._remove(entry)
-            self._insert(msgspec.structs.replace(entry, lane=lane))
+            self._waiting.remove(entry)
+            self._waiting.insert(msgspec.structs.replace(entry, lane=lane))
         return cost_atoms
 
     def _context(self, now_ms: int) -> BlockContext:
@@ -178,21 +180,25 @@ class Mempool:
     # Getting in
 
     def add(self, raw: bytes, now_ms: int) -> Entry:
-        """Admits a transaction, or finds it waiting already; raises Rejected with nothing changed."""
+        """Admits a transaction, or finds it waiting already; raises Rejected with nothing changed.
+
+        `now_ms` is the wall clock: the block that it could be in would have about that time.
+        """
         transaction = self._decode(raw)
-        known = self._by_hash.get(transaction.hash)
+        known = self._waiting.by_hash.get(transaction.hash)
         if known is not None:
             return known
-        oldest = next(iter(self._by_hash.values()), None)
-        if oldest is not None and now_ms - oldest.added_at_ms >= self._limits.max_age_ms:
-            self.expire(now_ms)  # A follower has no proposal that would ask for it.
+        age_ms = self._age_clock_ms()
+        oldest = next(iter(self._waiting.by_hash.values()), None)
+        if oldest is not None and age_ms - oldest.added_at_ms >= self._limits.max_age_ms:
+            self.expire()  # A follower has no proposal that would ask for it.
         self._lookups += 1
         if self._lookups > _LOOKUPS_PER_STATE:
             self._renew_state()
         admission = check_admission(
             self._state, transaction, self._context(now_ms), next_nonce=self.next_nonce, roles=self._roles
         )
-        replaced = self._by_sender.get(admission.sender, {}).get(transaction.nonce)
+        replaced = self._waiting.by_sender.get(admission.sender, {}).get(transaction.nonce)
         call = admission.call
         entry = Entry(
             transaction=transaction,
@@ -201,14 +207,14 @@ class Mempool:
             receipt_hash=call.receipt_hash if call is not None else None,
             cost_atoms=total_cost(transaction, admission),
             recoveries=1 + (call.recoveries if call is not None else 0),
-            added_at_ms=now_ms,
+            added_at_ms=age_ms,
             replacements=0 if replaced is None else replaced.replacements + 1,
         )
         self._check_place(entry, replaced)
         if replaced is not None:
-            self._remove(replaced)
+            self._waiting.remove(replaced)
             self._remember_drop(replaced, Rejected(RejectionReason.NONCE_TOO_LOW, "its sender has replaced it"))
-        self._insert(entry)
+        self._waiting.insert(entry)
         self._dropped.pop(transaction.hash, None)
         return entry
 
@@ -219,9 +225,12 @@ class Mempool:
                 RejectionReason.TOO_MANY_REPLACEMENTS,
                 f"a waiting transaction may be replaced {self._limits.max_replacements} times; use the next nonce",
             )
-        if entry.receipt_hash is not None and self._by_receipt.get(entry.receipt_hash, replaced) is not replaced:
+        if (
+            entry.receipt_hash is not None
+            and self._waiting.by_receipt.get(entry.receipt_hash, replaced) is not replaced
+        ):
             raise Rejected(RejectionReason.RECEIPT_PENDING, "a mint for this receipt hash is waiting already")
-        others = [each for each in self._by_sender.get(entry.sender, {}).values() if each is not replaced]
+        others = [each for each in self._waiting.by_sender.get(entry.sender, {}).values() if each is not replaced]
         cost_atoms = entry.cost_atoms + sum(each.cost_atoms for each in others)
         _check_funds(cost_atoms, self._state.account(entry.sender).balance)
         limits = self._limits.lanes[entry.lane]
@@ -231,36 +240,14 @@ class Mempool:
                 f"{limits.max_per_sender} transactions of this sender are waiting already in the lane {entry.lane}",
             )
         freed = replaced if replaced is not None and replaced.lane is entry.lane else None
+        freed_bytes = freed.size_bytes if freed is not None else 0
         if (
-            self._lane_count[entry.lane] - (freed is not None) >= limits.max_transactions
-            or self._lane_bytes[entry.lane] - (freed.size_bytes if freed else 0) + entry.size_bytes > limits.max_bytes
+            self._waiting.lane_count[entry.lane] - (freed is not None) >= limits.max_transactions
+            or self._waiting.lane_bytes[entry.lane] - freed_bytes + entry.size_bytes > limits.max_bytes
         ):
             raise Rejected(RejectionReason.MEMPOOL_FULL, "the mempool is full; try again later")
 
-    def _insert(self, entry: Entry) -> None:
-        self._by_hash[entry.transaction.hash] = entry
-        waiting = self._by_sender.setdefault(entry.sender, {})
-        is_next = not waiting or entry.transaction.nonce > next(reversed(waiting))
-        waiting[entry.transaction.nonce] = entry
-        if not is_next:
-            self._by_sender[entry.sender] = dict(sorted(waiting.items()))
-        if entry.receipt_hash is not None:
-            self._by_receipt[entry.receipt_hash] = entry
-        self._lane_count[entry.lane] += 1
-        self._lane_bytes[entry.lane] += entry.size_bytes
-
     # Getting out
-
-    def _remove(self, entry: Entry) -> None:
-        del self._by_hash[entry.transaction.hash]
-        waiting = self._by_sender[entry.sender]
-        del waiting[entry.transaction.nonce]
-        if not waiting:
-            del self._by_sender[entry.sender]
-        if entry.receipt_hash is not None:
-            del self._by_receipt[entry.receipt_hash]
-        self._lane_count[entry.lane] -= 1
-        self._lane_bytes[entry.lane] -= entry.size_bytes
 
     def _remember_drop(self, entry: Entry, rejection: Rejected) -> None:
         self.drops[rejection.reason] += 1
@@ -270,15 +257,15 @@ class Mempool:
 
     def drop(self, transaction_hash: Hash32, rejection: Rejected) -> None:
         """Takes a transaction out, and those of its sender that follow it; nothing happens where it does not wait."""
-        entry = self._by_hash.get(transaction_hash)
+        entry = self._waiting.by_hash.get(transaction_hash)
         if entry is None:
             return
-        for nonce, follower in list(self._by_sender[entry.sender].items()):
+        for nonce, follower in list(self._waiting.by_sender[entry.sender].items()):
             if nonce == entry.transaction.nonce:
-                self._remove(follower)
+                self._waiting.remove(follower)
                 self._remember_drop(follower, rejection)
             elif nonce > entry.transaction.nonce:
-                self._remove(follower)
+                self._waiting.remove(follower)
                 cause = f"an earlier transaction of its sender was dropped: {rejection.message}"
                 self._remember_drop(follower, Rejected(RejectionReason.NONCE_TOO_HIGH, cause))
 
@@ -288,31 +275,34 @@ class Mempool:
             if rejection.reason not in _LATER_BLOCK:
                 self.drop(transaction.hash, rejection)
 
-    def expire(self, now_ms: int) -> None:
+    def drop_firsts(self, rejected: Iterable[tuple[Transaction, Rejected]]) -> None:
+        """After a build on the head that could take nothing: drops what waits first of each sender.
+
+        Whatever kept it out, a full block did not, so no later block will take it: it would hold up a chain that
+        makes blocks as long as something waits.
+        """
+        reasons = {transaction.hash: rejection for transaction, rejection in rejected}
+        too_large = Rejected(RejectionReason.BLOCK_FULL, "it does not fit into a block, even alone")
+        for waiting in list(self._waiting.by_sender.values()):
+            first = next(iter(waiting.values())).transaction.hash
+            self.drop(first, reasons.get(first, too_large))
+
+    def expire(self) -> None:
         """Drops what has waited too long."""
         expired = Rejected(RejectionReason.MEMPOOL_FULL, "it waited too long")
-        for entry in list(self._by_hash.values()):
-            if entry.transaction.hash in self._by_hash and now_ms - entry.added_at_ms >= self._limits.max_age_ms:
-                self.drop(entry.transaction.hash, expired)
+        latest_ms = self._age_clock_ms() - self._limits.max_age_ms
+        for entry in list(self._waiting.by_hash.values()):
+            if entry.added_at_ms <= latest_ms:
+                self.drop(entry.transaction.hash, expired)  # Nothing happens where it went with an earlier one.
 
     # Into a block
 
-    def select(self) -> list[Transaction]:
-        """What fits into one block: a transaction of each sender in turn, each sender's in the order of nonces."""
-        parameters = self._state.parameters()
-        bytes_left, recoveries_left = parameters.max_block_bytes, parameters.max_block_recoveries
-        selected: list[Transaction] = []
-        turns: deque[Iterator[Entry]] = deque(iter(waiting.values()) for waiting in self._by_sender.values())
-        while turns and len(selected) < parameters.max_block_transactions:
-            turn = turns.popleft()
-            entry = next(turn, None)
-            if entry is None or entry.size_bytes > bytes_left or entry.recoveries > recoveries_left:
-                continue  # This sender's turns are over: its later nonces need this one.
-            bytes_left -= entry.size_bytes
-            recoveries_left -= entry.recoveries
-            selected.append(entry.transaction)
-            turns.append(turn)
-        return selected
+    def select(self, next_nonces: Mapping[Address, int] = NO_NONCES) -> list[Transaction]:
+        """What fits into one block: a transaction of each sender in turn, each sender's in the order of nonces.
+
+        `next_nonces` has, for each sender in an unfinalized block that this one will follow, the nonce to go on from.
+        """
+        return self._waiting.select(self._state.parameters(), next_nonces)
 
 
 def _lane_of(admission: Admission) -> Lane:

@@ -72,3 +72,24 @@ class MintEntry(msgspec.Struct, frozen=True, array_like=True):
 def decode_mint_entry(encoded: bytes) -> MintEntry:
     """From `MintEntry.encode`."""
     return message_pack.decode_trusted(encoded, MintEntry)
+
+
+class EpochEntry(msgspec.Struct, frozen=True, array_like=True):
+    """How an epoch began: the block that set its validators up, the last one of the epoch before, and who they are."""
+
+    height: BlockHeight
+    validators: tuple[Annotated[Address, AddressField], ...]
+
+    def encode(self) -> bytes:
+        """For the EPOCH table."""
+        return message_pack.encode(self)
+
+
+def epoch_key(epoch: int) -> bytes:
+    """A key behind the EPOCH table."""
+    return epoch.to_bytes(8, "big")
+
+
+def decode_epoch_entry(encoded: bytes) -> EpochEntry:
+    """From `EpochEntry.encode`."""
+    return message_pack.decode_trusted(encoded, EpochEntry)

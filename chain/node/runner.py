@@ -1,50 +1,37 @@
-"""A node at work: the engine's effects carried out with asyncio, a worker thread, and a clock.
+"""A node at work: ledger, engine, journal, mempool and peers, wired to asyncio, threads and a clock.
 
-The event loop holds the engine and the mempool; one worker thread executes blocks and waits for the disk, so that
-requests are answered meanwhile. Whatever moment the process dies at, the folder holds the last whole block, and a start
-goes on from there: nothing else is remembered.
+The event loop holds the engine, the mempool and the peers. Three threads work beside it: one executes, builds and
+commits blocks, one syncs the vote journal, one reads the disk for peers and recovers the signatures of what they pass
+on. Whatever moment the process dies at, the folder holds the last whole block and every vote that was sent, and a start
+goes on from there.
 """
 
-import asyncio
 import gc
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
-from chain.consensus.engine import (
-    BlockBuilt,
-    BlockCommitted,
-    BlockName,
-    BuildBlock,
-    CommitBlock,
-    Engine,
-    Event,
-    NothingToBuild,
-    SetTimer,
-    Started,
-    Task,
-    TimerFired,
-    WaitingChanged,
-)
-from chain.consensus.solo import SoloEngine
-from chain.node.folder import SetupError
-from chain.node.ledger import Candidate, Ledger, UnknownProtocolVersion
-from chain.node.mempool import Entry, Mempool
+from chain.consensus.effects import Event, PeerId, Recovered, Started, WaitingChanged
+from chain.consensus.simplex import SimplexEngine
+from chain.node.blocks import BlockWork
+from chain.node.catch_up import Progress
+from chain.node.driver import Driver, Halted
+from chain.node.intake import Intake
+from chain.node.ledger import Ledger, UnknownProtocolVersion
+from chain.node.mempool import Mempool
 from chain.node.metrics import NodeMetrics
+from chain.node.neighbours import Neighbours
+from chain.node.outbox import Outbox
+from chain.node.peers.network import PeerNetwork
+from chain.node.peers.settings import PeerSettings
 from chain.node.pool_limits import PoolLimits
+from chain.node.waiting import Entry
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
-from chain.primitives.types import Hash32
-from chain.rules.state import State
 from chain.storage.errors import StorageError
-
-T = TypeVar("T")
-
-_RECHECKS_PER_TURN: Final = 200
-"""Transactions re-checked before other work on the event loop gets its turn: some milliseconds."""
+from chain.storage.journal import VoteJournal
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("chain.node")
 
@@ -59,19 +46,29 @@ def settle_garbage_collector() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-def now_ms() -> int:
-    """The wall clock, Unix milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
 class Node:
-    """A validator (with a key) or a follower (without). `start` and `stop` once each, on one event loop."""
+    """A validator (with a key) or a follower (without). `start` and `stop` once each, on one event loop.
 
-    def __init__(self, ledger: Ledger, *, key: PrivateKey | None, limits: PoolLimits, metrics: NodeMetrics) -> None:
-        """Takes over the ledger, to close it in `stop`.
+    A key that is in no validator set, not yet or no longer, follows.
+    """
 
-        Raises SetupError where the key cannot run this network, and UnknownProtocolVersion.
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        key: PrivateKey | None,
+        journal: VoteJournal | None,
+        limits: PoolLimits,
+        metrics: NodeMetrics,
+        peers: PeerSettings | None = None,
+        is_vote_history_lost: bool = False,
+    ) -> None:
+        """Takes over ledger and journal, to close them in `stop`. Who has a key needs a journal.
+
+        Raises UnknownProtocolVersion and StorageError.
         """
+        assert key is None or journal is not None
+        ledger.check_protocol_version()
         self.ledger = ledger
         self.pool = Mempool(
             limits,
@@ -82,17 +79,55 @@ class Node:
         self.pool.rebase(ledger.view(), ledger.head)
         self.fault: str | None = None
         """What has gone wrong for good, None while all is well."""
-        self._key = key
-        self._engine = _engine_for(ledger, key)
-        self._metrics = metrics
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="blocks")
-        self._candidates: dict[Hash32, Candidate] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._is_stopping = False
         self.on_fault: Callable[[], None] = lambda: None
         """Called once when the node cannot go on; `fault` says why."""
+        self._key = key
+        self._journal = journal
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="peers")
+        self.engine = SimplexEngine(
+            genesis_hash=ledger.network.genesis_hash,
+            key=key,
+            settings=ledger.settings(),
+            recovered=Recovered(
+                floor=ledger.floor(),
+                head=ledger.head.header,
+                records=journal.records if journal is not None else (),
+                is_journal_new=journal is not None and journal.is_new,
+                is_vote_history_lost=is_vote_history_lost,
+            ),
+            recover=ledger.signatures.recover,
+        )
+        self.network = PeerNetwork(network=ledger.network, key=key, settings=peers or PeerSettings())
+        self._wire(metrics)
         metrics.observe(self)
+
+    def _wire(self, metrics: NodeMetrics) -> None:
+        self._blocks = BlockWork(
+            self.ledger,
+            self.pool,
+            proposer=self._key.address if self._key is not None else None,
+            metrics=metrics,
+            on_event=self.report,
+            on_error=self._fail,
+        )
+        self._intake = Intake(
+            self.ledger, self.pool, thread=self._thread, share=self._share, on_admitted=self._on_admitted
+        )
+        self._neighbours = Neighbours(
+            self.ledger,
+            self.engine,
+            self._blocks,
+            self.network,
+            intake=self._intake,
+            thread=self._thread,
+            metrics=metrics,
+            on_event=self.report,
+            on_error=self._fail,
+        )
+        self._outbox = Outbox(
+            self._journal, on_error=self._fail, sync_seconds=metrics.journal_sync_seconds, votes=metrics.votes
+        )
+        self._driver = Driver(self.engine, self._blocks, self._outbox, self._neighbours, on_error=self._fail)
 
     async def start(self) -> None:
         """Begins to work."""
@@ -102,144 +137,61 @@ class Node:
             chain_id=self.ledger.network.chain_id,
             genesis_hash=to_hex(self.ledger.network.genesis_hash),
             height=self.ledger.head.height,
-            validator=to_checksum_address(self._key.address) if self._key is not None else None,
+            epoch=self.engine.epoch,
+            view=self.engine.view,
+            key=to_checksum_address(self._key.address) if self._key is not None else None,
+            is_validator=self.engine.is_validator,
         )
-        self._dispatch(Started())
+        self._driver.dispatch(Started())
+        await self._neighbours.start()
 
     async def stop(self) -> None:
-        """Ends after the block in hand, and closes the ledger."""
-        self._is_stopping = True
-        for timer in self._timers.values():
-            timer.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        self._worker.shutdown()
+        """Ends after the block and the sync in hand, and closes journal and ledger."""
+        self._driver.stop()
+        await self._neighbours.stop()
+        await self._outbox.close()
+        await self._blocks.close()
+        self._thread.shutdown()
+        if self._journal is not None:
+            self._journal.close()
         self.ledger.close()
         _log.info("node_stopped", height=self.ledger.head.height)
 
     def submit(self, raw: bytes) -> Entry:
-        """Takes a transaction into the mempool, or finds it there; raises Rejected. On the event loop's thread."""
-        entry = self.pool.add(raw, now_ms())
-        self._tell_waiting()
-        return entry
+        """Takes a transaction into the mempool and passes it on, or finds it there; raises Rejected.
 
-    def _tell_waiting(self) -> None:
-        self._dispatch(WaitingChanged(is_waiting=len(self.pool) > 0))
+        On the event loop's thread.
+        """
+        return self._intake.submit(raw)
 
-    # The engine's effects
+    def progress(self) -> Progress:
+        """How far this node is, and how far it knows others to be."""
+        return self._neighbours.progress()
 
-    def _dispatch(self, event: Event) -> None:
-        if self._is_stopping or self._engine is None:
-            return
-        effects = self._engine.handle(event, now_ms())
-        assert not effects.records and not effects.sends, "an engine with peers and a journal has its own driver"
-        for timer in effects.timers:
-            self._set_timer(timer)
-        for task in effects.tasks:
-            running = asyncio.create_task(self._run(task))
-            self._tasks.add(running)
-            running.add_done_callback(self._tasks.discard)
+    @property
+    def validator_index(self) -> int | None:
+        """This node's place in the present validator set, None where it has none."""
+        validators = self.ledger.settings().validators
+        address = self._key.address if self._key is not None else None
+        return validators.index(address) if address in validators else None
 
-    def _set_timer(self, timer: SetTimer) -> None:
-        previous = self._timers.get(timer.name)
-        if previous is not None:
-            previous.cancel()
-        loop = asyncio.get_running_loop()
-        self._timers[timer.name] = loop.call_later(
-            timer.delay_ms / 1000, lambda: self._dispatch(TimerFired(timer.name))
-        )
+    def report(self, event: Event) -> None:
+        """Hands the engine an event; what goes wrong with it is the node's fault, never the caller's."""
+        self._driver.dispatch(event)
 
-    async def _run(self, task: Task) -> None:
-        try:
-            match task:
-                case BuildBlock():
-                    self._dispatch(await self._build(task))
-                case CommitBlock():
-                    self._dispatch(await self._commit(task))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the node must stop in good order and say so
-            self._fail(error)
+    def _share(self, raws: Iterable[bytes], source: PeerId | None) -> None:
+        self.network.share(raws, source)
+
+    def _on_admitted(self, entry: Entry) -> None:
+        if not self._driver.is_waiting and self._blocks.is_new(entry):
+            self._driver.dispatch(WaitingChanged(is_waiting=True))
 
     def _fail(self, error: Exception) -> None:
-        self.fault = str(error) or type(error).__name__
-        is_explained = isinstance(error, StorageError | UnknownProtocolVersion)
-        _log.critical("node_failed", fault=self.fault, exc_info=None if is_explained else error)
-        self._is_stopping = True
-        self.on_fault()
-
-    async def _build(self, task: BuildBlock) -> BlockBuilt | NothingToBuild:
-        assert self._key is not None
-        assert task.parent_hash == self.ledger.head.block_hash
-        self.pool.expire(now_ms())
-        transactions, proposer = self.pool.select(), self._key.address
-        with self._metrics.build_seconds.time():
-            candidate = await self._in_worker(
-                lambda: self.ledger.propose(transactions, proposer=proposer, time_ms=task.time_ms)
-            )
-        self.pool.drop_rejected(candidate.rejected)
-        if not candidate.outcome.transactions and not task.may_be_empty:
-            return NothingToBuild(is_waiting=len(self.pool) > 0)
-        header = candidate.block.header
-        self._candidates = {header.hash: candidate}
-        return BlockBuilt(BlockName(header.height, header.hash, header.time_ms))
-
-    async def _commit(self, task: CommitBlock) -> BlockCommitted:
-        candidate = self._candidates.pop(task.block_hash)
-        with self._metrics.commit_seconds.time():
-            head = await self._in_worker(lambda: self.ledger.commit(candidate, task.certificate, task.floor))
-        await self._after_block(candidate)
-        self.ledger.check_protocol_version()
-        heartbeat_ms = State(self.ledger.view()).parameters().heartbeat_ms
-        name = BlockName(head.height, head.block_hash, head.time_ms)
-        return BlockCommitted(name, is_waiting=len(self.pool) > 0, heartbeat_ms=heartbeat_ms)
-
-    async def _after_block(self, candidate: Candidate) -> None:
-        """Brings the mempool onto the new head."""
-        head = self.ledger.head
-        self.pool.rebase(self.ledger.view(), head)
-        included = {transaction.hash for transaction in candidate.outcome.transactions}
-        rechecked = 0
-        for sender in self.pool.senders_touched(candidate.outcome.changes):
-            rechecked += self.pool.recheck(sender, now_ms(), included)
-            if rechecked >= _RECHECKS_PER_TURN:
-                rechecked = 0
-                await asyncio.sleep(0)
-        self._metrics.transactions.inc(len(included))
-        _log.info(
-            "block",
-            height=head.height,
-            hash=to_hex(head.block_hash),
-            transactions=len(included),
-            failed=sum(failure is not None for failure in candidate.outcome.failures),
-            waiting=len(self.pool),
-        )
-
-    async def _in_worker(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
-
-
-def _engine_for(ledger: Ledger, key: PrivateKey | None) -> Engine | None:
-    """The engine that this key takes part with; None for a follower. Raises SetupError, UnknownProtocolVersion."""
-    if key is None:
-        return None
-    ledger.check_protocol_version()
-    state = State(ledger.view())
-    validators = state.validators()
-    if key.address not in validators:
-        raise SetupError(
-            f"the key of {to_checksum_address(key.address)} is no validator's of this network: use the right key "
-            "file, or run without one to follow"
-        )
-    if len(validators) > 1:
-        raise SetupError(
-            f"this network has {len(validators)} validators, and this version of aitbc runs networks of one"
-        )
-    head = ledger.head
-    return SoloEngine(
-        genesis_hash=ledger.network.genesis_hash,
-        validators=validators,
-        key=key,
-        floor=ledger.floor(),
-        head=BlockName(head.height, head.block_hash, head.time_ms),
-        block_interval_ms=ledger.network.block_interval_ms,
-        heartbeat_ms=state.parameters().heartbeat_ms,
-    )
+        """The node cannot go on; what follows from the first error is only logged."""
+        is_explained = isinstance(error, StorageError | UnknownProtocolVersion | Halted)
+        fault = str(error) or type(error).__name__
+        _log.critical("node_failed", fault=fault, exc_info=None if is_explained else error)
+        self._driver.stop()
+        if self.fault is None:
+            self.fault = fault
+            self.on_fault()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -21,9 +22,9 @@ from prometheus_client import CollectorRegistry
 
 from chain.api.application import create_api
 from chain.client import NodeClient
-from chain.consensus.engine import Floor
 from chain.node.ledger import Candidate, Ledger
 from chain.node.metrics import NodeMetrics
+from chain.node.peers.settings import PeerSettings
 from chain.node.pool_limits import PoolLimits
 from chain.node.runner import Node
 from chain.primitives.certificate import Certificate, VoteKind, vote_digest
@@ -36,6 +37,7 @@ from chain.primitives.receipt import attestation_digest
 from chain.primitives.transaction import Transaction, sign_transaction
 from chain.primitives.types import ATOMS_PER_AIT, ZERO_ADDRESS, Address, Hash32
 from chain.rules.state import State
+from chain.storage.journal import VoteJournal
 from chain.storage.records import Head
 from chain.web.server import Server, listen
 
@@ -129,15 +131,16 @@ class Chain:
         """Atoms that somebody holds."""
         return self.state().account(self.people.address(name)).balance
 
-    def propose(self, *transactions: Transaction, time_ms: int | None = None) -> Candidate:
-        """A candidate on the head."""
-        time_ms = time_ms or max(START_MS, self.head.time_ms + 1000)
-        return self.ledger.propose(transactions, proposer=self.people.address("validator"), time_ms=time_ms)
+    def propose(self, *transactions: Transaction, time_ms: int | None = None, on: Candidate | None = None) -> Candidate:
+        """A candidate on the head, or on another candidate."""
+        parent = self.head.header if on is None else on.block.header
+        time_ms = time_ms or max(START_MS, parent.time_ms + 1000)
+        return self.ledger.propose(transactions, proposer=self.people.address("validator"), time_ms=time_ms, on=on)
 
     def certificate(self, block_hash: Hash32, *, signer: str = "validator", **changes: Any) -> Certificate:
         """What the validator would sign for this block on the present floor."""
         floor = self.ledger.floor()
-        fields = {"epoch": 0, "view": floor.view + 1, "parent_view": floor.view, **changes}
+        fields = {"epoch": floor.epoch, "view": floor.view + 1, "parent_view": floor.view, **changes}
         digest = vote_digest(self.people.network.genesis_hash, kind=VoteKind.FINALIZE, block_hash=block_hash, **fields)
         signature = key_of(signer).sign(digest)
         return Certificate(
@@ -146,10 +149,8 @@ class Chain:
 
     def commit(self, candidate: Candidate) -> Head:
         """Finalizes and writes a candidate."""
-        header = candidate.block.header
-        certificate = self.certificate(header.hash)
-        floor = Floor(header.epoch, certificate.view, header.height, header.hash)
-        return self.ledger.commit(candidate, certificate, floor)
+        certificate = self.certificate(candidate.block.header.hash)
+        return self.ledger.commit(candidate, certificate, self.ledger.floor_after(candidate, certificate))
 
     def add_block(self, *transactions: Transaction) -> Candidate:
         """Proposes and commits; the candidate tells what was rejected."""
@@ -168,18 +169,52 @@ class Chain:
         self.ledger = Ledger.open(self.path, self.people.network)
 
 
+def journal_beside(path: Path, network: Network) -> VoteJournal:
+    """The vote journal that belongs to the chain in a folder; made where there is none."""
+    id_file = path.with_name(f"{path.name}.journal-id")
+    journal = VoteJournal.open(
+        path.with_name(f"{path.name}.journal"),
+        genesis_hash=network.genesis_hash,
+        journal_id=id_file.read_bytes() if id_file.exists() else None,
+    )
+    id_file.write_bytes(journal.journal_id)
+    return journal
+
+
 class RunningNode:
     """A node that serves on loopback from a thread of its own."""
 
-    def __init__(self, people: People, path: Path, *, limits: PoolLimits, as_validator: bool) -> None:
+    def __init__(
+        self,
+        people: People,
+        path: Path,
+        *,
+        limits: PoolLimits | None = None,
+        validator: str | None = "validator",
+        listener: socket.socket | None = None,
+        peers: PeerSettings | None = None,
+    ) -> None:
+        """`validator`: whose key it has, None for a follower."""
         self.people = people
         self.path = path
         registry = CollectorRegistry()
-        ledger = Ledger.open(path, people.network, create=True)
-        key = people.key("validator") if as_validator else None
-        self.node = Node(ledger, key=key, limits=limits, metrics=NodeMetrics(registry))
+        key = people.key(validator) if validator is not None else None
+        with ExitStack() as opened:
+            ledger = opened.enter_context(Ledger.open(path, people.network, create=True))
+            journal = journal_beside(path, people.network) if key is not None else None
+            if journal is not None:
+                opened.callback(journal.close)
+            self.node = Node(
+                ledger,
+                key=key,
+                journal=journal,
+                limits=limits or PoolLimits(),
+                metrics=NodeMetrics(registry),
+                peers=peers,
+            )
+            opened.pop_all()
         self.api = create_api(self.node, registry=registry, version="test")
-        self._server = Server(self.api, listen("127.0.0.1", 0))
+        self._server = Server(self.api, listener or listen("127.0.0.1", 0))
         self.node.on_fault = self._server.stop
         self.url = self._server.url
         self._is_ready = threading.Event()
@@ -205,6 +240,10 @@ class RunningNode:
             self.client.wait_for_transaction(each.hash, timeout_s=10, poll_interval_s=0.01).status
             for each in transactions
         ]
+
+    def call_soon(self, work: Callable[[], None]) -> None:
+        """On the node's own event loop."""
+        self._loop.call_soon_threadsafe(work)
 
     def wait(self) -> None:
         """Until it has stopped by itself."""
@@ -238,6 +277,24 @@ def quiet_logs() -> Iterator[None]:
 def people() -> People:
     """A network with the default parameters and quick blocks."""
     return People()
+
+
+@pytest.fixture
+def make_people() -> type[People]:
+    """Makes networks with parameters of one's choice."""
+    return People
+
+
+@pytest.fixture
+def running_node() -> type[RunningNode]:
+    """For tests that look after their nodes themselves."""
+    return RunningNode
+
+
+@pytest.fixture
+def chain_class() -> type[Chain]:
+    """For tests that look after their chains themselves."""
+    return Chain
 
 
 @pytest.fixture
@@ -279,8 +336,8 @@ def start_node(tmp_path: Path) -> Iterator[StartNode]:
             node = RunningNode(
                 people or People(**parameters),
                 path or tmp_path / f"node-{count}",
-                limits=limits or PoolLimits(),
-                as_validator=as_validator,
+                limits=limits,
+                validator="validator" if as_validator else None,
             )
             running.callback(node.stop)
             return node
@@ -297,7 +354,7 @@ def node(start_node: StartNode) -> RunningNode:
 @pytest.fixture(scope="session")
 def node_in() -> Callable[[Path], RunningNode]:
     """Starts a validator in a folder; whoever asks stops it. For tests that share one node."""
-    return lambda path: RunningNode(People(), path, limits=PoolLimits(), as_validator=True)
+    return lambda path: RunningNode(People(), path)
 
 
 @pytest.fixture(scope="session")

@@ -85,7 +85,7 @@ async def test_async_client_speaks_like_the_blocking_one(node: RunningNode) -> N
 def test_every_call_is_a_method_of_both_clients() -> None:
     names = [name for name, value in vars(calls).items() if getattr(value, "__module__", "") == calls.__name__]
     requests = [name for name in names if name.islower() and not name.startswith("_") and name != "hash_text"]
-    assert len(requests) == 17
+    assert len(requests) == 21
     for client in (NodeClient, AsyncNodeClient):
         for name in requests:
             assert getattr(client, name).__doc__ == getattr(calls, name).__doc__

@@ -65,6 +65,10 @@ def test_status(node: RunningNode) -> None:
     assert status.genesis_hash == to_hex(network.genesis_hash)
     assert status.modules == {name: to_checksum_address(address) for name, address in MODULES.items()}
     assert status.finalized.hash == node.client.block(status.finalized.height).hash
+    assert (status.role, status.validator_index, status.epoch, status.syncing) == ("validator", 0, 0, None)
+    assert status.view > status.finalized.height  # Each block has had a view of its own.
+    assert (status.peers.connected, status.peers.validators) == (0, 0)
+    assert httpx.get(f"{node.url}/v1/evidence").json() == {"items": [], "next_cursor": None}
 
 
 def test_lists_page_newest_first_without_gap_or_repetition(busy: RunningNode) -> None:
@@ -195,14 +199,15 @@ def test_amounts_are_decimal_strings_in_json(busy: RunningNode) -> None:
     assert account["balance"] == str(7 * ATOMS_PER_AIT)
 
 
-def test_follower_answers_the_same_and_makes_no_blocks(node: RunningNode, start_node: StartNode) -> None:
+def test_follower_without_peers_answers_the_same_and_makes_no_blocks(node: RunningNode, start_node: StartNode) -> None:
     node.settle(node.people.mint("ann", 1, nonce=0))
     before = node.client.status().finalized
     node.stop()
     follower = start_node(node.people, path=node.path, as_validator=False)
     assert follower.client.status().finalized == before
+    assert follower.client.status().role == "follower"
     sent = follower.client.send_transaction(node.people.mint("fay", 1, nonce=0).raw)
-    assert sent.status == "pending"
+    assert sent.status == "pending"  # It waits here until there is a peer to pass it on to.
     assert follower.client.status().finalized == before
 
 
@@ -214,6 +219,11 @@ def test_metrics_and_health(node: RunningNode) -> None:
     assert f"aitbc_finalized_height {float(height)}" in metrics
     assert "aitbc_transactions_total 1.0" in metrics
     assert 'aitbc_mempool_transactions{lane="mint"} 0.0' in metrics
+    assert f"aitbc_votes_total {2.0 * height}" in metrics  # A Notarize and a Finalize for each block.
+    for name in ("aitbc_view", "aitbc_epoch 0.0", "aitbc_is_validator 1.0", "aitbc_peers 0.0", "aitbc_catching_up 0.0"):
+        assert f"\n{name}" in metrics
+    for name in ("journal_sync", "block_build", "block_commit", "block_finality"):
+        assert f"\naitbc_{name}_seconds_count" in metrics
     with NodeClient(node.url) as client:
         assert client.status().version == "test"
 

@@ -187,6 +187,44 @@ def test_whatever_cannot_be_in_a_block_is_refused_by_name(node: RunningNode) -> 
     assert node.client.account(people.address("ann")).balance == 0
 
 
+def test_a_batch_has_a_result_for_each_entry_in_order(node: RunningNode) -> None:
+    people = node.people
+    node.settle(people.mint("ann", ATOMS_PER_AIT, nonce=0))
+    transfers = [people.transfer("ann", "bob", 1 + index, nonce=1 + index) for index in range(60)]
+    done = people.mint("ann", ATOMS_PER_AIT, nonce=0, receipt_hash=people.receipt_hash())
+    batch = [*transfers[:30], people.transfer("eve", "bob", 0, nonce=0), done, *transfers[30:], transfers[0]]
+    results = node.client.send_transactions([each.raw for each in batch]).results
+    assert len(results) == len(batch)
+    refused = {index: entry.reason for index, entry in enumerate(results) if entry.status == "refused"}
+    assert refused == {30: "newcomer_call", 31: "nonce_too_low"}
+    assert all(results[index].detail and results[index].transaction_hash is None for index in refused)
+    hashes = [entry.transaction_hash for index, entry in enumerate(results) if index not in refused]
+    assert hashes == [to_hex(each.hash) for each in (*transfers, transfers[0])]
+    assert node.client.wait_for_transaction(transfers[-1].hash).status == "success"
+    assert node.client.account(people.address("bob")).balance == sum(range(1, 61))
+    again = node.client.send_transactions([transfers[3].raw, b"", transfers[4].raw]).results
+    assert [entry.status for entry in again] == ["success", "refused", "success"]
+    assert again[0].height
+
+
+def test_a_batch_is_bounded(node: RunningNode) -> None:
+    with httpx.Client(base_url=node.url) as client:
+        for body, status, field in (
+            ({"transactions": []}, 422, "transactions"),
+            ({"transactions": ["0x"] * 501}, 422, "transactions"),
+            ({"transactions": ["0x02c0", 5]}, 422, "transactions.1"),
+            ({"transactions": ["0x" + "00" * 40_000]}, 422, "transactions.0"),
+            ({"transactions": "0x02c0"}, 422, "transactions"),
+            ({"transactions": ["0x02c0"], "raw_transaction": "0x02c0"}, 422, "raw_transaction"),
+            ({"transactions": ["0x" + "00" * 300] * 500}, 413, "body"),
+        ):
+            answer = client.post("/v1/transactions", json=body)
+            assert (answer.status_code, answer.json()["field"]) == (status, field)
+        full = client.post("/v1/transactions", json={"transactions": ["0x"] * 500})
+        assert full.status_code == 202
+        assert [entry["status"] for entry in full.json()["results"]] == ["refused"] * 500
+
+
 def test_there_is_no_way_to_hand_in_a_block(node: RunningNode) -> None:
     """Nothing but POST /v1/transactions takes anything; a block sent to any other path meets a 404 or 405."""
     writing = {

@@ -11,10 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer
+from typer.core import TyperGroup
 from typer.testing import CliRunner, Result
 
 from chain.client import NodeClient, NodeError
@@ -47,9 +48,9 @@ def aitbc_node() -> Aitbc:
 class NodeProcess:
     """`aitbc node run` in a process of its own."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *options: str) -> None:
         self._process = subprocess.Popen(
-            [*COMMAND, "run", "--data-dir", str(data_dir), "--port", "0"], stderr=subprocess.PIPE, text=True
+            [*COMMAND, "run", "--data-dir", str(data_dir), "--port", "0", *options], stderr=subprocess.PIPE, text=True
         )
         self.url = ""
         assert self._process.stderr is not None
@@ -89,12 +90,12 @@ def data_dir(tmp_path: Path, people: People, aitbc_node: Aitbc) -> Path:
 
 
 @pytest.fixture
-def run() -> Iterator[Callable[[Path], NodeProcess]]:
+def run() -> Iterator[Callable[..., NodeProcess]]:
     """Starts node processes, and leaves none behind."""
     started: list[NodeProcess] = []
 
-    def start(data_dir: Path) -> NodeProcess:
-        started.append(NodeProcess(data_dir))
+    def start(data_dir: Path, *options: str) -> NodeProcess:
+        started.append(NodeProcess(data_dir, *options))
         return started[-1]
 
     yield start
@@ -181,6 +182,7 @@ def test_every_mistake_gets_one_line_that_says_what_to_do(
             (("run", "--data-dir", tmp_path / "none"), "aitbc node init"),
             (("run", "--data-dir", data_dir, "--port", port), f"port {port} on 127.0.0.1 is in use"),
             (("run", "--data-dir", data_dir, "--port", 0, "--log-level", "loud"), "--log-level 'loud'"),
+            (("run", "--data-dir", data_dir, "--port", 0, "--peer", "http://no"), "must be like ws://"),
             (("init", "--network", tmp_path / "none", "--data-dir", tmp_path / "d"), "cannot read the network file"),
             (("init", "--network", key, "--data-dir", tmp_path / "d"), "not TOML"),
             (("status", "--url", "http://127.0.0.1:9"), "no answer from the node"),
@@ -198,11 +200,37 @@ def test_every_mistake_gets_one_line_that_says_what_to_do(
     assert "belongs to the network 'people'" in done.stderr
     write_key_file(tmp_path / "stranger", people.key("ann"))
     arguments = ("init", "--network", network_file, "--data-dir", tmp_path / "d", "--key-file", tmp_path / "stranger")
-    assert "is no validator of the network" in aitbc_node(*arguments, expect=1).stderr
+    assert "follower until governance adds the validator 0x" in aitbc_node(*arguments).stdout
     (data_dir / "validator.key").chmod(0o644)
     done = aitbc_node("run", "--data-dir", data_dir, "--port", 0, expect=1)
     assert "can be read by other users (mode 0644)" in done.stderr
     assert done.stdout == ""
+
+
+def test_validator_without_its_journal_does_not_vote_unless_its_operator_vouches_for_it(
+    data_dir: Path, run: Callable[..., NodeProcess], people: People, aitbc_node: Aitbc
+) -> None:
+    process = run(data_dir)
+    with NodeClient(process.url) as client:
+        mint = people.mint("ann", 5, nonce=0)
+        client.send_transaction(mint.raw)
+        client.wait_for_transaction(mint.hash)
+    assert process.end(signal.SIGKILL) == -signal.SIGKILL
+    (data_dir / "votes.journal").unlink()
+    refused = aitbc_node("run", "--data-dir", data_dir, "--port", 0, expect=1)
+    assert "votes.journal" in refused.stderr
+    assert "--accept-lost-votes" in refused.stderr
+    process = run(data_dir, "--accept-lost-votes")
+    with NodeClient(process.url) as client:
+        mint = people.mint("ann", 5, nonce=1)
+        client.send_transaction(mint.raw)
+        client.wait_for_transaction(mint.hash)
+        status = client.status()
+    assert (status.role, status.validator_index, status.peers.connected) == ("validator", 0, 0)
+    shown = aitbc_node("status", "--url", process.url).stdout
+    assert "validator 0; epoch 0, view " in shown
+    assert "0 peers, 0 of them validators" in shown
+    assert process.end(signal.SIGTERM) == 0
 
 
 def test_new_key_shows_what_a_network_file_needs(tmp_path: Path, aitbc_node: Aitbc) -> None:
@@ -212,10 +240,20 @@ def test_new_key_shows_what_a_network_file_needs(tmp_path: Path, aitbc_node: Ait
     assert secret not in done.stdout
 
 
+def _commands(group: TyperGroup, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command at any depth, with its words."""
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from _commands(command, f"{path}{name} ")
+        else:
+            yield path + name, command
+
+
 def test_every_option_says_what_it_is_for() -> None:
     group = typer.main.get_group(app)
-    assert set(group.commands) == {"init", "run", "status", "new-key"}
-    for name, command in group.commands.items():
+    found = dict(_commands(group))
+    assert {"init", "run", "status", "new-key", "validators", "governance approve", "keys rotate"} <= set(found)
+    for name, command in found.items():
         assert command.help, name
         for parameter in command.params:
             assert getattr(parameter, "help", None), f"{name} {parameter.name}"

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from chain.consensus.engine import Floor
-from chain.node.ledger import MAX_CERTIFICATE_BYTES, MAX_CLOCK_DRIFT_MS, Candidate, Ledger, UnknownProtocolVersion
+from chain.consensus.effects import Floor, Settings
+from chain.node.ledger import Candidate, Ledger, UnboundBody, UnknownProtocolVersion
+from chain.node.ranges import MAX_CERTIFICATE_BYTES
 from chain.primitives import message_pack
 from chain.primitives.block import Block, Header, transactions_root
 from chain.primitives.certificate import Certificate
 from chain.primitives.hashing import keccak256
-from chain.primitives.modules import EXECUTE, GOVERNANCE, PROPOSE, SCHEDULE_UPGRADE
+from chain.primitives.modules import EXECUTE, FORCE_EPOCH, GOVERNANCE, PROPOSE, SCHEDULE_UPGRADE
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import ATOMS_PER_AIT, Hash32
+from chain.rules.state import State
 from chain.storage.errors import FolderInUse, StorageError, WrongNetwork
 
 if TYPE_CHECKING:
     from tests.chain.conftest import Chain, MakeChain, People
-
-NOW_MS = 1_800_000_000_000
 
 
 @pytest.fixture
@@ -30,15 +30,15 @@ def follower(make_chain: MakeChain, chain: Chain) -> Chain:
     return make_chain(people=chain.people)
 
 
-def import_into(follower: Chain, block: Block, certificate: Certificate, now_ms: int = NOW_MS) -> None:
-    follower.ledger.import_block(block.encode(), message_pack.encode(certificate), now_ms=now_ms)
+def import_into(follower: Chain, block: Block, certificate: Certificate) -> None:
+    follower.ledger.import_block(block.encode(), message_pack.encode(certificate))
 
 
-def refused(follower: Chain, encoded_block: bytes, encoded_certificate: bytes, now_ms: int = NOW_MS) -> Rejected:
+def refused(follower: Chain, encoded_block: bytes, encoded_certificate: bytes) -> Rejected:
     """The refusal; the head and the state must be as before."""
     before = (follower.head, follower.state().supply(), follower.ledger.floor())
     with pytest.raises(Rejected) as caught:
-        follower.ledger.import_block(encoded_block, encoded_certificate, now_ms=now_ms)
+        follower.ledger.import_block(encoded_block, encoded_certificate)
     assert (follower.head, follower.state().supply(), follower.ledger.floor()) == before
     return caught.value
 
@@ -174,12 +174,11 @@ def test_oversized_blocks_and_certificates_are_refused_unread(chain: Chain) -> N
     assert refused(chain, b"", certificate).reason is RejectionReason.TOO_LARGE
 
 
-def test_block_from_the_future_is_refused_until_its_time_comes(chain: Chain, follower: Chain) -> None:
-    candidate = chain.propose(time_ms=NOW_MS + MAX_CLOCK_DRIFT_MS + 1)
-    certificate = chain.certificate(candidate.block.header.hash)
-    rejection = refused(follower, candidate.block.encode(), message_pack.encode(certificate), now_ms=NOW_MS)
-    assert rejection.reason is RejectionReason.WRONG_TIME
-    import_into(follower, candidate.block, certificate, now_ms=NOW_MS + 1)
+def test_final_block_is_taken_whatever_its_time(chain: Chain, follower: Chain) -> None:
+    """The engine looks at the clock before it votes; once a quorum has, nobody's clock matters any more."""
+    candidate = chain.propose(time_ms=4_000_000_000_000)
+    import_into(follower, candidate.block, chain.certificate(candidate.block.header.hash))
+    assert follower.head.time_ms == 4_000_000_000_000
 
 
 def test_same_block_twice_is_refused(chain: Chain, follower: Chain) -> None:
@@ -273,3 +272,139 @@ def test_candidate_says_why_calls_failed(chain: Chain) -> None:
     assert stored is not None
     assert b"receipt_used" in stored
     assert chain.state().account(chain.people.address("ann")).nonce == 2
+
+
+# Blocks on blocks that are not committed
+
+
+def test_blocks_are_executed_and_proposed_on_uncommitted_ones(chain: Chain, follower: Chain) -> None:
+    people = chain.people
+    proposed = [chain.propose(people.mint("ann", 10, nonce=0))]
+    proposed.append(chain.propose(people.mint("ann", 5, nonce=1), on=proposed[0]))
+    proposed.append(chain.propose(on=proposed[1]))
+    assert [len(each.outcome.transactions) for each in proposed] == [1, 1, 0]
+    assert chain.head.height == 0
+    executed: list[Candidate] = []
+    for each in proposed:
+        executed.append(follower.ledger.execute(each.block, on=executed[-1] if executed else None))
+    # Only the last one has a certificate; it makes all of them final.
+    for ledger, candidates in ((chain.ledger, proposed), (follower.ledger, executed)):
+        for candidate in candidates[:-1]:
+            ledger.commit(candidate, None, ledger.floor_after(candidate, None), sync=False)
+            assert ledger.floor().view == 0
+        certificate = chain.certificate(candidates[-1].block.header.hash, view=7, parent_view=6)
+        ledger.commit(candidates[-1], certificate, ledger.floor_after(candidates[-1], certificate))
+    assert follower.head == chain.head
+    assert follower.ledger.floor() == Floor(0, 7, chain.head.height, chain.head.block_hash)
+    assert follower.balance("ann") == 15
+    view = follower.ledger.view()
+    assert [view.certificate_at(height) is not None for height in range(4)] == [False, False, False, True]
+    follower.reopen()
+    assert (follower.balance("ann"), follower.ledger.floor().view) == (15, 7)
+
+
+def test_of_two_blocks_on_one_parent_only_one_can_be_committed(chain: Chain) -> None:
+    people = chain.people
+    parent = chain.propose(people.mint("ann", 10, nonce=0))
+    sibling, other = (chain.propose(people.mint(name, 5, nonce=0), on=parent) for name in ("bob", "cat"))
+    nephew = chain.propose(people.mint("dan", 1, nonce=0), on=other)
+    with pytest.raises(StorageError):
+        chain.commit(sibling)
+    chain.commit(parent)
+    chain.commit(sibling)
+    for lost in (other, nephew):
+        with pytest.raises(StorageError):
+            chain.commit(lost)
+        with pytest.raises(StorageError):
+            chain.propose(on=lost)
+    # A committed candidate that is the head stands for the head.
+    chain.commit(chain.propose(people.mint("ann", 1, nonce=1), on=sibling))
+    assert [chain.balance(name) for name in ("ann", "bob", "cat", "dan")] == [11, 5, 0, 0]
+
+
+def test_block_on_an_uncommitted_one_is_held_against_its_parents_state(chain: Chain, follower: Chain) -> None:
+    people = chain.people
+    parent = chain.propose(people.mint("ann", 10, nonce=0))
+    child = chain.propose(people.mint("ann", 10, nonce=1), on=parent)
+    with pytest.raises(Rejected) as caught:
+        follower.ledger.execute(child.block)
+    assert caught.value.reason is RejectionReason.WRONG_PARENT
+    received = follower.ledger.execute(parent.block)
+    twice = msgspec.structs.replace(
+        child.block, header=msgspec.structs.replace(child.block.header, state_root=parent.block.header.state_root)
+    )
+    with pytest.raises(Rejected) as caught:
+        follower.ledger.execute(twice, on=received)
+    assert caught.value.reason is RejectionReason.WRONG_ROOT
+    follower.ledger.execute(child.block, on=received)
+
+
+def test_body_that_its_hash_does_not_bind_is_told_from_an_invalid_block(chain: Chain, follower: Chain) -> None:
+    """Who changes a body on the way must not make anybody believe that its proposer broke a rule."""
+    people = chain.people
+    candidate = chain.propose(*(people.mint(name, 10, nonce=0) for name in ("ann", "bob")))
+    header, raws = candidate.block.header, candidate.block.transactions
+    for changed in ((), raws[:1], raws[::-1], (*raws, raws[0]), (raws[0], b"noise"), (b"\x00" * 5_000_000,)):
+        with pytest.raises(UnboundBody):
+            follower.ledger.execute(Block(header, changed))
+    # The same noise under a header that names it is the proposer's fault.
+    noise = (b"noise",)
+    named = msgspec.structs.replace(header, transactions_root=transactions_root([keccak256(b"noise")]))
+    with pytest.raises(Rejected) as caught:
+        follower.ledger.execute(Block(named, noise))
+    assert not isinstance(caught.value, UnboundBody)
+    follower.ledger.execute(candidate.block)
+
+
+# Epochs
+
+
+def end_epoch(chain: Chain) -> tuple[Candidate, Candidate]:
+    """The block with the proposal, and the boundary block that executes it; neither is committed."""
+    people, nonce = chain.people, chain.state().account(chain.people.address("validator")).nonce
+    propose = people.send("validator", GOVERNANCE, nonce=nonce, data=PROPOSE.encode(GOVERNANCE, FORCE_EPOCH.encode()))
+    proposal = chain.propose(propose)
+    number = State(proposal.pending).proposal_count()
+    execute = people.send("validator", GOVERNANCE, nonce=nonce + 1, data=EXECUTE.encode(number))
+    boundary = chain.propose(execute, on=proposal)
+    assert [each.outcome.results[0].status for each in (proposal, boundary)] == [1, 1]
+    return proposal, boundary
+
+
+def test_epoch_ends_with_its_boundary_block(chain: Chain, follower: Chain) -> None:
+    assert chain.ledger.settings() == Settings(
+        epoch=0,
+        validators=chain.people.network.validator_addresses,
+        network_delay_ms=chain.people.network.parameters.network_delay_ms,
+        block_interval_ms=chain.people.network.block_interval_ms,
+        heartbeat_ms=chain.people.network.parameters.heartbeat_ms,
+    )
+    for epoch in (0, 1):
+        proposal, boundary = end_epoch(chain)
+        for candidate in (proposal, boundary):
+            assert candidate.block.header.epoch == epoch
+            certificate = chain.certificate(candidate.block.header.hash)
+            import_into(follower, candidate.block, certificate)
+            chain.commit(candidate)
+        head = chain.head
+        assert chain.ledger.floor() == follower.ledger.floor() == Floor(epoch + 1, 0, head.height, head.block_hash)
+        assert chain.ledger.settings().epoch == epoch + 1
+    chain.reopen()
+    assert chain.ledger.floor().epoch == chain.ledger.settings().epoch == 2
+
+
+def test_certificate_of_the_epoch_before_finalizes_nothing_after_the_boundary(chain: Chain, follower: Chain) -> None:
+    for candidate in end_epoch(chain):
+        import_into(follower, candidate.block, chain.certificate(candidate.block.header.hash))
+        chain.commit(candidate)
+    candidate = chain.propose()
+    block_hash, encoded = candidate.block.header.hash, candidate.block.encode()
+    wrong: tuple[dict[str, Any], ...] = ({"epoch": 0, "view": 99}, {"epoch": 2, "view": 1}, {"view": 0})
+    for changes in wrong:
+        certificate = message_pack.encode(chain.certificate(block_hash, **changes))
+        assert refused(follower, encoded, certificate).reason is RejectionReason.BAD_CERTIFICATE
+    for epoch in (0, 2):
+        header = msgspec.structs.replace(candidate.block.header, epoch=epoch)
+        certificate = message_pack.encode(chain.certificate(header.hash, epoch=epoch, view=99))
+        assert refused(follower, Block(header, ()).encode(), certificate).reason is RejectionReason.WRONG_EPOCH
+    import_into(follower, candidate.block, chain.certificate(block_hash))

@@ -35,9 +35,20 @@ SMALL = PoolLimits(
 )
 
 
-def pool_on(chain: Chain, limits: PoolLimits | None = None) -> Mempool:
+class AgeClock:
+    """A clock that never jumps, moved by the test."""
+
+    def __init__(self) -> None:
+        self.ms = 0
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+def pool_on(chain: Chain, limits: PoolLimits | None = None, age_clock_ms: AgeClock | None = None) -> Mempool:
     pool = Mempool(
         limits or PoolLimits(),
+        age_clock_ms=age_clock_ms or AgeClock(),
         chain_id=chain.people.network.chain_id,
         recover=chain.ledger.signatures.recover,
         decode=chain.ledger.transactions.decode,
@@ -186,24 +197,65 @@ def test_lane_is_bounded_in_bytes(chain: Chain) -> None:
 
 def test_old_transactions_expire_with_what_follows_them(chain: Chain) -> None:
     chain.fund("ann", "bob")
-    pool, transfer = pool_on(chain, SMALL), chain.people.transfer
+    clock = AgeClock()
+    pool, transfer = pool_on(chain, SMALL, clock), chain.people.transfer
     old, follower, other = (
         transfer("ann", "bob", 1, nonce=1),
         transfer("ann", "bob", 1, nonce=2),
         transfer("bob", "ann", 1, nonce=1),
     )
     add(pool, old)
-    add(pool, follower, other, now_ms=NOW_MS + 9_000)
-    pool.expire(NOW_MS + 9_999)
+    clock.ms = 9_000
+    add(pool, follower, other)
+    clock.ms = 9_999
+    pool.expire()
     assert len(pool) == 3
-    pool.expire(NOW_MS + 10_000)
+    clock.ms = 10_000
+    pool.expire()
     assert [each.hash for each in pool.select()] == [other.hash]
     dropped = pool.why_dropped(follower.hash)
     assert dropped is not None
     assert "earlier transaction" in dropped.message
     assert pool.drops.total() == 2
-    add(pool, transfer("ann", "bob", 1, nonce=1), now_ms=NOW_MS + 19_000)
+    clock.ms = 19_000
+    add(pool, transfer("ann", "bob", 1, nonce=1))
     assert pool.get(other.hash) is None
+
+
+def test_wall_clock_that_jumps_drops_nothing(chain: Chain) -> None:
+    chain.fund("ann", "bob")
+    pool, transfer = pool_on(chain, SMALL), chain.people.transfer
+    add(pool, transfer("ann", "bob", 1, nonce=1))
+    add(pool, transfer("bob", "ann", 1, nonce=1), now_ms=NOW_MS + 3_600_000)
+    add(pool, transfer("ann", "bob", 1, nonce=2), now_ms=NOW_MS - 3_600_000)
+    pool.expire()
+    assert len(pool) == 3
+
+
+def test_selection_goes_on_where_unfinalized_blocks_end(chain: Chain) -> None:
+    chain.fund("ann", "bob")
+    pool, transfer = pool_on(chain), chain.people.transfer
+    ann, bob = chain.people.address("ann"), chain.people.address("bob")
+    transfers = [transfer("ann", "cat", 1, nonce=nonce) for nonce in (1, 2, 3)]
+    add(pool, *transfers, transfer("bob", "cat", 1, nonce=1))
+    assert [each.hash for each in pool.select({ann: 3, bob: 2})] == [transfers[2].hash]
+    assert pool.covered_by({ann: 3, bob: 2}) == 3
+    # Another transaction has used the nonce there: the one that waits is not it, and cannot be executed either.
+    add(pool, transfer("ann", "cat", 7, nonce=2))
+    assert [each.hash for each in pool.select({ann: 3, bob: 2})] == [transfers[2].hash]
+    assert pool.select({ann: 9, bob: 9}) == []
+    assert len(pool.select()) == 4
+
+
+def test_what_no_block_on_the_head_takes_does_not_wait_for_ever(chain: Chain) -> None:
+    chain.fund("ann", "bob")
+    pool, transfer = pool_on(chain), chain.people.transfer
+    first, second = transfer("ann", "cat", 1, nonce=1), transfer("ann", "cat", 1, nonce=2)
+    add(pool, first, second, transfer("bob", "cat", 1, nonce=1))
+    pool.drop_firsts([(first, Rejected(RejectionReason.NEWCOMER_CALL, "no"))])
+    assert len(pool) == 0
+    reasons = [dropped.reason for each in (first, second) if (dropped := pool.why_dropped(each.hash))]
+    assert reasons == [RejectionReason.NEWCOMER_CALL, RejectionReason.NONCE_TOO_HIGH]
 
 
 def test_selection_takes_turns_between_senders(chain: Chain) -> None:
@@ -314,10 +366,12 @@ def test_no_history_breaks_the_pools_promises(
     chain = chain_in(tmp_path_factory.mktemp("pool"))
     try:
         chain.fund(*NAMES, atoms=50 * ATOMS_PER_AIT)
-        pool, people, clock_ms = pool_on(chain, SMALL), chain.people, NOW_MS
+        clock = AgeClock()
+        pool, people, clock_ms = pool_on(chain, SMALL, clock), chain.people, NOW_MS
         shuffled = random.Random(seed)
         for kind, name, nonce, amount in steps:
-            clock_ms += shuffled.randrange(3_000)
+            elapsed_ms = shuffled.randrange(3_000)
+            clock_ms, clock.ms = clock_ms + elapsed_ms, clock.ms + elapsed_ms
             try:
                 if kind == "transfer":
                     target = shuffled.choice(NAMES)
@@ -330,7 +384,7 @@ def test_no_history_breaks_the_pools_promises(
                 elif kind == "block":
                     make_block(chain, pool)
                 elif kind == "expire":
-                    pool.expire(clock_ms)
+                    pool.expire()
                 else:
                     _foreign_block(chain, pool, shuffled)
             except Rejected:

@@ -6,22 +6,15 @@ import time
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
-from prometheus_client import CollectorRegistry
 
 from chain.client import NodeUnavailable
-from chain.node.folder import SetupError
 from chain.node.ledger import Ledger, UnknownProtocolVersion
-from chain.node.metrics import NodeMetrics
-from chain.node.pool_limits import PoolLimits
-from chain.node.runner import Node
 from chain.primitives.modules import EXECUTE, GOVERNANCE, PROPOSE, SCHEDULE_UPGRADE
-from chain.primitives.network import Validator
 from chain.primitives.types import ATOMS_PER_AIT
 
 if TYPE_CHECKING:
-    from tests.chain.conftest import Chain, MakeChain, People, RunningNode, StartNode
+    from tests.chain.conftest import RunningNode, StartNode
 
 BLOCK_INTERVAL_S = 0.02  # As conftest's networks have it.
 
@@ -103,19 +96,9 @@ def test_node_stops_before_rules_that_it_does_not_know(start_node: StartNode) ->
     assert f"protocol version 2 from height {height + 8} on" in node.node.fault
     with Ledger.open(node.path, people.network) as ledger:
         assert ledger.head.height == height + 7
+    for as_validator in (True, False):
         with pytest.raises(UnknownProtocolVersion):
-            make_node(ledger, people, "validator")
-        make_node(ledger, people, None)  # Followers still show what there is.
-
-
-def make_node(ledger: Ledger, people: People, name: str | None) -> Node:
-    key = people.key(name) if name is not None else None
-    return Node(ledger, key=key, limits=PoolLimits(), metrics=NodeMetrics(CollectorRegistry()))
-
-
-def test_key_of_nobody_cannot_validate(chain: Chain) -> None:
-    with pytest.raises(SetupError, match="no validator's of this network"):
-        make_node(chain.ledger, chain.people, "ann")
+            start_node(people, path=node.path, as_validator=as_validator)
 
 
 def test_node_whose_store_fails_says_so_and_stops(start_node: StartNode) -> None:
@@ -126,18 +109,3 @@ def test_node_whose_store_fails_says_so_and_stops(start_node: StartNode) -> None
         node.client.send_transaction(node.people.mint("ann", 1, nonce=0).raw)
     node.wait()
     assert "closed" in (node.node.fault or "")
-
-
-def test_network_of_several_validators_is_not_run_by_one(chain_of_four: Chain) -> None:
-    with pytest.raises(SetupError, match="4 validators"):
-        make_node(chain_of_four.ledger, chain_of_four.people, "validator")
-    make_node(chain_of_four.ledger, chain_of_four.people, None)
-
-
-@pytest.fixture
-def chain_of_four(make_chain: MakeChain, people: People) -> Chain:
-    """A network with three more validators."""
-    more = (people.key(name) for name in ("ann", "bob", "cat"))
-    validators = (*people.network.validators, *(Validator(key.address, key.public_key) for key in more))
-    people.network = msgspec.structs.replace(people.network, validators=validators)
-    return make_chain(people=people)
