@@ -34,7 +34,7 @@ class Group:
 GROUPS = (
     Group(
         "devnet",
-        "A whole network on this machine: validator, hub, two providers.",
+        "A whole network on this machine: validators, hub, two providers.",
         "genesis.devnet_cli:app",
         extras="provider,hub",
         is_single_command=True,

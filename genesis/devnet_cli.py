@@ -16,8 +16,10 @@ from rich.markup import escape
 from chain.node.folder import SetupError
 from chain.primitives.hexadecimal import format_ait
 from chain.storage.errors import StorageError
-from genesis.devnet import PROMPT, Devnet, JobSummary
+from genesis.devnet import Devnet
+from genesis.job import PROMPT, JobSummary
 from genesis.processes import ProcessFailed
+from genesis.topology import MAX_VALIDATORS
 
 app = typer.Typer(help="A whole network on this machine, from nothing to a minted token.")
 
@@ -32,14 +34,24 @@ def devnet(
         Path,
         typer.Option("--dir", help="Where everything is kept. A folder of an earlier devnet is taken up again."),
     ] = Path("devnet"),
+    validators: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MAX_VALIDATORS,
+            help="How many validators: 4 unless the folder has another number. With 4, any one may be lost.",
+            show_default=False,
+        ),
+    ] = None,
     once: Annotated[bool, typer.Option("--once", help="Run one job to its minted end, then stop everything.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON on stdout.")] = False,
     prompt: Annotated[str, typer.Option(help="What the picture shall show.")] = PROMPT,
 ) -> None:
-    """Start a validator, a hub and two providers as real processes on loopback, and serve one image.
+    """Start validators, a follower, a hub and two providers as real processes on loopback, and serve one image.
 
     The provider's receipt is attested by the hub and minted by the chain: the first token there is. Without --once the
     network keeps running until Ctrl-C; its URLs, keys and API keys stand in DIR/devnet.json, for scripts and tools.
+    Any one of four validators may be killed meanwhile, and a killed follower is started again.
     """
     signal.signal(signal.SIGTERM, _on_signal)
     console = Console(stderr=True, highlight=False)
@@ -50,7 +62,7 @@ def devnet(
         console.print(f"[dim]{time.monotonic() - started:6.1f} s[/dim]  {escape(message)}", soft_wrap=True)
 
     try:
-        with Devnet(folder, progress) as network:
+        with Devnet(folder, progress, validators=validators) as network:
             network.start()
             summary = network.run_job(prompt)
             if as_json:
@@ -85,11 +97,10 @@ def _print_summary(summary: JobSummary) -> None:
 def _keep_running(network: Devnet, console: Console) -> None:
     description = json.loads(network.description_file.read_text())
     console.print()
-    console.print(f"  node       {description['nodes'][0]['url']}/docs", soft_wrap=True)
-    console.print(f"  hub        {description['hub']['url']}/docs", soft_wrap=True)
-    for provider in description["providers"]:
-        console.print(f"  {provider['name']} {provider['url']}/docs", soft_wrap=True)
-    console.print(f"  the rest   {network.description_file}", soft_wrap=True)
+    parts = [*description["nodes"], {"name": "hub", **description["hub"]}, *description["providers"]]
+    for part in parts:
+        console.print(f"  {part['name']:<12} {part['url']}/docs", soft_wrap=True)
+    console.print(f"  {'the rest':<12} {network.description_file}", soft_wrap=True)
     console.print("  Ctrl-C stops everything; the same --dir takes it up again.\n")
     while True:
         network.require_running()

@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -26,10 +27,16 @@ class ProcessFailed(Exception):
 
 def free_port() -> int:
     """A TCP port of the loopback interface that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """So many different ones."""
+    with ExitStack() as probes:
+        sockets = [probes.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -70,9 +77,33 @@ class Process:
         """Of the child."""
         return self._child.pid
 
-    def is_ready(self) -> bool:
-        """Whether it answers 200 with status ok; raises ProcessFailed once it has ended."""
-        self.require_running()
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative where a signal has killed it."""
+        return self._child.poll()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it runs no more."""
+        return self.exit_code is not None
+
+    @property
+    def was_stopped(self) -> bool:
+        """False only where it has ended by itself, with an error: it runs, or somebody has stopped or killed it."""
+        return (self.exit_code or 0) <= 0
+
+    @property
+    def end_text(self) -> str:
+        """How it has ended, in words."""
+        code = self.exit_code
+        if code is not None and code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        return "stopped" if code == 0 else f"exit code {code}"
+
+    def answers(self) -> bool:
+        """Whether it answers 200 with status ok."""
+        if self.has_ended:
+            return False
         try:
             answer = httpx.get(self._ready_url, timeout=5.0)
         except httpx.HTTPError:
@@ -81,17 +112,12 @@ class Process:
 
     def require_running(self) -> None:
         """Raises ProcessFailed with the end of the log if the process has ended."""
-        code = self._child.poll()
-        if code is not None:
-            raise ProcessFailed(f"{self.name} ended with code {code}.\n{self.log_tail()}")
+        if self.has_ended:
+            raise ProcessFailed(f"{self.name} ended with code {self.exit_code}.\n{self.log_tail()}")
 
     def wait_ready(self, timeout_s: float) -> None:
         """Returns once it answers; raises ProcessFailed if it ends before, or not in time."""
-        deadline = time.monotonic() + timeout_s
-        while not self.is_ready():
-            if time.monotonic() > deadline:
-                raise ProcessFailed(f"{self.name} did not answer within {timeout_s:.0f} s.\n{self.log_tail()}")
-            time.sleep(_POLL_S)
+        wait_ready([self], timeout_s, check=lambda: None)
 
     def log_tail(self) -> str:
         """The last lines that it wrote, and where the rest is."""
@@ -111,3 +137,16 @@ class Process:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
+
+
+def wait_ready(processes: Sequence[Process], timeout_s: float, *, check: Callable[[], None]) -> None:
+    """Returns once all answer; raises ProcessFailed if one ends before, or not in time. `check` is called meanwhile."""
+    deadline = time.monotonic() + timeout_s
+    waiting = list(processes)
+    while waiting := [each for each in waiting if not each.answers()]:
+        for each in waiting:
+            each.require_running()
+        check()
+        if time.monotonic() > deadline:
+            raise ProcessFailed(f"{waiting[0].name} did not answer within {timeout_s:.0f} s.\n{waiting[0].log_tail()}")
+        time.sleep(_POLL_S)

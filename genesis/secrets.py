@@ -5,6 +5,7 @@ They are written once, in plain text and for the owner's eyes only, so that a de
 
 import json
 import random
+import re
 import secrets
 from pathlib import Path
 from typing import Final, Self
@@ -17,11 +18,14 @@ from wallet.attester import AttesterNetwork, save_attester_key
 from wallet.keystore import LIGHT_SCRYPT_N, save_key, write_new_file
 
 FILE_NAME: Final = "devnet-keys.json"
-ACCOUNT_NAMES: Final = ("validator-1", "attester", "provider-1", "provider-2", "alice", "bob")
+DEFAULT_VALIDATORS: Final = 4
+"""The fewest that go on when one of them is lost."""
 PROVIDER_NAMES: Final = ("provider-1", "provider-2")
 HOLDER_NAMES: Final = ("alice", "bob")
 """People without a role, who begin with nothing like everybody else."""
 
+_OTHER_NAMES: Final = ("attester", *PROVIDER_NAMES, *HOLDER_NAMES)
+_VALIDATOR: Final = re.compile(r"validator-[1-9][0-9]?")
 # From a range that registers of chain ids do not reach, so that no devnet shares an id with a public chain.
 _CHAIN_IDS: Final = (3_000_000_000, 2**32 - 1)
 _WARNING: Final = "Keys of a devnet, in plain text. Never use them for anything of value."
@@ -38,32 +42,51 @@ class DevnetSecrets(msgspec.Struct, frozen=True):
     warning: str = _WARNING
 
     @classmethod
-    def draw(cls) -> Self:
-        """Fresh ones."""
+    def draw(cls, validators: int) -> Self:
+        """Fresh ones, with keys for so many validators."""
+        names = (*(f"validator-{number}" for number in range(1, validators + 1)), *_OTHER_NAMES)
         return cls(
             chain_id=random.SystemRandom().randint(*_CHAIN_IDS),
-            private_keys={name: to_hex(PrivateKey.generate().secret) for name in ACCOUNT_NAMES},
+            private_keys={name: to_hex(PrivateKey.generate().secret) for name in names},
             api_keys={name: secrets.token_urlsafe(24) for name in ("hub", *PROVIDER_NAMES, "hub-at-providers")},
             password=secrets.token_urlsafe(24),
         )
 
     @classmethod
-    def load_or_draw(cls, folder: Path) -> Self:
-        """The folder's own, drawn now if it has none. Raises OSError with what to do where the file is damaged."""
+    def load_or_draw(cls, folder: Path, *, validators: int | None = None) -> Self:
+        """The folder's own, drawn now if it has none. `validators` None: as many as it has, or the default.
+
+        Raises OSError with what to do where the file is damaged, or of a devnet of another size.
+        """
         path = folder / FILE_NAME
         if not path.exists():
-            drawn = cls.draw()
+            drawn = cls.draw(validators or DEFAULT_VALIDATORS)
             write_new_file(path, json.dumps(msgspec.to_builtins(drawn), indent=2).encode() + b"\n")
             return drawn
         try:
             loaded = msgspec.json.decode(path.read_bytes(), type=cls)
-            if set(ACCOUNT_NAMES) - loaded.private_keys.keys():
+            if set(_OTHER_NAMES) - loaded.private_keys.keys() or not loaded.validator_names:
                 raise msgspec.ValidationError("an account is missing")
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise OSError(
                 f"{path} is damaged ({error}): choose another --dir, or remove this devnet's folder"
             ) from None
+        if validators not in (None, len(loaded.validator_names)):
+            raise OSError(
+                f"{folder} holds a devnet of {len(loaded.validator_names)} validators: choose another --dir for one of "
+                f"{validators}, or leave --validators out"
+            )
         return loaded
+
+    @property
+    def account_names(self) -> tuple[str, ...]:
+        """Of all keys that mean something here."""
+        return (*self.validator_names, *_OTHER_NAMES)
+
+    @property
+    def validator_names(self) -> tuple[str, ...]:
+        """In the order of the network file."""
+        return tuple(name for name in self.private_keys if _VALIDATOR.fullmatch(name))
 
     def key(self, name: str) -> PrivateKey:
         """The private key of an account."""
@@ -73,7 +96,7 @@ class DevnetSecrets(msgspec.Struct, frozen=True):
         """Keystores, their password, and the files of API keys that hub and providers read; what is there stays."""
         folder.mkdir(exist_ok=True, mode=0o700)
         _write_once(folder / "password", self.password)
-        for name in ACCOUNT_NAMES:
+        for name in self.account_names:
             path = folder / f"{name}.json"
             if path.exists():
                 continue

@@ -1,254 +1,79 @@
 """The speed figures of docs/benchmarks.md, as ratios within one run. `make bench` runs this.
 
 The reference is coincurve recovering public keys on one core, measured anew beside each figure, because machines are
-shared and their speed drifts. Blocks are imported through `Ledger.import_block`, the way a follower does it: decoded,
-certificate checked, every transaction executed, roots recomputed, and written with a synced batch.
+shared and their speed drifts. Nothing else may run on the machine meanwhile.
 """
 
 import argparse
 import json
-import os
-import platform
-import random
 import shutil
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
-import coincurve
 import msgspec
 
-from chain.consensus.engine import Floor
-from chain.node.caches import SignatureCache, TransactionCache
-from chain.node.ledger import Ledger
-from chain.node.runner import settle_garbage_collector
-from chain.primitives import message_pack
-from chain.primitives.certificate import VoteKind, assemble_certificate, sign_vote
-from chain.primitives.keys import PrivateKey
-from chain.primitives.modules import MINT_WITH_RECEIPT, MINTER
-from chain.primitives.network import AttesterAllowance, Network, Validator
-from chain.primitives.receipt import attestation_digest
-from chain.primitives.records import Account, Domain, state_key
-from chain.primitives.transaction import Transaction, sign_transaction
-from chain.primitives.types import ATOMS_PER_AIT, Address, Amount, Hash32
-from chain.rules.genesis import genesis_block, genesis_changes
-from chain.storage.store import CommittedBlock, Store
+from tests.benchmarks.catching_up import catch_up_speed, memory_after
+from tests.benchmarks.certificates import certificate_sizes
+from tests.benchmarks.consensus import latency, throughput
+from tests.benchmarks.importing import MANY_ACCOUNTS, importing
+from tests.benchmarks.measuring import Table, machine
 
-CHAIN_ID = 4_000_000_001
-TRANSFERS = 5_000
-MINTS = 1_000
-FEW_ACCOUNTS = 10_000
-MANY_ACCOUNTS = 1_000_000
-REFERENCE_RECOVERIES = 2_000
+Benchmark = Callable[[argparse.Namespace, Path], Table]
+
+QUICK: dict[str, Benchmark] = {
+    "importing": lambda options, folder: importing(options.rounds, options.many_accounts, folder),
+    "certificates": lambda options, folder: certificate_sizes(options.rounds),
+    "latency": lambda options, folder: latency(folder, options.samples),
+    "throughput": lambda options, folder: throughput(folder, transactions=options.transactions),
+    "catching-up": lambda options, folder: catch_up_speed(
+        folder, full_blocks=options.full_blocks, empty_blocks=options.empty_blocks
+    ),
+}
+LONG: dict[str, Benchmark] = {"memory": lambda options, folder: memory_after(folder, options.memory_blocks)}
+"""Left out unless they are named, or `--long` is given: they take more than a minute or two."""
 
 
-class Figure(msgspec.Struct, frozen=True):
-    """One measured line: median microseconds per transaction, and the ratio to its reference."""
-
-    name: str
-    microseconds: float
-    ratio: float
-    reference: str
-    goal: str
-
-
-class Chain:
-    """A ledger whose accounts were put into the genesis state, as only a benchmark may."""
-
-    def __init__(self, folder: Path, account_count: int, rng: random.Random) -> None:
-        self.validator, self.attester = PrivateKey(b"\x01" * 32), PrivateKey(b"\x02" * 32)
-        self.network = Network(
-            chain_id=CHAIN_ID,
-            name="benchmark",
-            validators=(Validator(self.validator.address, self.validator.public_key),),
-            attesters=(AttesterAllowance(self.attester.address, 2**200, 2**62),),
-        )
-        self.senders = [PrivateKey(rng.randbytes(32)) for _ in range(TRANSFERS)]
-        others = [Address(rng.randbytes(20)) for _ in range(account_count - TRANSFERS)]
-        self.addresses = [key.address for key in self.senders] + others
-        self.nonces = [0] * TRANSFERS
-        self.ledger = self._open(folder)
-
-    def _open(self, folder: Path) -> Ledger:
-        store = Store.open(folder, genesis_hash=self.network.genesis_hash, create=True)
-        record = Account(0, Amount(10 * ATOMS_PER_AIT)).encode()
-        changes = genesis_changes(self.network)
-        changes |= {state_key(Domain.ACCOUNT, address): record for address in self.addresses}
-        pending = store.prepare(changes, on=store.view())
-        block = genesis_block(self.network, pending.state_root)
-        results = message_pack.encode(([], [], []))
-        store.commit(CommittedBlock(block.header, block.encode(), [], results, None), pending)
-        return Ledger(store, self.network)
-
-    def transfers(self, rng: random.Random) -> list[Transaction]:
-        """One transfer from each sender to distinct recipients, so that a block touches 10,000 accounts if it can."""
-        recipients = rng.sample(self.addresses, TRANSFERS)
-        transactions = []
-        for index, (key, recipient) in enumerate(zip(self.senders, recipients, strict=True)):
-            transactions.append(
-                sign_transaction(key, chain_id=CHAIN_ID, nonce=self.nonces[index], to=recipient, value=1 + index)
-            )
-            self.nonces[index] += 1
-        return transactions
-
-    def mints(self, rng: random.Random) -> list[Transaction]:
-        """One mint each by the first senders for themselves."""
-        transactions = []
-        for index, key in enumerate(self.senders[:MINTS]):
-            receipt_hash = Hash32(rng.randbytes(32))
-            signature = self.attester.sign(attestation_digest(key.address, ATOMS_PER_AIT, receipt_hash))
-            call = MINT_WITH_RECEIPT.encode(key.address, ATOMS_PER_AIT, receipt_hash, signature)
-            transactions.append(
-                sign_transaction(key, chain_id=CHAIN_ID, nonce=self.nonces[index], to=MINTER, data=call)
-            )
-            self.nonces[index] += 1
-        return transactions
-
-    def import_timed(self, transactions: Sequence[Transaction], *, known: bool) -> float:
-        """Seconds to import a block of these, with no signature seen before or with all of them known."""
-        ledger = self.ledger
-        time_ms = max(1_700_000_000_000, ledger.head.time_ms + 1_000)
-        candidate = ledger.propose(transactions, proposer=self.validator.address, time_ms=time_ms)
-        assert len(candidate.outcome.results) == len(transactions)
-        assert all(result.status for result in candidate.outcome.results)
-        block, certificate = candidate.block.encode(), self._certificate(candidate.block.header.hash, ledger.floor())
-        if not known:
-            ledger.signatures, ledger.transactions = SignatureCache(), TransactionCache()
-        else:
-            for transaction in transactions:
-                ledger.transactions.decode(transaction.raw)  # As the mempool did when it took them in.
-        started = time.perf_counter()
-        ledger.import_block(block, certificate, now_ms=time_ms)
-        return time.perf_counter() - started
-
-    def _certificate(self, block_hash: Hash32, floor: Floor) -> bytes:
-        view = floor.view + 1
-        vote = sign_vote(
-            self.validator,
-            genesis_hash=self.network.genesis_hash,
-            signer=0,
-            kind=VoteKind.FINALIZE,
-            epoch=0,
-            view=view,
-            parent_view=floor.view,
-            block_hash=block_hash,
-        )
-        return message_pack.encode(assemble_certificate([vote]))
-
-
-class Reference:
-    """coincurve's own recovery of a public key, with nothing around it."""
-
-    def __init__(self, rng: random.Random) -> None:
-        key = coincurve.PrivateKey(rng.randbytes(32))
-        digests = [rng.randbytes(32) for _ in range(REFERENCE_RECOVERIES)]
-        self._pairs = [(key.sign_recoverable(digest, hasher=None), digest) for digest in digests]
-
-    def seconds_per_recovery(self) -> float:
-        """Of one pass over all."""
-        recover = coincurve.PublicKey.from_signature_and_message
-        started = time.perf_counter()
-        for signature, digest in self._pairs:
-            recover(signature, digest, hasher=None)
-        return (time.perf_counter() - started) / REFERENCE_RECOVERIES
-
-
-def measure(once: Callable[[], float], reference: Reference, rounds: int) -> tuple[float, float]:
-    """Medians over the rounds: seconds of `once`, and seconds of a recovery measured before and after each."""
-    seconds, recoveries = [], []
-    for _ in range(rounds):
-        before = reference.seconds_per_recovery()
-        seconds.append(once())
-        recoveries.append((before + reference.seconds_per_recovery()) / 2)
-    return statistics.median(seconds), statistics.median(recoveries)
-
-
-def import_fresh(
-    chain: Chain, make: Callable[[random.Random], list[Transaction]], rng: random.Random, known: bool
-) -> float:
-    """Seconds to import a block of newly made transactions."""
-    return chain.import_timed(make(rng), known=known)
-
-
-def run(rounds: int, many_accounts: int, folder: Path) -> list[Figure]:
-    """All figures, in the order of the table."""
-    rng = random.Random(20261122)
-    reference = Reference(rng)
-    figures = []
-    recovery = 0.0
-    few = Chain(folder / "few", FEW_ACCOUNTS, rng)
-    settle_garbage_collector()  # As a node does when it starts.
-    for name, count, signatures, make in (
-        ("transfers", TRANSFERS, 1, few.transfers),
-        ("mints", MINTS, 2, few.mints),
-    ):
-        for known, label, goal in (
-            (False, "signatures not seen before", "at least 0.35, aim 0.5"),
-            (True, "signatures checked at admission", "at least 0.8"),
-        ):
-            once = partial(import_fresh, few, make, rng, known)
-            seconds, recovery = measure(once, reference, rounds)
-            ratio = signatures * count * recovery / seconds
-            figures.append(Figure(f"{count} {name}, {label}", seconds / count * 1e6, ratio, "recovery rate", goal))
-    many = Chain(folder / "many", many_accounts, rng)
-    settle_garbage_collector()
-    ratios: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
-    for _ in range(rounds):  # In turn, so that a drift of the machine's speed meets both alike.
-        for known in (False, True):
-            pair = [chain.import_timed(chain.transfers(rng), known=known) for chain in (few, many)]
-            ratios[known].append((pair[1], pair[1] / pair[0]))
-    for known, label in ((False, "not seen before"), (True, "checked at admission")):
-        figures.append(
-            Figure(
-                f"{TRANSFERS} transfers among {many_accounts:,} accounts, signatures {label}",
-                statistics.median(seconds for seconds, _ in ratios[known]) / TRANSFERS * 1e6,
-                statistics.median(ratio for _, ratio in ratios[known]),
-                f"cost among {FEW_ACCOUNTS:,}",
-                "at most 1.5",
-            )
-        )
-    few.ledger.close()
-    many.ledger.close()
-    figures.insert(0, Figure("one recovery by coincurve alone", recovery * 1e6, 1.0, "itself", ""))
-    return figures
-
-
-def machine() -> str:
-    """What the figures were measured on."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        model = lines[0].partition(":")[2].strip() if lines else model
-    return f"{model}, {os.cpu_count()} hardware threads, {platform.system()}, Python {platform.python_version()}"
+def parse_arguments() -> argparse.Namespace:
+    """Every option has the value that docs/benchmarks.md was made with."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[*QUICK, *LONG, []], help="which; default: all quick ones")
+    parser.add_argument("--long", action="store_true", help="all, the long ones too")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each figure; the median counts")
+    parser.add_argument("--many-accounts", type=int, default=MANY_ACCOUNTS)
+    parser.add_argument("--samples", type=int, default=100, help="transfers whose latency is measured")
+    parser.add_argument("--transactions", type=int, default=40_000, help="transfers of the throughput")
+    parser.add_argument("--full-blocks", type=int, default=40, help="of 500 transfers, to catch up with")
+    parser.add_argument("--empty-blocks", type=int, default=5_000, help="to catch up with")
+    parser.add_argument("--memory-blocks", type=int, default=100_000)
+    parser.add_argument("--dir", type=Path, help="where the databases are built; default: a temporary folder")
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
 
 
 def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each figure; the median counts")
-    parser.add_argument("--many-accounts", type=int, default=MANY_ACCOUNTS)
-    parser.add_argument("--dir", type=Path, help="where the databases are built; default: a temporary folder")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="aitbc-bench-", dir=arguments.dir))
-    try:
-        figures = run(arguments.rounds, arguments.many_accounts, folder)
-    finally:
-        shutil.rmtree(folder)
-    if arguments.json:
-        json.dump({"machine": machine(), "figures": msgspec.to_builtins(figures)}, sys.stdout, indent=2)
-        return
-    print(f"\n{machine()}; medians of {arguments.rounds} rounds\n")
-    print("| what | µs per transaction | ratio | to | goal |\n|---|---:|---:|---|---|")
-    for figure in figures:
-        print(
-            f"| {figure.name} | {figure.microseconds:.1f} | {figure.ratio:.2f} | {figure.reference} | {figure.goal} |"
-        )
+    """Prints the tables as they come."""
+    options = parse_arguments()
+    available = QUICK | LONG
+    names = options.names or list(available if options.long else QUICK)
+    tables = []
+    if not options.json:
+        print(machine(), flush=True)
+    for name in names:
+        folder = Path(tempfile.mkdtemp(prefix="aitbc-bench-", dir=options.dir))
+        try:
+            table = available[name](options, folder)
+        finally:
+            shutil.rmtree(folder)
+        tables.append(table)
+        if not options.json:
+            print("\n" + table.markdown(), flush=True)
+    left_out = [name for name in available if name not in names]
+    if options.json:
+        json.dump({"machine": machine(), "tables": msgspec.to_builtins(tables), "left_out": left_out}, sys.stdout)
+    elif left_out:
+        print(f"\nLeft out: {', '.join(left_out)} (name them, or --long)")
 
 
 if __name__ == "__main__":

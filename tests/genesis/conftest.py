@@ -54,9 +54,15 @@ class RunningDevnet:
 
     @property
     def node_url(self) -> str:
-        """Of the validator's API."""
-        url: str = self.description["nodes"][0]["url"]
+        """Of the follower's API."""
+        url: str = self.node("follower")["url"]
         return url
+
+    def node(self, name: str) -> dict[str, Any]:
+        """Name, role, url and pid as they are now: a follower that was started again has another pid."""
+        nodes = json.loads((self.folder / "devnet.json").read_text())["nodes"]
+        found: dict[str, Any] = next(node for node in nodes if node["name"] == name)
+        return found
 
     def account(self, name: str) -> dict[str, str]:
         """Name, address and private key."""

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from chain.client import NodeClient, NodeRefused
+from chain.client import NodeClient, NodeError, NodeRefused
 from chain.primitives.hexadecimal import parse_address, parse_hex
 from chain.primitives.keys import PrivateKey, recover_address
 from chain.primitives.modules import MINT_WITH_RECEIPT, MINTER, MODULES
@@ -92,7 +92,9 @@ def test_description_has_the_shape_that_tools_attach_to(devnet: Any, node: NodeC
     assert 2**31 < description["chain_id"] < 2**32
     status = node.status()
     assert (status.chain_id, status.genesis_hash) == (description["chain_id"], description["genesis_hash"])
-    assert [each["role"] for each in description["nodes"]] == ["validator"]
+    assert [each["role"] for each in description["nodes"]] == ["follower"] + ["validator"] * 4
+    assert len({each["url"] for each in description["nodes"]}) == 5
+    assert len(node.validators().validators) == 4
     assert len(description["providers"]) == 2
     assert {name: parse_address(text) for name, text in description["modules"].items()} == MODULES
     for account in description["accounts"]:
@@ -193,14 +195,37 @@ def test_a_damaged_chain_is_a_plain_failure(tmp_path: Path) -> None:
     assert "fault in AITBC" not in done.stderr
 
 
-def test_a_dead_process_ends_the_devnet_and_the_next_takes_everything_up(
+def test_a_validator_and_the_follower_may_be_killed(devnet: Any) -> None:
+    os.kill(devnet.node("validator-2")["pid"], signal.SIGKILL)
+    run_job(devnet)
+    first_pid = devnet.node("follower")["pid"]
+    os.kill(first_pid, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while devnet.node("follower")["pid"] == first_pid:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    with NodeClient(devnet.node_url) as node:
+        while True:
+            try:
+                node.status()
+                break
+            except NodeError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+    run_job(devnet)
+
+
+def test_without_a_quorum_the_devnet_ends_and_the_next_takes_everything_up(
     devnet: Any, start_devnet: Callable[..., Any], still_running: Callable[[list[int], float], list[int]]
 ) -> None:
     with NodeClient(devnet.node_url) as node:
         supply = int(node.supply().supply)
-    os.kill(devnet.description["nodes"][0]["pid"], signal.SIGKILL)
+    os.kill(devnet.node("validator-1")["pid"], signal.SIGKILL)
     assert devnet.child.wait(60) == 1
-    assert "validator-1 ended" in devnet.child.stderr.read()
+    told = " ".join(devnet.child.stderr.read().split())
+    assert "validator-2 has ended (killed by SIGKILL); the chain goes on without it: 3 of 4 validators" in told
+    assert "follower has ended (killed by SIGKILL); it is started again" in told
+    assert "2 of 4 validators left no quorum of 3" in told
     assert not still_running(devnet.pids(), 5)
     assert not (devnet.folder / "devnet.json").exists()
     # Brackets, which a terminal library takes for markup.

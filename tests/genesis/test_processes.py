@@ -5,8 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from genesis.devnet import Devnet
-from genesis.processes import Process, ProcessFailed, child_environment
+from genesis.job import asking
+from genesis.processes import Process, ProcessFailed, child_environment, free_ports
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -36,10 +36,15 @@ def test_a_process_that_ended_is_named_with_its_log(tmp_path: Path) -> None:
         ended(tmp_path).wait_ready(1)
 
 
-def test_a_request_that_nobody_answers_is_no_fault_of_the_program(tmp_path: Path) -> None:
+def test_a_request_that_nobody_answers_is_no_fault_of_the_program() -> None:
+    checked: list[bool] = []
     with (
-        Devnet(tmp_path / "net", print) as network,
         pytest.raises(ProcessFailed, match=r"no answer from http://127\.0\.0\.1:9"),
-        network.asking(),
+        asking(lambda: checked.append(True)),
     ):
         httpx.get(NOBODY)
+    assert checked
+
+
+def test_ports_are_all_different() -> None:
+    assert len(set(free_ports(20))) == 20
