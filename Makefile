@@ -20,7 +20,7 @@ TESTS ?= tests
 PACKAGES := chain provider wallet hub genesis tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo devnet test test-tools check lint types imports format bench clean
+.PHONY: help install demo devnet test test-tools simulate soak check lint types imports format bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -34,6 +34,8 @@ help:
 	@echo "  make check     formatting, lint, types, import rules, then the tests: what CI runs"
 	@echo "  make format    let ruff rewrite what it can"
 	@echo "  make bench     the speed figures of docs/benchmarks.md, measured here"
+	@echo "  make simulate  the consensus engine under faults: SEEDS=1000 FIRST=0 WORKERS=2, and N=4 fixes the validators"
+	@echo "  make soak      four validators and a follower under load, killed, frozen and cut off: MINUTES=10"
 	@echo "  make test-tools  the Solidity compiler and EVM chain (npm) that some tests compare against"
 	@echo "  make clean     remove .venv, caches and the installed test tools"
 	@echo
@@ -87,6 +89,18 @@ $(NODE_FOLDER)/node_modules/.installed: $(NODE_FOLDER)/package.json $(NODE_FOLDE
 test: install
 	$(PYTEST) -n $(WORKERS) --dist loadfile $(TESTS)
 
+SEEDS ?= 1000
+FIRST ?= 0
+N ?=
+simulate: install
+	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --first $(FIRST) --workers $(WORKERS) $(if $(N),--validators $(N))
+
+# With SEED=… the same faults are drawn again; processes and their timing are never the same twice.
+MINUTES ?= 10
+SEED ?=
+soak: install
+	$(BIN)/python -m tests.processes.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
 check: lint types imports test
 
 lint: install
@@ -103,8 +117,10 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# BENCH="latency --samples 50" runs one of them, BENCH=--long all.
+BENCH ?=
 bench: install
-	$(BIN)/python tests/benchmarks/run.py
+	$(BIN)/python -m tests.benchmarks.run $(BENCH)
 
 clean:
 	rm -rf $(VENV) *.egg-info build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
