@@ -16,7 +16,7 @@ from chain.node.peers.handshake import Session
 from chain.node.peers.inbox import Inbox, max_block_message_bytes
 from chain.node.peers.messages import Control, Neighbours, Ping, Pong, Transactions, Urls
 from chain.node.peers.outbox import Outbox, PeerTooSlow
-from chain.node.peers.quotas import PeerQuota, ThrottleMeter, TokenBucket
+from chain.node.peers.quotas import PeerQuota, ThrottleMeter
 from chain.node.peers.settings import PeerSettings, PeerView
 from chain.node.peers.sockets import CloseCode, Socket, SocketClosed
 from chain.primitives import message_pack
@@ -47,8 +47,8 @@ class Owner(Protocol):
     async def take_message(self, connection: "Connection", message: Message) -> None:
         """A message between engines."""
 
-    async def take_transactions(self, connection: "Connection", raws: tuple[bytes, ...]) -> None:
-        """Waits while too many of the peer's wait already."""
+    async def take_transactions(self, connection: "Connection", raws: tuple[bytes, ...]) -> bool:
+        """Waits while too many of the peer's wait already; whether it did because the peer is over its quota."""
 
     def take_urls(self, connection: "Connection", urls: tuple[str, ...]) -> None:
         """Where the peer has found others."""
@@ -74,6 +74,7 @@ class Connection:
         self.listen_url = session.listen_url
         self.is_inbound = is_inbound
         self.is_validator = False
+        self._has_standing = False
         self.host = socket.host
         self.group = address_group(socket.host)
         self.neighbours: frozenset[bytes] = frozenset()
@@ -100,11 +101,14 @@ class Connection:
         self._bytes_received = 0
         self._status = Status(0, 0, 0)
 
-    def set_standing(self, *, is_validator: bool, shared_signatures: TokenBucket) -> None:
-        """Whether the peer is a validator of the present epoch."""
+    def set_standing(self, *, is_validator: bool, others_together: PeerQuota) -> None:
+        """Whether the peer is a validator of the present epoch. What it has used of its quota stays used."""
+        if self._has_standing and is_validator == self.is_validator:
+            return
+        self._has_standing = True
         self.is_validator = self.inbox.is_validator = is_validator
         quota = self._settings.validator_quota if is_validator else self._settings.other_quota
-        self._quota = PeerQuota(quota, None if is_validator else shared_signatures, time.monotonic())
+        self._quota = PeerQuota(quota, None if is_validator else others_together, time.monotonic())
 
     def set_max_block_bytes(self, max_block_bytes: int) -> None:
         """Governance has changed it."""
@@ -193,18 +197,21 @@ class Connection:
                 encoded = self.inbox.add(chunk, self._heard_s)
                 if encoded is not None:
                     await self._take(chunk.lane, encoded)
-                    await self._throttle(self._quota.delay_s(time.monotonic()))
-            await self._throttle(self._quota.delay_s(time.monotonic()))
+                    await self._throttle()
+            await self._throttle()
 
     def _is_asked_for(self, chunk: Chunk) -> bool:
         return chunk.lane in (Lane.BLOCKS, Lane.RANGES) and self.inbox.expects_answer(self._heard_s)
 
-    async def _throttle(self, delay_s: float) -> None:
+    async def _throttle(self) -> None:
         """Reads nothing for a while: the peer's writing then stops, too."""
+        began_s = time.monotonic()
+        delay_s = self._quota.delay_s(began_s)
         if delay_s > _SHORTEST_PAUSE_S:
-            began_s = time.monotonic()
+            is_own_doing = self._quota.own_delay_s(began_s) > _SHORTEST_PAUSE_S
             await asyncio.sleep(min(delay_s, _LONGEST_PAUSE_S))
-            self._count_wait(time.monotonic() - began_s)
+            if is_own_doing:
+                self._count_wait(time.monotonic() - began_s)
 
     def _count_wait(self, waited_s: float) -> None:
         if self._meter.add(waited_s, time.monotonic()) > self._settings.max_throttled_s:
@@ -220,8 +227,7 @@ class Connection:
             case Lane.TRANSACTIONS:
                 raws = message_pack.decode(encoded, Transactions).raws
                 began_s = time.monotonic()
-                await self._owner.take_transactions(self, raws)
-                if time.monotonic() - began_s > 0.001:
+                if await self._owner.take_transactions(self, raws):
                     self._count_wait(time.monotonic() - began_s)
             case _:
                 await self._take_message(lane, decode_message(encoded))

@@ -27,7 +27,7 @@ Live = Callable[[Socket, Session, bool], Awaitable[End]]
 
 
 class Entrance:
-    """Where connections become peers."""
+    """Where connections become peers; itself the ASGI application of /p2p."""
 
     def __init__(
         self,
@@ -56,8 +56,8 @@ class Entrance:
         """Handshakes of accepted connections in progress."""
         return len(self._doors)
 
-    async def accept(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application of /p2p: ends when the connection does."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Takes a connection; ends when it does."""
         socket = AcceptedSocket(scope, receive, send)
         task = asyncio.current_task()
         assert task is not None

@@ -24,7 +24,7 @@ from chain.node.peers.intake import Intake
 from chain.node.peers.messages import MAX_NEIGHBOURS, Neighbours, Urls
 from chain.node.peers.metrics import PeerMetrics
 from chain.node.peers.peers_file import read_peers, write_peers
-from chain.node.peers.quotas import TokenBucket
+from chain.node.peers.quotas import PeerQuota
 from chain.node.peers.roster import Roster
 from chain.node.peers.settings import PeerCounts, PeerHandler, PeerSettings, PeerView
 from chain.node.peers.sockets import CloseCode, Socket
@@ -66,7 +66,7 @@ class PeerNetwork:
         self._dialler = Dialler(settings, self._book, self._roster, self._entrance.visit)
         self._gossip = Gossip(self._roster, settings.gossip_delay_s)
         self._intake = Intake(settings, self.counts)
-        self._shared_signatures = TokenBucket(settings.max_other_signatures, time.monotonic())
+        self._others_together = PeerQuota(settings.others_together_quota, None, time.monotonic())
         self._handler: PeerHandler | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._asked: PeerId = ""
@@ -90,6 +90,8 @@ class PeerNetwork:
                 ("peers: urls", self._exchange_urls()),
             )
         ]
+        for task in self._tasks:
+            task.add_done_callback(_tell_failure)
 
     async def stop(self) -> None:
         """Tells all peers goodbye, and remembers where they were."""
@@ -102,7 +104,7 @@ class PeerNetwork:
 
     def mount(self, application: Starlette) -> None:
         """Adds the endpoint /p2p to the node's application."""
-        application.router.routes.append(WebSocketRoute(P2P_PATH, _Endpoint(self._entrance)))
+        application.router.routes.append(WebSocketRoute(P2P_PATH, self._entrance))
 
     @property
     def connected_validators(self) -> frozenset[Address]:
@@ -170,9 +172,9 @@ class PeerNetwork:
         assert self._handler is not None
         await self._handler.on_message(connection.peer, message)
 
-    async def take_transactions(self, connection: Connection, raws: tuple[bytes, ...]) -> None:
+    async def take_transactions(self, connection: Connection, raws: tuple[bytes, ...]) -> bool:
         """From a connection, for the node; waits while too many wait."""
-        await self._intake.put(connection.peer, raws, is_validator=connection.is_validator)
+        return await self._intake.put(connection.peer, raws, is_validator=connection.is_validator)
 
     def take_urls(self, connection: Connection, urls: Sequence[str]) -> None:
         """From a connection: where others are."""
@@ -193,21 +195,31 @@ class PeerNetwork:
             self.counts.add("refused")
             await socket.close(admission.refusal.code, admission.refusal.reason)
             return admission.refusal
-        if admission.replaced is not None:
-            self._leave(admission.replaced, End(CloseCode.DUPLICATE, "replaced by a newer connection"))
-        self._set_standing(connection)
-        assert self._handler is not None
-        _log.info("peer_connected", peer=connection.peer, validator=connection.is_validator, inbound=is_inbound)
-        self._neighbours_changed.set()
-        self._tell_urls(connection)
-        self._handler.on_connected(connection.peer)
         end = End(CloseCode.GOING_AWAY, "this node stops")
         try:
+            if admission.replaced is not None:
+                self._leave(admission.replaced, End(CloseCode.DUPLICATE, "replaced by a newer connection"))
+            self._join(connection)
             end = await connection.run()
         finally:
             if self._roster.remove(connection):
                 self._leave(connection, end)
         return end
+
+    def _join(self, connection: Connection) -> None:
+        """The peer is in the roster."""
+        self._set_standing(connection)
+        _log.info(
+            "peer_connected",
+            peer=connection.peer,
+            remote=connection.host,
+            validator=connection.is_validator,
+            inbound=connection.is_inbound,
+        )
+        self._neighbours_changed.set()
+        self._tell_urls(connection)
+        assert self._handler is not None
+        self._handler.on_connected(connection.peer)
 
     def _leave(self, connection: Connection, end: End) -> None:
         """The peer is no longer in the roster, or another connection is there in its place."""
@@ -231,7 +243,7 @@ class PeerNetwork:
 
     def _set_standing(self, connection: Connection) -> None:
         is_validator = connection.identity in self._roster.validators
-        connection.set_standing(is_validator=is_validator, shared_signatures=self._shared_signatures)
+        connection.set_standing(is_validator=is_validator, others_together=self._others_together)
 
     def _next_to_ask(self) -> Connection | None:
         """Validators by turns, and others only where none is connected."""
@@ -274,11 +286,7 @@ class PeerNetwork:
             await asyncio.to_thread(write_peers, self._settings.peers_file, self._book.verified_urls())
 
 
-class _Endpoint:
-    """An ASGI application: Starlette's own WebSocket class would add nothing but copies."""
-
-    def __init__(self, entrance: Entrance) -> None:
-        self._entrance = entrance
-
-    async def __call__(self, scope: object, receive: object, send: object) -> None:
-        await self._entrance.accept(scope, receive, send)  # type: ignore[arg-type]
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    """None of these ends by itself: if one does, its fault must not wait for the node's end to be seen."""
+    if not task.cancelled() and task.exception() is not None:
+        _log.critical("peers_task_failed", task=task.get_name(), exc_info=task.exception())

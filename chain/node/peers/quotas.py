@@ -75,18 +75,20 @@ class ThrottleMeter:
 
 
 class PeerQuota:
-    """The buckets of one peer; for one that is no validator, also one that all of these share."""
+    """The buckets of one peer, and those that it shares with others."""
 
-    def __init__(self, quota: Quota, shared_signatures: TokenBucket | None, now_s: float) -> None:
+    def __init__(self, quota: Quota, shared: "PeerQuota | None", now_s: float) -> None:
         self._bytes = TokenBucket(quota.received_bytes, now_s)
         self._signatures = TokenBucket(quota.signatures, now_s)
         self._requests = TokenBucket(quota.requests, now_s)
         self._ranges = TokenBucket(quota.ranges, now_s)
-        self._shared_signatures = shared_signatures
+        self._shared = shared
 
     def take_frame(self, length: int, chunk_count: int, now_s: float) -> None:
         """Counts a frame."""
         self._bytes.take(length + _FRAME_COST_BYTES + _CHUNK_COST_BYTES * chunk_count, now_s)
+        if self._shared is not None:
+            self._shared.take_frame(length, chunk_count, now_s)
 
     def give_back_bytes(self, count: int, now_s: float) -> None:
         """An answer that was asked for costs nothing."""
@@ -95,24 +97,29 @@ class PeerQuota:
     def take_control(self, control: Control, now_s: float) -> None:
         """Counts small talk, and each URL in it."""
         self._requests.take(1 + len(control.urls) if isinstance(control, Urls) else 1, now_s)
+        if self._shared is not None:
+            self._shared.take_control(control, now_s)
 
     def take_message(self, message: Message, now_s: float) -> None:
         """Counts what a message makes this node do."""
         signatures = signature_count(message)
         if signatures:
             self._signatures.take(signatures, now_s)
-            if self._shared_signatures is not None:
-                self._shared_signatures.take(signatures, now_s)
         elif isinstance(message, GetRange):
             self._ranges.take(1, now_s)
         else:
             self._requests.take(1, now_s)
+        if self._shared is not None:
+            self._shared.take_message(message, now_s)
 
     def delay_s(self, now_s: float) -> float:
-        """How long not to read from the peer."""
-        buckets = [self._bytes, self._signatures, self._requests, self._ranges]
-        if self._shared_signatures is not None:
-            buckets.append(self._shared_signatures)
+        """How long not to read from the peer, whoever has used up what there is."""
+        own_s = self.own_delay_s(now_s)
+        return own_s if self._shared is None else max(own_s, self._shared.delay_s(now_s))
+
+    def own_delay_s(self, now_s: float) -> float:
+        """How long not to read from the peer for what it has done itself."""
+        buckets = (self._bytes, self._signatures, self._requests, self._ranges)
         return max(bucket.delay_s(now_s) for bucket in buckets)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import os
 import struct
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from chain.node.peers.sockets import SocketClosed, dial
 from chain.primitives import message_pack
 from chain.primitives.block import Block, Header
 from chain.primitives.certificate import Vote, VoteKind
+from chain.primitives.hashing import sha256
 from chain.primitives.keys import PrivateKey
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import ZERO_ADDRESS, ZERO_HASH, BlockHeight, Hash32
@@ -278,6 +280,7 @@ async def test_what_is_no_frame_of_ours_ends_the_connection(station: Station, oc
     await raw.ended()
     raw.close()
     await until(lambda: station.peers._entrance.pending == 0)
+    assert "handshake_timeout" not in station.peers.counts.view()
 
 
 async def test_compression_is_not_negotiated(station: Station) -> None:
@@ -317,7 +320,8 @@ async def test_upgrades_that_are_none_leave_nothing_behind(station: Station) -> 
     ]
     for upgrade in endless:
         raw = await Raw.open(station, upgrade=upgrade)
-        await raw.ended()
+        async with asyncio.timeout(8):  # Before the deadline for upgrades.
+            await raw.ended()
         raw.close()
     await until(lambda: not station.server._uvicorn.server_state.connections)
 
@@ -417,18 +421,19 @@ async def test_a_peer_over_its_quota_is_read_slowly_and_then_left(make_station: 
 async def test_a_malicious_host_wastes_little_of_who_dials_it(make_station: MakeStation) -> None:
     """Redirects, silence, garbage, a hello of somebody else, pings without end: the node dials on and is well."""
     behaviours = [
-        b"HTTP/1.1 302 Found\r\nLocation: ws://127.0.0.1:1/p2p\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n",
         b"",
         os.urandom(100_000),
         b"HTTP/1.1 101 Switching Protocols\r\n" + b"X: y\r\n" * 10_000,
     ]
     listeners = [listen("127.0.0.1", 0) for _ in behaviours]
     visits = [0] * len(behaviours)
+    requested: list[bytes] = []
 
     def serve(index: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             visits[index] += 1
-            await reader.readuntil(b"\r\n\r\n")
+            requested.append(await reader.readuntil(b"\r\n\r\n"))
             writer.write(behaviours[index])
             await reader.read()
             writer.close()
@@ -443,6 +448,7 @@ async def test_a_malicious_host_wastes_little_of_who_dials_it(make_station: Make
     )
     await until(lambda: station.names() == {honest.name})
     await until(lambda: min(visits) >= 2, "all were tried twice")
+    assert all(request.startswith(b"GET /p2p ") for request in requested)
     for server in servers:
         server.close()
 
@@ -450,6 +456,7 @@ async def test_a_malicious_host_wastes_little_of_who_dials_it(make_station: Make
 async def test_a_dialled_host_that_lies_is_left(make_station: MakeStation) -> None:
     """Each side checks the other: a server without the key it names is no peer, and neither is a mirror."""
     key = key_of("b")
+    seen: list[bytes] = []
 
     class Pair:
         """A socket in memory."""
@@ -463,6 +470,7 @@ async def test_a_dialled_host_that_lies_is_left(make_station: MakeStation) -> No
             return await self.incoming.get()
 
         async def send(self, frame: bytes) -> None:
+            seen.append(frame)
             await self.outgoing.put(frame)
 
         async def close(self, code: int, reason: str) -> None:
@@ -480,10 +488,15 @@ async def test_a_dialled_host_that_lies_is_left(make_station: MakeStation) -> No
     await liar.send(await liar.receive())
     with pytest.raises(Rejected):
         await dialling
+    seen.clear()
     accepting = asyncio.create_task(shake_hands_accepted(honest, credentials))
     session = await shake_hands_dialled(liar, Credentials(network.genesis_hash, key, bytes(16), ""))
     accepted = await accepting
     assert session.sending_key == accepted.receiving_key
+    hellos = [sha256(frame) for frame in seen[:2]]
+    for secret in (b"", bytes(32)):
+        known_to_all = hmac.digest(secret, b"aitbc/p2p/1/frames\1" + b"".join(hellos), "sha256")
+        assert session.sending_key != known_to_all
     frame = FrameSealer(session.sending_key).seal([Chunk(Lane.VOTES, 0, b"x")])
     with pytest.raises(Rejected):
         FrameOpener(session.sending_key[::-1]).open(frame)

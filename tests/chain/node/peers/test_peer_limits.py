@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -199,16 +200,18 @@ def test_a_bucket_fills_up_and_owes() -> None:
 
 
 def test_quotas_are_apart_by_kind() -> None:
-    shared = TokenBucket(Rate(1, 1), 0)
+    shared = PeerQuota(dataclasses.replace(OTHER_QUOTA, signatures=Rate(1, 1)), None, 0)
     quota = PeerQuota(OTHER_QUOTA, shared, 0)
     for _ in range(16):
         quota.take_message(GetRange(1), 0)
     assert quota.delay_s(0) == 0
     quota.take_message(GetRange(1), 0)
     assert quota.delay_s(0) == pytest.approx(1 / 8)
-    quota = PeerQuota(OTHER_QUOTA, shared, 0)
-    quota.take_message(CertificateMessage(CERTIFICATE), 0)
-    assert quota.delay_s(0) == 2
+    later = PeerQuota(OTHER_QUOTA, shared, 100)
+    later.take_message(CertificateMessage(CERTIFICATE), 100)
+    assert later.delay_s(100) == 2
+    assert PeerQuota(OTHER_QUOTA, shared, 100).delay_s(100) == 2
+    assert later.own_delay_s(100) == 0
     assert PeerQuota(OTHER_QUOTA, None, 0).delay_s(0) == 0
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chain.consensus.messages import BlockMessage, GetBlock, GetCertificates, Proposal, Status
-from chain.node.peers.frames import Lane
+from chain.consensus.messages import BlockMessage, GetBlock, GetCertificates, Proposal, Status, encode_message
+from chain.node.peers.frames import Chunk, Lane
 from chain.node.peers.messages import Transactions
+from chain.node.peers.settings import OTHERS_TOGETHER_QUOTA, Rate
+from chain.node.peers.sockets import SocketClosed
 from chain.primitives.block import Block, Header
 from chain.primitives.certificate import Vote, VoteKind
 from chain.primitives.keys import PrivateKey
@@ -304,3 +307,63 @@ async def test_transactions_of_all_peers_get_their_turn(make_station: MakeStatio
     gate.set()
     await until(lambda: len(order) == 21)
     assert modest.name in order[:3]
+
+
+async def test_a_fault_with_one_batch_does_not_stop_the_others(make_station: MakeStation, enter: Enter) -> None:
+    station = await make_station(network_of("a", "b"), "a")
+    peer = await enter(station)
+
+    async def fail(_peer: str, raws: tuple[bytes, ...]) -> None:
+        if raws == (b"1",):
+            raise ValueError("a fault of the node's")
+
+    station.on_raws = fail
+    await peer.send(Lane.TRANSACTIONS, Transactions((b"1",)))
+    await peer.send(Lane.TRANSACTIONS, Transactions((b"2",)))
+    await until(lambda: len(station.raws) == 2)
+    assert station.names() == {peer.name}
+    assert station.peers.counts.view()["transactions_failed"] == 1
+
+
+async def test_a_fault_with_one_message_ends_that_connection_only(make_station: MakeStation, enter: Enter) -> None:
+    station = await make_station(network_of("a", "b"), "a")
+    peer, other = await enter(station), await enter(station)
+
+    async def fail(_peer: str, message: object) -> None:
+        if message == Status(1, 1, 1):
+            raise ValueError("a fault of the node's")
+
+    station.on_message_hook = fail
+    await peer.send(Lane.VOTES, Status(1, 1, 1))
+    await peer.closed()
+    await other.send(Lane.VOTES, Status(2, 2, 2))
+    await until(lambda: station.messages[-1:] == [(other.name, Status(2, 2, 2))])
+    assert station.names() == {other.name}
+
+
+async def test_a_new_set_of_validators_gives_nobody_a_new_quota(make_station: MakeStation, enter: Enter) -> None:
+    station = await make_station(network_of("a", "b"), "a", max_throttled_s=0.3)
+    station.on_message_hook = lambda _peer, _message: renew()
+
+    async def renew() -> None:
+        station.peers.set_validators([key_of("a").address, key_of("b").address])
+
+    peer = await enter(station)
+    while not station.disconnected:
+        try:
+            async with asyncio.timeout(1):
+                await peer.send_chunks(*[Chunk(Lane.VOTES, 0, encode_message(GetCertificates(1, 1)))] * 100)
+        except (SocketClosed, TimeoutError):
+            await asyncio.sleep(0.01)
+    assert station.disconnected == [(peer.name, "over its quota for too long")]
+
+
+async def test_who_is_slowed_down_by_others_is_not_blamed_for_it(make_station: MakeStation, enter: Enter) -> None:
+    together = dataclasses.replace(OTHERS_TOGETHER_QUOTA, requests=Rate(20, 1))
+    station = await make_station(network_of("a", "b"), "a", max_throttled_s=0.3, others_together_quota=together)
+    greedy, modest = await enter(station), await enter(station)
+    for _ in range(30):
+        await greedy.send(Lane.VOTES, GetCertificates(1, 1))
+        await modest.send(Lane.VOTES, GetCertificates(2, 2))
+    await until(lambda: len(station.messages) >= 50)
+    assert station.disconnected == []
