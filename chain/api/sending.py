@@ -15,14 +15,11 @@ from chain.primitives.hashing import keccak256
 from chain.primitives.hexadecimal import parse_hex, to_hex
 from chain.primitives.rejection import Rejected
 from chain.primitives.transaction import MAX_TRANSACTION_BYTES
-from chain.storage.view import StateView
 from chain.web.application import create_router
 from chain.web.problems import Problem
 
 MAX_BATCH_TRANSACTIONS: Final = 500
 """In one request: what the chain takes from one sender per block. Plain transfers of so many fit into a body."""
-_PER_TURN: Final = 25
-"""Transactions of a batch that are admitted before other work on the event loop gets its turn: some milliseconds."""
 
 RawText = Annotated[
     str, Field(max_length=2 + 2 * MAX_TRANSACTION_BYTES, description="The bytes in hex, with 0x.", examples=["0x02f8…"])
@@ -63,39 +60,57 @@ def sending_router(node: Node, cache: BlockCache) -> APIRouter:
             raise Problem(503, "unhealthy", "this node has stopped making blocks; send the transaction to another")
         if body.transactions:
             return respond(await _take_all(node, cache, body.transactions), 202)
-        return respond(_take(node, cache, node.ledger.view(), body.raw_transaction), 202)
+        return respond(_take(node, cache, body.raw_transaction), 202)
 
     return router
 
 
 async def _take_all(node: Node, cache: BlockCache, texts: list[str]) -> SentTransactions:
-    entries: list[BatchEntry] = []
-    view, admitted = node.ledger.view(), 0
+    raws: list[bytes] = []
+    entries: list[BatchEntry | None] = []  # None for the next one of `raws`.
     for text in texts:
         try:
-            entry = BatchEntry(**msgspec.structs.asdict(_take(node, cache, view, text)))
+            raws.append(parse_hex(text, field="raw_transaction"))
+            entries.append(None)
         except Rejected as rejection:
-            entry = BatchEntry(status="refused", reason=rejection.reason.value, detail=rejection.message)
-        entries.append(entry)
-        admitted += 1
-        # What stands in a block may have cost the decoding of a large one.
-        if admitted >= _PER_TURN or entry.height is not None:
-            await asyncio.sleep(0)
-            view, admitted = node.ledger.view(), 0
-    return SentTransactions(results=entries)
+            entries.append(_refused(rejection))
+    results = zip(raws, await node.submit_all(raws), strict=True)
+    for index, entry in enumerate(entries):
+        if entry is not None:
+            continue
+        raw, result = next(results)
+        if not isinstance(result, Rejected):
+            entries[index] = BatchEntry(transaction_hash=to_hex(result.transaction.hash), status="pending")
+        elif (found := _find(node, cache, raw)) is not None:
+            entries[index] = BatchEntry(**msgspec.structs.asdict(found))
+            await asyncio.sleep(0)  # To find it, a large block may have been decoded.
+        else:
+            entries[index] = _refused(result)
+    return SentTransactions(results=[entry for entry in entries if entry is not None])
 
 
-def _take(node: Node, cache: BlockCache, view: StateView, text: str) -> SentTransaction:
+def _refused(rejection: Rejected) -> BatchEntry:
+    return BatchEntry(status="refused", reason=rejection.reason.value, detail=rejection.message)
+
+
+def _take(node: Node, cache: BlockCache, text: str) -> SentTransaction:
     """Raises Rejected."""
     raw = parse_hex(text, field="raw_transaction")
-    transaction_hash = keccak256(raw)
-    found = find_transaction(view, cache, transaction_hash)
-    if found is not None:
-        stored = stored_transaction_view(*found)
-        return SentTransaction(transaction_hash=stored.hash, status=stored.status, height=stored.height)
     try:
-        node.submit(raw)
+        entry = node.submit(raw)
     except Rejected as rejection:
+        found = _find(node, cache, raw)
+        if found is not None:
+            return found
         rejection.values.setdefault("field", "raw_transaction")
         raise
-    return SentTransaction(transaction_hash=to_hex(transaction_hash), status="pending", height=None)
+    return SentTransaction(transaction_hash=to_hex(entry.transaction.hash), status="pending", height=None)
+
+
+def _find(node: Node, cache: BlockCache, raw: bytes) -> SentTransaction | None:
+    """The transaction if a block has it: the mempool refuses it then, since its nonce is used."""
+    found = find_transaction(node.ledger.view(), cache, keccak256(raw))
+    if found is None:
+        return None
+    stored = stored_transaction_view(*found)
+    return SentTransaction(transaction_hash=stored.hash, status=stored.status, height=stored.height)

@@ -2,8 +2,9 @@
 
 The driver owes an engine: one call at a time; `Started` first; the effects of each call carried out in the order of the
 calls, and within one call: all `records` appended and, if any is a vote, synced once, then `sends`, then the rest; the
-result of each task as an event. `now_ms` is the wall clock in Unix milliseconds and may jump either way; delays are
-real time. What an engine does follows from its events alone: same events, same effects.
+result of each task as an event. Records without a vote keep their place in the journal, but nothing need wait for them.
+`now_ms` is the wall clock in Unix milliseconds and may jump either way; delays are real time. What an engine does
+follows from its events alone: same events, same effects.
 """
 
 from enum import StrEnum

@@ -69,7 +69,9 @@ class Pace:
         draft.set_timer(INTERVAL, max(0 if is_short else self.settings.block_interval_ms, _MIN_PAUSE_MS))
 
     def finalized(self, draft: Draft, heartbeat_after_ms: int) -> None:
-        """The network works: timeouts are short again, and the next heartbeat is far."""
+        """The network works: timeouts are short again, also those of this view, and the next heartbeat is far."""
+        if self.consecutive_nullified:
+            self._disarm(draft)
         self.consecutive_nullified = 0
         self.is_heartbeat_due = False
         draft.set_timer(HEARTBEAT, heartbeat_after_ms)
@@ -83,9 +85,13 @@ class Pace:
                 draft.set_timer(LEADER, 2 * delay_ms * self._factor + interval_ms)
             draft.set_timer(RETRY, 2 * delay_ms)
         elif not is_active and self._is_armed:
-            for name in (LEADER, VIEW, RETRY):
-                draft.set_timer(name, None)
+            self._disarm(draft)
         self._is_armed = is_active
+
+    def _disarm(self, draft: Draft) -> None:
+        self._is_armed = False
+        for name in (LEADER, VIEW, RETRY):
+            draft.set_timer(name, None)
 
     def hold(self, draft: Draft, wait_ms: int) -> None:
         """A proposal's time lies that far ahead."""

@@ -179,6 +179,8 @@ class BlockWork:
         parent, proposer = self._candidates.get(task.parent_hash), self._proposer
         self._pool.expire()
         transactions = [] if task.must_be_empty else self._pool.select(self._nonces_after(task.parent_hash))
+        if not transactions and not task.may_be_empty and not (parent is None and len(self._pool)):
+            return NothingToBuild(task.parent_hash, self.is_waiting)  # All that waited is in the parent.
         try:
             with self._metrics.build_seconds.time():
                 candidate = await self._in_thread(

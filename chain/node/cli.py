@@ -148,7 +148,7 @@ def _run(config: NodeConfig, log_level: str) -> str | None:
     from chain.api.application import create_api
     from chain.node.ledger import Ledger
     from chain.node.metrics import NodeMetrics
-    from chain.node.runner import Node, settle_garbage_collector
+    from chain.node.runner import Node, settle_interpreter
     from chain.web.logs import set_up_logging
     from chain.web.server import Server, listen
 
@@ -181,7 +181,7 @@ def _run(config: NodeConfig, log_level: str) -> str | None:
         api = create_api(node, registry=registry, version=version("aitbc"))
         server = Server(api, listener, max_connections=config.max_connections)
         node.on_fault = server.stop
-        settle_garbage_collector()
+        settle_interpreter()
         server.run()
     return node.fault
 

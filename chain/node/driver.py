@@ -1,8 +1,9 @@
 """Feeds the engine one event at a time, and carries out what it wants in the order that `effects` demands.
 
-What waits for the vote journal's sync: the messages of an event, those of all later events, and `CommitBlock`. A commit
-puts a certificate with this node's own vote into the store, and a store that shows votes which the journal does not
-know would look like a lost journal after a crash. Timers, building and executing do not wait: nobody outside sees them.
+What waits for a vote's sync in the journal: the messages of an event, those of all later events, and `CommitBlock`. A
+commit puts a certificate with this node's own vote into the store, and a store that shows votes which the journal does
+not know would look like a lost journal after a crash. Timers, building and executing do not wait: nobody outside sees
+them.
 """
 
 import asyncio

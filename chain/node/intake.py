@@ -1,12 +1,12 @@
-"""Transactions on their way in: from clients one by one, from peers in batches; and on their way to other peers.
+"""Transactions on their way in, from clients and from peers, one by one or in batches; and on their way to other peers.
 
-A batch from a peer may be large: its signatures are recovered in a thread, some at a time, and the mempool takes them
-in slices, so that votes and requests do not wait long. What waits for long is told to the peers again, since one that
+A batch may be large: a thread reads it and recovers its signatures, and the mempool takes it, slice after slice, so
+that votes and requests do not wait long. What waits for long is told to the peers again, since one that
 was away or full when it came may be the next leader.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Final
 
@@ -17,9 +17,10 @@ from chain.node.mempool import Mempool
 from chain.node.waiting import Entry
 from chain.primitives.hashing import keccak256
 from chain.primitives.rejection import Rejected, RejectionReason
+from chain.primitives.transaction import Transaction
 
-SLICE: Final = 25
-"""Transactions that are admitted before others get their turn: some milliseconds."""
+SLICE: Final = 40
+"""Transactions that are admitted before others get their turn: a millisecond or two."""
 REPEAT_AFTER_MS: Final = 3_000
 _MAX_REPEATED: Final = 256
 
@@ -65,49 +66,86 @@ class Intake:
 
     def submit(self, raw: bytes) -> Entry:
         """A client's transaction; raises Rejected. The same bytes again change nothing."""
-        known = self._pool.get(keccak256(raw))
+        transaction = self._ledger.transactions.decode(raw)
+        known = self._pool.get(transaction.hash)
         if known is not None:
             return known
-        entry = self._pool.add(raw, now_ms())
-        self._on_admitted(entry)
+        entry = self._admit(transaction)
         self._share((raw,), None)
         return entry
 
-    async def take(self, peer: PeerId, raws: tuple[bytes, ...]) -> None:
+    async def submit_all(self, raws: Sequence[bytes]) -> list[Entry | Rejected]:
+        """A client's transactions, each as `submit` would take it, in this order."""
+        results: list[Entry | Rejected] = []
+        for start in range(0, len(raws), SLICE):
+            slice_results, admitted = self._admit_all(await self._read(raws[start : start + SLICE]))
+            results += slice_results
+            if admitted:
+                self._share(admitted, None)
+        return results
+
+    async def take(self, peer: PeerId, raws: Sequence[bytes]) -> None:
         """A peer's transactions: those that can be admitted are, the others are none of its fault, unless it raises
         Forged."""
-        loop = asyncio.get_running_loop()
         for start in range(0, len(raws), SLICE):
             unknown = [raw for raw in raws[start : start + SLICE] if self._pool.get(keccak256(raw)) is None]
             if not unknown:
                 continue
-            forged = await loop.run_in_executor(self._thread, self._recover, unknown)
-            admitted: list[bytes] = []
-            for raw in unknown:
-                try:
-                    self._on_admitted(self._pool.add(raw, now_ms()))
-                    admitted.append(raw)
-                except Rejected:  # Stale, early, or no room; what no node passes on was found before.
-                    continue
+            read = await self._read(unknown)
+            _, admitted = self._admit_all(read)  # The others are stale, early, or have no room, unless they are forged.
             if admitted:
                 self._share(admitted, peer)
-            if forged is not None:
-                raise Forged(forged)
+            for each in read:
+                self._check_not_forged(each)
             await asyncio.sleep(0)
 
-    def _recover(self, raws: list[bytes]) -> str | None:
-        """Fills the caches; returns what is wrong with one that no honest node passes on. In a thread."""
+    def _admit(self, transaction: Transaction) -> Entry:
+        entry = self._pool.admit(transaction, now_ms())
+        self._on_admitted(entry)
+        return entry
+
+    def _admit_all(self, read: Iterable[Transaction | Rejected]) -> tuple[list[Entry | Rejected], list[bytes]]:
+        """What has become of each, and the raw bytes of those that were not here before."""
+        results: list[Entry | Rejected] = []
+        admitted: list[bytes] = []
+        for transaction in read:
+            if isinstance(transaction, Rejected):
+                results.append(transaction)
+                continue
+            known = self._pool.get(transaction.hash)
+            try:
+                results.append(known or self._admit(transaction))
+            except Rejected as rejected:
+                results.append(rejected)
+            else:
+                if known is None:
+                    admitted.append(transaction.raw)
+        return results, admitted
+
+    async def _read(self, raws: Sequence[bytes]) -> list[Transaction | Rejected]:
+        """Each decoded, with its sender in the cache."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read_now, raws)
+
+    def _read_now(self, raws: Sequence[bytes]) -> list[Transaction | Rejected]:
         chain_id = self._ledger.network.chain_id
+        read: list[Transaction | Rejected] = []
         for raw in raws:
             try:
                 transaction = self._ledger.transactions.decode(raw)
-                if transaction.chain_id != chain_id:
-                    return f"a transaction of chain {transaction.chain_id}"
-                transaction.recover_sender(self._ledger.signatures.recover)
+                if transaction.chain_id == chain_id:  # Else it is not worth it.
+                    transaction.recover_sender(self._ledger.signatures.recover)
+                read.append(transaction)
             except Rejected as rejected:
-                if rejected.reason in _FORGED:
-                    return f"a transaction that no node passes on: {rejected}"
-        return None
+                read.append(rejected)
+        return read
+
+    def _check_not_forged(self, read: Transaction | Rejected) -> None:
+        """Raises Forged for what no honest node passes on."""
+        if isinstance(read, Rejected):
+            if read.reason in _FORGED:
+                raise Forged(f"a transaction that no node passes on: {read}")
+        elif read.chain_id != self._ledger.network.chain_id:
+            raise Forged(f"a transaction of chain {read.chain_id}")
 
     def repeat(self) -> None:
         """Tells peers again of some that have waited for a while, others each time."""

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from chain.node.clock import monotonic_ms
-from chain.node.pool_limits import PoolLimits
+from chain.node.pool_limits import PoolLimits, check_room
 from chain.node.waiting import NO_NONCES, Entry, Waiting
 from chain.primitives.keys import RecoverAddress
 from chain.primitives.records import Domain
@@ -185,9 +185,10 @@ class Mempool:
         `now_ms` is the wall clock: the block that it could be in would have about that time.
         """
         transaction = self._decode(raw)
-        known = self._waiting.by_hash.get(transaction.hash)
-        if known is not None:
-            return known
+        return self._waiting.by_hash.get(transaction.hash) or self.admit(transaction, now_ms)
+
+    def admit(self, transaction: Transaction, now_ms: int) -> Entry:
+        """As `add`, for one that is decoded and does not wait yet."""
         age_ms = self._age_clock_ms()
         oldest = next(iter(self._waiting.by_hash.values()), None)
         if oldest is not None and age_ms - oldest.added_at_ms >= self._limits.max_age_ms:
@@ -230,22 +231,10 @@ class Mempool:
             and self._waiting.by_receipt.get(entry.receipt_hash, replaced) is not replaced
         ):
             raise Rejected(RejectionReason.RECEIPT_PENDING, "a mint for this receipt hash is waiting already")
-        others = [each for each in self._waiting.by_sender.get(entry.sender, {}).values() if each is not replaced]
-        cost_atoms = entry.cost_atoms + sum(each.cost_atoms for each in others)
+        freed_atoms = replaced.cost_atoms if replaced is not None else 0
+        cost_atoms = self._waiting.cost_atoms.get(entry.sender, 0) - freed_atoms + entry.cost_atoms
         _check_funds(cost_atoms, self._state.account(entry.sender).balance)
-        limits = self._limits.lanes[entry.lane]
-        if sum(each.lane is entry.lane for each in others) >= limits.max_per_sender:
-            raise Rejected(
-                RejectionReason.MEMPOOL_FULL,
-                f"{limits.max_per_sender} transactions of this sender are waiting already in the lane {entry.lane}",
-            )
-        freed = replaced if replaced is not None and replaced.lane is entry.lane else None
-        freed_bytes = freed.size_bytes if freed is not None else 0
-        if (
-            self._waiting.lane_count[entry.lane] - (freed is not None) >= limits.max_transactions
-            or self._waiting.lane_bytes[entry.lane] - freed_bytes + entry.size_bytes > limits.max_bytes
-        ):
-            raise Rejected(RejectionReason.MEMPOOL_FULL, "the mempool is full; try again later")
+        check_room(self._limits.lanes[entry.lane], self._waiting, entry, replaced)
 
     # Getting out
 

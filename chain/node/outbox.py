@@ -1,7 +1,8 @@
 """Records to the vote journal, and what must not happen before they are on the disk.
 
 One thread appends and syncs; while it does, whatever comes in queues up behind, and shares the next sync. Things happen
-in the order that they were put in, so a message never overtakes one that waits for its record.
+in the order that they were put in, so a message never overtakes one that waits for a vote. Records without a vote are
+appended in their turn, but nothing waits for them: they are not synced, so nothing may depend on them anyway.
 """
 
 import asyncio
@@ -23,11 +24,8 @@ MAX_GROUP_RECORDS: Final = 512
 class _Entry(msgspec.Struct, frozen=True):
     records: tuple[Record, ...]
     prune: tuple[int, int] | None
-    then: Callable[[], None]
-
-
-def _nothing() -> None:
-    """What follows a prune."""
+    then: Callable[[], None] | None
+    """None where nothing waits for it."""
 
 
 class Outbox:
@@ -49,27 +47,33 @@ class Outbox:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._queue: deque[_Entry] = deque()
         self._flushing: asyncio.Task[None] | None = None
+        self._held = 0
+        """How many entries of the queue, or of the group in hand, something waits for."""
         self._is_dead = False
 
     def put(self, records: tuple[Record, ...], then: Callable[[], None]) -> None:
-        """Calls `then` once these records and all before them are appended, and synced where any of them is a vote.
+        """Appends these records, and calls `then` once all votes among them and before them are synced.
 
-        At once where nothing is to wait for.
+        At once where there is none to wait for.
         """
         if self._is_dead:
             return
+        has_vote = any(record.is_vote for record in records)
         if self._journal is None:
-            assert not any(record.is_vote for record in records), "who votes has a journal"
+            assert not has_vote, "who votes has a journal"
             then()
-        elif not records and self._flushing is None:
-            then()
-        else:
+        elif has_vote or self._held:
+            self._held += 1
             self._add(_Entry(records, None, then))
+        else:
+            if records:
+                self._add(_Entry(records, None, None))
+            then()
 
     def prune(self, epoch: int, view: int) -> None:
         """Forgets, in its turn, the records of this view and those before it, and of epochs before this one."""
         if self._journal is not None:
-            self._add(_Entry((), (epoch, view), _nothing))
+            self._add(_Entry((), (epoch, view), None))
 
     async def close(self) -> None:
         """Waits until everything that was put in has been done."""
@@ -108,7 +112,9 @@ class Outbox:
         if records or prunes:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._write, records, prunes)
         for entry in group:
-            entry.then()
+            if entry.then is not None:
+                entry.then()
+                self._held -= 1
 
     def _write(self, records: list[Record], prunes: list[tuple[int, int]]) -> None:
         assert self._journal is not None

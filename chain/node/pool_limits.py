@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from chain.node.waiting import Entry, Waiting
+from chain.primitives.rejection import Rejected, RejectionReason
 from chain.rules.admission import Lane
 
 MEBIBYTE: Final = 1 << 20
@@ -40,3 +42,19 @@ class PoolLimits:
     """After this long a transaction is dropped: its sender has seen by then that something is wrong."""
     max_replacements: int = 3
     """How often a waiting transaction may be replaced by another with its nonce."""
+
+
+def check_room(limits: LaneLimits, waiting: Waiting, entry: Entry, replaced: Entry | None) -> None:
+    """Raises Rejected where an entry's lane has no room for it, once what it replaces is gone."""
+    freed = replaced if replaced is not None and replaced.lane is entry.lane else None
+    freed_count, freed_bytes = (1, freed.size_bytes) if freed is not None else (0, 0)
+    if waiting.sender_lane_count[entry.sender, entry.lane] - freed_count >= limits.max_per_sender:
+        raise Rejected(
+            RejectionReason.MEMPOOL_FULL,
+            f"{limits.max_per_sender} transactions of this sender are waiting already in the lane {entry.lane}",
+        )
+    if (
+        waiting.lane_count[entry.lane] - freed_count >= limits.max_transactions
+        or waiting.lane_bytes[entry.lane] - freed_bytes + entry.size_bytes > limits.max_bytes
+    ):
+        raise Rejected(RejectionReason.MEMPOOL_FULL, "the mempool is full; try again later")

@@ -44,6 +44,9 @@ class Waiting:
         self.by_sender: dict[Address, dict[int, Entry]] = {}
         """In the order of nonces."""
         self.by_receipt: dict[Hash32, Entry] = {}
+        self.cost_atoms: dict[Address, int] = {}
+        """What each sender's transactions cost together."""
+        self.sender_lane_count: Counter[tuple[Address, Lane]] = Counter()
         self.lane_count: Counter[Lane] = Counter()
         self.lane_bytes: Counter[Lane] = Counter()
 
@@ -57,6 +60,8 @@ class Waiting:
             self.by_sender[entry.sender] = dict(sorted(waiting.items()))
         if entry.receipt_hash is not None:
             self.by_receipt[entry.receipt_hash] = entry
+        self.cost_atoms[entry.sender] = self.cost_atoms.get(entry.sender, 0) + entry.cost_atoms
+        self.sender_lane_count[entry.sender, entry.lane] += 1
         self.lane_count[entry.lane] += 1
         self.lane_bytes[entry.lane] += entry.size_bytes
 
@@ -65,8 +70,13 @@ class Waiting:
         del self.by_hash[entry.transaction.hash]
         waiting = self.by_sender[entry.sender]
         del waiting[entry.transaction.nonce]
+        self.cost_atoms[entry.sender] -= entry.cost_atoms
+        self.sender_lane_count[entry.sender, entry.lane] -= 1
+        if not self.sender_lane_count[entry.sender, entry.lane]:
+            del self.sender_lane_count[entry.sender, entry.lane]
         if not waiting:
             del self.by_sender[entry.sender]
+            del self.cost_atoms[entry.sender]
         if entry.receipt_hash is not None:
             del self.by_receipt[entry.receipt_hash]
         self.lane_count[entry.lane] -= 1

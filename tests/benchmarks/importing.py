@@ -14,7 +14,7 @@ from pathlib import Path
 from chain.consensus.effects import Floor
 from chain.node.caches import SignatureCache, TransactionCache
 from chain.node.ledger import Ledger
-from chain.node.runner import settle_garbage_collector
+from chain.node.runner import settle_interpreter
 from chain.primitives import message_pack
 from chain.primitives.certificate import VoteKind, assemble_certificate, sign_vote
 from chain.primitives.keys import PrivateKey
@@ -131,10 +131,10 @@ def importing(rounds: int, many_accounts: int, folder: Path) -> Table:
     rng = random.Random(20261122)
     reference = Reference(rng)
     few = Chain(folder / "few", FEW_ACCOUNTS, rng)
-    settle_garbage_collector()  # As a node does when it starts.
+    settle_interpreter()  # As a node does when it starts.
     recovery, rows = _beside_recoveries(few, reference, rounds, rng)
     many = Chain(folder / "many", many_accounts, rng)
-    settle_garbage_collector()
+    settle_interpreter()
     rows += _beside_few_accounts(few, many, rounds, rng)
     few.ledger.close()
     many.ledger.close()

@@ -19,12 +19,14 @@ from tests.benchmarks.certificates import certificate_sizes
 from tests.benchmarks.consensus import latency, throughput
 from tests.benchmarks.importing import MANY_ACCOUNTS, importing
 from tests.benchmarks.measuring import Table, machine
+from tests.benchmarks.simulating import simulation_speed
 
 Benchmark = Callable[[argparse.Namespace, Path], Table]
 
 QUICK: dict[str, Benchmark] = {
     "importing": lambda options, folder: importing(options.rounds, options.many_accounts, folder),
     "certificates": lambda options, folder: certificate_sizes(options.rounds),
+    "simulation": lambda options, folder: simulation_speed(options.seeds),
     "latency": lambda options, folder: latency(folder, options.samples),
     "throughput": lambda options, folder: throughput(folder, transactions=options.transactions),
     "catching-up": lambda options, folder: catch_up_speed(
@@ -42,6 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--long", action="store_true", help="all, the long ones too")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each figure; the median counts")
     parser.add_argument("--many-accounts", type=int, default=MANY_ACCOUNTS)
+    parser.add_argument("--seeds", type=int, default=50, help="of the simulator, for each size")
     parser.add_argument("--samples", type=int, default=100, help="transfers whose latency is measured")
     parser.add_argument("--transactions", type=int, default=40_000, help="transfers of the throughput")
     parser.add_argument("--full-blocks", type=int, default=40, help="of 500 transfers, to catch up with")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import stat
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from PIL import Image
 
@@ -182,6 +184,28 @@ def test_a_second_devnet_in_the_same_folder_is_refused(devnet: Any) -> None:
     assert done.returncode == 1
     assert "--dir" in done.stderr
     assert (devnet.folder / "devnet.json").exists()
+
+
+def test_a_demo_bears_the_loss_of_any_validator_while_it_runs(tmp_path: Path) -> None:
+    """Somebody kills one as soon as the nodes answer: before the providers register, the job, and its mint."""
+    victim = f"validator-{random.randint(1, 4)}"
+    command = [sys.executable, "-m", "genesis.cli", "devnet", "--once", "--json", "--dir", str(tmp_path / "net")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        assert demo.stderr is not None
+        told = ""
+        while "4 validators and a follower answer" not in told:
+            told = demo.stderr.readline()
+            assert told, "the demo ended before its nodes answered"
+        (pid,) = [
+            each.pid for each in psutil.Process(demo.pid).children() if any(victim in word for word in each.cmdline())
+        ]
+        os.kill(pid, signal.SIGKILL)
+        told = demo.stderr.read()
+        assert demo.wait(60) == 0, told
+        summary = json.loads(demo.stdout.read())
+    assert f"{victim} has ended (killed by SIGKILL)" in told
+    assert int(summary["supply"]) == int(summary["amount"]) > 0
 
 
 def test_a_damaged_chain_is_a_plain_failure(tmp_path: Path) -> None:

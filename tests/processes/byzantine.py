@@ -170,15 +170,18 @@ class Byzantine:
 
     async def outcome(self, view: int) -> Certificate:
         """Of a view: its NotarCert or its NullCert, whichever comes first."""
-
-        def found() -> Certificate | None:
-            kinds = (VoteKind.NOTARIZE, VoteKind.FINALIZE, VoteKind.NULLIFY)
-            return next((each for kind in kinds if (each := self.certificates.get((kind, view)))), None)
-
-        await self._until(lambda: found() is not None, f"outcome of view {view}")
-        certificate = found()
+        await self._until(lambda: self._outcome(view) is not None, f"outcome of view {view}")
+        certificate = self._outcome(view)
         assert certificate is not None
         return certificate
+
+    def _outcome(self, view: int) -> Certificate | None:
+        kinds = (VoteKind.NOTARIZE, VoteKind.FINALIZE, VoteKind.NULLIFY)
+        return next((each for kind in kinds if (each := self.certificates.get((kind, view)))), None)
+
+    async def thrown_out(self) -> None:
+        """Until somebody has had enough, and speaks to it no more for a while."""
+        await self._until(lambda: len(self.intruders) < len(self._nodes), "somebody to have had enough")
 
     async def _until(self, condition: Callable[[], bool], what: str) -> None:
         async with asyncio.timeout(_WAIT_S):
@@ -195,6 +198,7 @@ class Byzantine:
                 self._news.set()
                 await self._listen(intruder)
             self.intruders.pop(node.name, None)
+            self._news.set()
             await asyncio.sleep(0.5)
 
     async def _listen(self, intruder: Intruder) -> None:

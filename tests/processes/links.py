@@ -116,6 +116,8 @@ class Links:
             listener.connections.add(connection)
             try:
                 await self._connect(source, target, target_port, reader, writer)
+            except asyncio.CancelledError:
+                return  # A reset, or the end of the test. asyncio would log it as an error.
             finally:
                 listener.connections.discard(connection)
 

@@ -25,11 +25,11 @@ from chain.consensus.messages import (
 from chain.node.peers.frames import Lane
 from chain.node.peers.messages import Transactions
 from chain.node.peers.sockets import SocketClosed
-from chain.primitives.block import Header
+from chain.primitives.block import Header, transactions_root
 from chain.primitives.certificate import Certificate, VoteKind, validators_hash
 from chain.primitives.hashing import keccak256
 from chain.primitives.hexadecimal import to_hex
-from chain.primitives.types import BlockHeight, Hash32
+from chain.primitives.types import ATOMS_PER_AIT, BlockHeight, Hash32
 from tests.processes.byzantine import Byzantine, enter, say
 from tests.processes.chaos import SETTLE_S, find_wrong_balances
 from tests.processes.cluster import Cluster
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.timeout(300)
 
 TRAITOR = 3
 SERVED_S = 30.0
-"""An honest client's mint becomes final within this long, during an attack or right after it; a second or two, usually."""
+"""An honest client's mint becomes final within this long, during an attack or right after it; usually in a second."""
 MORE_RSS_BYTES = 150 * 1024 * 1024
 """What a node may grow by under all of this. Its mempool may hold 28 MiB, a peer's queues some more."""
 FLOOD_S = 5.0
@@ -70,7 +70,6 @@ WRONG_FIELDS: dict[str, Wrong] = {
     "another parent": with_fields(parent_hash=JUNK),
     "the time of long ago": with_time(-3_600_000),
     "a proposer that is nobody": with_fields(proposer=bytes(20)),
-    "transactions that are not there": with_fields(transactions_root=JUNK),
     "results that are not there": with_fields(results_root=JUNK),
     "another state": with_fields(state_root=JUNK),
     "other validators next": with_fields(next_validators_hash=JUNK),
@@ -87,24 +86,35 @@ class Arena:
         self.nodes = cluster.nodes
         self._load = load
         self._rss_bytes = {node.name: node.rss_bytes() for node in cluster.nodes}
+        self.most_rss_bytes = max(self._rss_bytes.values())
         self.forbidden: set[str] = set()
         """Hashes of blocks that must never be in the chain."""
+        self._payers = 0
+
+    def new_payer(self) -> Payer:
+        """An honest client, who mints once."""
+        self._payers += 1
+        return Payer(self.cluster)
 
     async def require_service(self) -> None:
         """A client is served, and no node has grown beyond the bound."""
-        payer = Payer(self.cluster)
+        payer = self.new_payer()
         for node in self.nodes:
             assert node.is_running, node.log_tail()
         await asyncio.to_thread(payer.settle_mint, self.nodes[0].client, SERVED_S)
         for node in self.nodes:
-            more = node.rss_bytes() - self._rss_bytes[node.name]
+            rss_bytes = node.rss_bytes()
+            self.most_rss_bytes = max(self.most_rss_bytes, rss_bytes)
+            more = rss_bytes - self._rss_bytes[node.name]
             assert more < MORE_RSS_BYTES, f"{node.name} has grown by {more >> 20} MiB"
 
     def require_truth(self) -> None:
         """Everything signed for is final and added up, and nothing forbidden is in the chain."""
         self._load.drain(SETTLE_S)
         self.cluster.wait_height(max(node.height for node in self.nodes))
-        assert [*self._load.violations, *find_wrong_balances(self.cluster, self._load)] == []
+        minted_atoms = self._payers * ATOMS_PER_AIT
+        assert self._load.violations == []
+        assert find_wrong_balances(self.cluster, self._load, others_minted_atoms=minted_atoms) == []
         client = self.nodes[0].client
         cursor, hashes = None, set()
         while True:
@@ -127,6 +137,7 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
             running = Arena(cluster, load.start())
             yield running
             running.require_truth()
+            print(f"the most memory that a node took: {running.most_rss_bytes >> 20} MiB")  # For docs/benchmarks.md.
         finally:
             load.close()
 
@@ -140,10 +151,17 @@ async def traitor(arena: Arena) -> AsyncIterator[Byzantine]:
 
 async def test_an_honest_block_of_the_traitor_is_welcome(arena: Arena, traitor: Byzantine) -> None:
     """Else the following tests would show nothing: a refusal must be for the one thing that is wrong."""
-    turn = await traitor.turn()
-    await traitor.tell_all(traitor.proposal(turn, turn.header))
-    outcome = await traitor.outcome(turn.view)
-    assert (outcome.kind, outcome.block_hash) == (VoteKind.NOTARIZE, turn.header.hash)
+    notarized: set[Hash32] = set()
+    proposed: set[Hash32] = set()
+    for _ in range(5):  # On a busy machine one may come too late.
+        turn = await traitor.turn()
+        await traitor.tell_all(traitor.proposal(turn, turn.header))
+        proposed.add(turn.header.hash)
+        outcome = await traitor.outcome(turn.view)
+        if outcome.kind is VoteKind.NOTARIZE:
+            notarized.add(outcome.block_hash)
+    assert notarized
+    assert notarized <= proposed
     await arena.require_service()
 
 
@@ -159,18 +177,21 @@ async def test_a_block_with_any_field_wrong_is_given_up(arena: Arena, traitor: B
         seconds[name] = time.monotonic() - started
         assert outcome.kind is VoteKind.NULLIFY, name
     assert set(Header.__struct_fields__) == {
-        "protocol_version", "chain_id", "epoch", "height", "parent_hash", "time_ms", "proposer", "transactions_root",
-        "results_root", "state_root", "next_validators_hash",
+        "protocol_version", "chain_id", "epoch", "height", "parent_hash", "time_ms", "proposer", "results_root",
+        "state_root", "next_validators_hash", "transactions_root",  # The last one has a test of its own.
     }, "a new field needs a wrong value here"  # fmt: skip
     assert max(seconds.values()) < SERVED_S, seconds
     await arena.require_service()
 
 
-async def test_a_block_from_the_future_or_with_another_body_is_given_up(arena: Arena, traitor: Byzantine) -> None:
-    for hours, transactions in ((1, ()), (0, (b"\x02\xc0",)), (0, (b"",) * 2_000)):
+async def test_a_block_from_the_future_or_of_bad_transactions_is_given_up(arena: Arena, traitor: Byzantine) -> None:
+    from_nobody = Payer(arena.cluster).transfer().raw
+    bodies: list[tuple[bytes, ...]] = [(b"\x02\xc0",), (b"",) * 2_000, (from_nobody,)]
+    for hours, transactions in ((1, ()), *((0, body) for body in bodies)):
         turn = await traitor.turn()
-        header = with_time(3_600_000 * hours)(turn.header)
-        arena.forbidden |= {to_hex(header.hash)} if hours else set()
+        root = transactions_root([keccak256(raw) for raw in transactions])
+        header = msgspec.structs.replace(with_time(3_600_000 * hours)(turn.header), transactions_root=root)
+        arena.forbidden.add(to_hex(header.hash))
         await traitor.tell_all(traitor.proposal(turn, header, transactions))
         assert (await traitor.outcome(turn.view)).kind is VoteKind.NULLIFY
     await arena.require_service()
@@ -237,6 +258,16 @@ async def test_certificates_of_the_far_future(arena: Arena, traitor: Byzantine) 
     await arena.require_service()
 
 
+async def test_who_sends_a_body_that_its_block_does_not_name_is_left(arena: Arena, traitor: Byzantine) -> None:
+    """The hash may well stand for a good block, so only its sender is to blame."""
+    turn = await traitor.turn()
+    nameless = with_fields(transactions_root=JUNK)(turn.header)
+    arena.forbidden.add(to_hex(nameless.hash))
+    await traitor.tell_all(traitor.proposal(turn, nameless))
+    await traitor.thrown_out()
+    await arena.require_service()
+
+
 async def test_garbage_and_lies_after_the_handshake(arena: Arena) -> None:
     rng = random.Random(9)
     target = arena.nodes[2]
@@ -263,7 +294,7 @@ async def test_garbage_and_lies_after_the_handshake(arena: Arena) -> None:
 
 async def test_a_flood_of_valid_transactions(arena: Arena) -> None:
     """Signed by an account that holds something, so each has to be looked at; several peers bring them at once."""
-    rich = Payer(arena.cluster)
+    rich = arena.new_payer()
     await asyncio.to_thread(rich.settle_mint, arena.nodes[0].client, SERVED_S)
     flood = [rich.transfer().raw for _ in range(6_000)]
     strangers = [await enter(node, arena.network) for node in arena.nodes for _ in range(2)]
@@ -304,7 +335,7 @@ async def test_a_flood_of_connections(arena: Arena) -> None:
         if len(held) > 300:
             held.pop(0).transport.abort()
         await asyncio.sleep(0)
-    await asyncio.to_thread(Payer(arena.cluster).settle_mint, arena.nodes[1].client, SERVED_S)
+    await asyncio.to_thread(arena.new_payer().settle_mint, arena.nodes[1].client, SERVED_S)
     for writer in held:
         writer.transport.abort()
     await arena.require_service()

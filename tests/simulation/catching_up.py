@@ -1,4 +1,4 @@
-"""The real chain.node.catch_up in a simulated node: it is told what the driver sees, and says which ranges to ask for."""
+"""The real chain.node.catch_up in a simulated node: told what the driver sees, it says which ranges to ask for."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class CatchingUp:
             node.blame(int(blame.peer[1:]), blame.reason)
         for chain in effects.chains:
             node.parts.oracles.chain_received(node, chain)
+            node.unsynced = dict.fromkeys(block.header.hash for block, _ in chain.links[:-1])
             node.dispatch(chain)
 
     def _set_timer(self, timer: SetTimer) -> None:

@@ -5,8 +5,10 @@ from typing import Any, Final
 
 import msgspec
 
-from chain.consensus.messages import Message, decode_message, encode_message
+from chain.consensus.messages import Link, Message, Range, decode_message, encode_message
+from chain.primitives.block import Block, decode_block
 from chain.primitives.certificate import Certificate, Vote, quorum
+from chain.primitives.message_pack import decode_trusted, encode
 from chain.primitives.rejection import Rejected
 
 _NUMBERS: Final = (0, 1, 2, 3, 62, 63, 64, 2**31, 2**53, 2**62, 2**63 - 1)
@@ -60,3 +62,26 @@ def repeated_signer(vote: Vote, validator_count: int, random: Random) -> Certifi
         signer_bitmap=bitmap,
         signatures=(vote.signature,) * needed,
     )
+
+
+def false_range(range_: Range, random: Random) -> Range:
+    """Final blocks as nobody honest answers: too few, in the wrong place, uncertified, forged, or not decodable."""
+    links = list(range_.links)
+    kind = random.randrange(6)
+    if kind == 0:
+        return Range(range_.from_height, ())
+    if kind == 1:
+        return Range(range_.from_height + 1, range_.links)
+    if kind == 2:
+        links[-1] = Link(links[-1].block, b"")
+    elif kind == 3:
+        links[-1] = Link(links[-1].block, links[-1].certificate[:-20] + bytes(20))
+    elif kind == 4:
+        links[0] = Link(links[0].block[:-1], links[0].certificate)
+    else:
+        block = decode_block(links[-1].block)
+        header = msgspec.structs.replace(block.header, time_ms=block.header.time_ms + 1)
+        certificate = decode_trusted(links[-1].certificate, Certificate)
+        forged = msgspec.structs.replace(certificate, block_hash=header.hash)
+        links[-1] = Link(Block(header, block.transactions).encode(), encode(forged))
+    return Range(range_.from_height, tuple(links))

@@ -1,5 +1,6 @@
 """What one node keeps of the chain: final blocks on its disk, executed ones and waiting transactions in memory."""
 
+from random import Random
 from typing import Final, Protocol
 
 import msgspec
@@ -51,14 +52,18 @@ class NodeLedger(Protocol):
     ) -> Block | None:
         """Keeps the execution; None where there is nothing to build."""
 
-    def commit(self, block_hash: Hash32, certificate: Certificate | None, floor: Floor) -> Block:
-        """In one synced batch."""
+    def commit(self, block_hash: Hash32, certificate: Certificate | None, floor: Floor, *, sync: bool) -> Block:
+        """In one batch, which a power cut may take back where it is not synced."""
+
+    @property
+    def synced_height(self) -> int:
+        """Up to where no power cut takes anything back."""
 
     def forget(self, block_hashes: tuple[Hash32, ...]) -> None:
         """They can never be final."""
 
-    def restart(self) -> None:
-        """What was in memory is gone."""
+    def restart(self, random: Random) -> None:
+        """What was in memory is gone, and perhaps what was not synced."""
 
     def stored(self, height: int) -> StoredBlock | None:
         """A committed block."""
@@ -85,10 +90,12 @@ class LightLedger:
     def __init__(self, genesis: Executed, rules: LightRules) -> None:
         header = genesis.block.header
         self._rules = rules
-        self._blocks = [StoredBlock(genesis.block, None)]
-        self._heights = {header.hash: 0}
-        self._head = genesis
         self._floor = Floor(0, 0, header.height, header.hash)
+        self._head = genesis
+        self._blocks = [StoredBlock(genesis.block, None)]
+        self._history = [(genesis, self._floor)]
+        self._heights = {header.hash: 0}
+        self._synced_height = 0
         self._executed: dict[Hash32, Executed] = {}
         self._pool: dict[int, bytes] = {}
 
@@ -145,7 +152,7 @@ class LightLedger:
                 break
         return chosen
 
-    def commit(self, block_hash: Hash32, certificate: Certificate | None, floor: Floor) -> Block:
+    def commit(self, block_hash: Hash32, certificate: Certificate | None, floor: Floor, *, sync: bool) -> Block:
         executed = self._executed.pop(block_hash, None)
         if executed is None or executed.block.header.parent_hash != self.head.hash:
             raise Violation("driver contract", "a block is to be committed that is not executed, or not on the head")
@@ -154,6 +161,9 @@ class LightLedger:
         self._blocks.append(StoredBlock(executed.block, certificate))
         self._heights[block_hash] = executed.block.header.height
         self._head, self._floor = executed, floor
+        self._history.append((executed, floor))
+        if sync:
+            self._synced_height = executed.block.header.height
         for number in [number for number in self._pool if number < executed.state.next_number]:
             del self._pool[number]
         return executed.block
@@ -162,7 +172,16 @@ class LightLedger:
         for block_hash in block_hashes:
             self._executed.pop(block_hash, None)
 
-    def restart(self) -> None:
+    @property
+    def synced_height(self) -> int:
+        return self._synced_height
+
+    def restart(self, random: Random) -> None:
+        kept = random.randrange(self._synced_height, len(self._blocks)) + 1
+        for stored in self._blocks[kept:]:
+            del self._heights[stored.block.header.hash]
+        del self._blocks[kept:], self._history[kept:]
+        self._head, self._floor = self._history[-1]
         self._executed.clear()
         self._pool.clear()
 

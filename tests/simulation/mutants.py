@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from chain.consensus.effects import Recovered
 from chain.consensus.simplex import SimplexEngine
+from tests.simulation.broken_drivers import IgnoresJournal, NeverSyncs, SendsBeforeSync
+from tests.simulation.conditions import changing, crashing, losing_journals, lossy, quiet, with_liar
 from tests.simulation.mutation import Change, engine_class
 from tests.simulation.node import SimulatedNode
-from tests.simulation.scenario import NAMED_MALICE, Scenario
+from tests.simulation.scenario import Scenario
 
 
 class Mutant(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,79 +30,6 @@ class Mutant(msgspec.Struct, frozen=True, kw_only=True):
     def engine(self) -> type[SimplexEngine]:
         """The engine to simulate with."""
         return engine_class(self.name, self.changes) if self.changes else SimplexEngine
-
-
-# Conditions
-
-
-def quiet(seed: int) -> Scenario:
-    """Nothing goes wrong."""
-    return Scenario(seed=seed, validator_count=4, max_views=25, fault_ms=10_000)
-
-
-def lossy(seed: int) -> Scenario:
-    """Messages are lost and late: views are given up, and certificates differ from node to node."""
-    return msgspec.structs.replace(quiet(seed), loss=0.25, spikes=0.2, highest_ms=120, max_views=40)
-
-
-def crashing(seed: int) -> Scenario:
-    """Every node dies again and again, some of them together."""
-    return msgspec.structs.replace(lossy(seed), loss=0.1, crash_rate=3.0, sync_ms=20, fault_ms=20_000)
-
-
-def with_liar(name: str, validator_count: int = 4) -> Callable[[int], Scenario]:
-    """One liar, some loss."""
-
-    def scenario(seed: int) -> Scenario:
-        return msgspec.structs.replace(
-            quiet(seed),
-            validator_count=validator_count,
-            highest_ms=80,
-            loss=0.05,
-            max_views=40,
-            malice=((seed % validator_count, NAMED_MALICE[name]),),
-        )
-
-    return scenario
-
-
-def changing(seed: int) -> Scenario:
-    """Epochs end."""
-    return msgspec.structs.replace(lossy(seed), spare_count=1, epoch_changes=3, max_views=50, transaction_rate=20)
-
-
-def losing_journals(seed: int) -> Scenario:
-    """A validator loses its journal, and says so."""
-    return msgspec.structs.replace(lossy(seed), lost_journal_rate=4.0)
-
-
-# Drivers
-
-
-class SendsBeforeSync(SimulatedNode):
-    """What the sync would have made safe is in the network already."""
-
-    def _carry_out(self) -> None:
-        for effects in self._pending:
-            for send in effects.sends:
-                self.send(send)
-        super()._carry_out()
-
-
-class IgnoresJournal(SimulatedNode):
-    """Starts as if nothing had been voted."""
-
-    def recovered(self) -> Recovered:
-        return msgspec.structs.replace(super().recovered(), records=())
-
-
-class NeverSyncs(SimulatedNode):
-    """Trusts the page cache."""
-
-    def _record(self, records: tuple[object, ...]) -> bool:
-        self.journal.append(records)  # type: ignore[arg-type]
-        self.point()
-        return False
 
 
 _KEPT_OWN = """        assert kind not in own and self.may_vote_in(view)
@@ -161,7 +89,6 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         oracles=("one chain", "halt", "certificates"),
         scenario=with_liar("forker"),
-        seeds=(0, 8, 1, 7, 13, 19, 25, 31),
     ),
     Mutant(name="send_before_sync", node_class=SendsBeforeSync, oracles=("sync before send",), scenario=quiet),
     Mutant(name="never_syncs", node_class=NeverSyncs, oracles=("sync before send",), scenario=quiet),
@@ -170,7 +97,8 @@ MUTANTS: tuple[Mutant, ...] = (
         changes=(
             Change(
                 "simplex",
-                "            self._knowledge.ask_again()\n            self._work.ask_again()\n            self._retelling.to_all()\n",
+                "            self._knowledge.ask_again()\n            self._work.ask_again()\n"
+                "            self._retelling.to_all()\n",
                 "",
             ),
         ),
@@ -208,7 +136,7 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
         oracles=("proposer",),
-        scenario=with_liar("forger"),
+        scenario=with_liar("impostor"),
     ),
     Mutant(
         name="repeated_signer",
@@ -248,7 +176,7 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
         oracles=("proposer",),
-        scenario=with_liar("forger"),
+        scenario=with_liar("impostor"),
     ),
     Mutant(
         name="votes_unchecked",
@@ -260,7 +188,7 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
         oracles=("certificates", "blame", "evidence", "halt"),
-        scenario=with_liar("babbler"),
+        scenario=with_liar("impostor"),
     ),
     Mutant(
         name="floor_forgotten_on_restart",
@@ -296,7 +224,7 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
         oracles=("drift",),
-        scenario=with_liar("breaker"),
+        scenario=with_liar("prophet"),
     ),
     Mutant(
         name="second_notarize_in_a_view",

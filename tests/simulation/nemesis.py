@@ -1,4 +1,4 @@
-"""What goes wrong, and when: crashes at any point, cut links, clocks that jump, disks that fail, journals that vanish."""
+"""What goes wrong, and when: crashes at any point, cut links, jumping clocks, failing disks, lost journals."""
 
 from random import Random
 from typing import Final

@@ -32,6 +32,7 @@ from chain.consensus.effects import (
 from chain.consensus.messages import BlockMessage, GetBlock, GetRange, Message, Range, Status
 from chain.consensus.simplex import SimplexEngine
 from chain.node.catch_up import FetchWanted, HeadMoved, PeerJoined, PeerLeft, PeerStatus, RangeReceived
+from chain.primitives.types import Hash32
 from tests.simulation.catching_up import CatchingUp
 from tests.simulation.disk import SimulatedJournal
 from tests.simulation.ledgers import NodeLedger, final_range
@@ -71,6 +72,8 @@ class SimulatedNode:
         self._is_carrying = False
         self._timers: dict[str, int] = {}
         self._timer_count = 0
+        self.unsynced: dict[Hash32, None] = {}
+        """Final blocks that others follow, here already: the last one's sync is enough for them."""
         self._was_waiting = False
         self._is_status_due = False
         self._next_asked = self.index
@@ -125,7 +128,7 @@ class SimulatedNode:
         self.journal.tear(self.parts.random)
         self.parts.oracles.synced(self, self.journal.written)
         self.journal.sync()
-        self.ledger.restart()
+        self.ledger.restart(self.parts.random)
         self._clear()
         for peer in range(len(self.parts.nodes)):
             other = self.parts.nodes[peer]
@@ -217,7 +220,7 @@ class SimulatedNode:
         elif isinstance(message, Range):
             self._catching_up.tell(RangeReceived(peer, message))
         else:
-            self.parts.oracles.delivered(self, sender, message)
+            self.parts.oracles.delivered(self, message)
             self.dispatch(MessageReceived(peer, message))
             if isinstance(message, Status):
                 self._catching_up.tell(PeerStatus(peer, message.height))
@@ -298,8 +301,8 @@ class SimulatedNode:
                 self._start_task(task)
 
     def _is_eager(self, task: Task) -> bool:
-        """Executing and building need not wait for a disk that takes its time."""
-        return self.parts.sync_ms > 0 and isinstance(task, ExecuteBlock | BuildBlock)
+        """What need not wait for a disk that takes its time."""
+        return self.parts.sync_ms > 0 and isinstance(task, ExecuteBlock | BuildBlock | ForgetBlocks)
 
     def send(self, send: Send | Ask) -> None:
         """Carries out one send."""
@@ -345,8 +348,12 @@ class SimulatedNode:
 
     def _start_task(self, task: Task) -> None:
         match task:
-            case BuildBlock() | ExecuteBlock() | CommitBlock() | ForgetBlocks() | PruneJournal():
+            case BuildBlock() | ExecuteBlock() | CommitBlock():
                 self._worker.start(task)
+            case ForgetBlocks(block_hashes):
+                self._worker.forget(block_hashes)
+            case PruneJournal():
+                self._prune(task)
             case FetchFinal(peer):
                 self._catching_up.tell(FetchWanted(peer))
             case KeepEvidence():
@@ -356,6 +363,13 @@ class SimulatedNode:
             case Halt(reason):
                 self.parts.oracles.halted(self, reason)
                 raise Crash
+
+    def _prune(self, task: PruneJournal) -> None:
+        """Not where a power cut could take the chain back to a height that needs the records."""
+        self.point()
+        if self.ledger.synced_height == self.ledger.head.height and self.parts.random.random() < self.parts.prune_share:
+            self.parts.oracles.synced(self, self.journal.written)
+            self.journal.prune(task.epoch, task.view)
 
     def worked(self, task: Work, event: Event | None) -> None:
         """The worker has done something."""

@@ -1,7 +1,7 @@
 """What must hold in every run, checked at every step. Nothing here asks the engine whether it is right.
 
 One finalized chain; no honest key signs a contradiction, and sends what is not on its disk; nothing final is taken
-back; equal states; valid certificates; bounded memory; a driver that is driven as effects.py says; nobody honest blamed.
+back; equal states; valid certificates; bounded memory; a driver driven as effects.py says; nobody honest blamed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from chain.consensus.effects import (
+    BlockBuilt,
     BlockExecuted,
     BuildBlock,
     ChainReceived,
@@ -23,11 +24,20 @@ from chain.consensus.effects import (
     Record,
     TimerFired,
 )
-from chain.consensus.messages import CertificateMessage, EvidenceMessage, JournalEntry, Message, Proposal, VoteMessage
+from chain.consensus.messages import (
+    BlockMessage,
+    CertificateMessage,
+    EvidenceMessage,
+    JournalEntry,
+    Message,
+    Proposal,
+    VoteMessage,
+)
 from chain.primitives.block import Block
-from chain.primitives.certificate import Certificate, Vote, VoteKind, validators_hash, verify_certificate, verify_vote
-from chain.primitives.rejection import Rejected
+from chain.primitives.certificate import Certificate, Vote, VoteKind, validators_hash
 from chain.primitives.types import Address, Hash32
+from tests.simulation.evidence import EvidenceOracle, contradict
+from tests.simulation.finality import FinalityOracle
 from tests.simulation.signatures import SignatureBook
 from tests.simulation.sizes import element_count
 from tests.simulation.violation import Violation
@@ -39,16 +49,6 @@ MEMORY_CHECK_EVERY: Final = 500
 """Events of one simulation between two looks at an engine's containers."""
 MAX_DRIFT_MS: Final = 5_000
 _journal_decoder: Final = msgspec.msgpack.Decoder(JournalEntry)
-
-
-def contradict(first: Vote, second: Vote) -> bool:
-    """Same signer, epoch and view: two Notarizes or two Finalizes that differ, or Finalize with Nullify."""
-    if (first.signer, first.epoch, first.view) != (second.signer, second.epoch, second.view):
-        return False
-    kinds = sorted((first.kind, second.kind))
-    if kinds == [VoteKind.NULLIFY, VoteKind.FINALIZE]:
-        return True
-    return kinds[0] == kinds[1] and (first.parent_view, first.block_hash) != (second.parent_view, second.block_hash)
 
 
 class Oracles:
@@ -63,19 +63,14 @@ class Oracles:
         self.committed_blocks: list[Block] = []
         self.suspects: dict[Address, None] = {}
         """Keys whose contradictions are expected: Byzantine ones, and those of a journal that was lost too lightly."""
-        self.evidence_count = 0
         self.largest_memory = 0
-        self._genesis_hash = genesis_hash
-        self._book = book
         self._votes: dict[tuple[Address, int, int], list[Vote]] = {}
         self._synced: dict[Address, dict[bytes, None]] = {}
-        self._checked_certificates: dict[Certificate, None] = {}
         self._last_sent: Message | None = None
         self._positions: dict[int, tuple[int, int]] = {}
         self._heights: dict[int, int] = {}
-        self._byzantine_votes: dict[tuple[int, int, int, int, int], Vote] = {}
-        self._expected: list[tuple[int, int]] = []
-        self._reported: dict[tuple[int, int, int], None] = {}
+        self._finality = FinalityOracle(self.sets, genesis_hash=genesis_hash, book=book)
+        self._evidence = EvidenceOracle(self.sets, self.suspects, genesis_hash=genesis_hash, book=book)
         self._lives: dict[int, int] = {}
         self._event_count = 0
         self._trace = hashlib.blake2b(digest_size=16)
@@ -86,6 +81,11 @@ class Oracles:
     def trace_hash(self) -> str:
         """Of everything that has happened, in order."""
         return self._trace.hexdigest()
+
+    @property
+    def evidence_count(self) -> int:
+        """Reports of contradictions."""
+        return self._evidence.report_count
 
     def started(self, node: SimulatedNode) -> None:
         """A node begins; it has not gone back."""
@@ -98,6 +98,8 @@ class Oracles:
     def before(self, node: SimulatedNode, event: Event) -> None:
         """An event is on its way to an engine."""
         self._event_count += 1
+        if isinstance(event, BlockBuilt):
+            self._finality.learn(event.block.header)
         if isinstance(event, MessageReceived):
             detail = b"m" + _signature_of(event.message)
         elif isinstance(event, TimerFired):
@@ -121,12 +123,10 @@ class Oracles:
         self._trace.update(b"%d %d %d %d" % (position[1], len(effects.records), len(effects.sends), len(effects.tasks)))
         if effects.records and node.is_honest:
             self._check_times(node, effects)
-        if effects.tasks:
-            for task in effects.tasks:
-                if isinstance(task, KeepEvidence):
-                    self._take_evidence(node, task)
-        if self._expected:
-            self._check_reported(node)
+        for task in effects.tasks:
+            if isinstance(task, KeepEvidence):
+                self._evidence.reported(node, self._lives[node.index], task)
+        self._evidence.check(node, self._lives[node.index])
         if self._event_count % MEMORY_CHECK_EVERY == 0 and node.is_honest:
             self.check_memory(node)
 
@@ -150,51 +150,13 @@ class Oracles:
                     "drift", f"{node.name} notarizes a block of {block.header.time_ms - node.clock_ms()} ms ahead"
                 )
 
-    def delivered(self, node: SimulatedNode, sender: int, message: Message) -> None:
-        """A message reaches a node. Contradictions of Byzantine votes within an honest one's window must be reported."""
-        if not isinstance(message, VoteMessage) or not node.is_honest:
-            return
-        vote, engine = message.vote, node.engine
-        validators = self.sets.get(vote.epoch, ())
-        if (
-            vote.epoch != engine.epoch
-            or not engine.view <= vote.view <= engine.view + 1
-            or vote.signer >= len(validators)
-            or validators[vote.signer] not in self.suspects
-            or (node.key is not None and node.key.address == validators[vote.signer])
-        ):
-            return
-        try:
-            verify_vote(vote, genesis_hash=self._genesis_hash, validators=validators, recover=self._book.recover)
-        except Rejected:
-            return
-        life = self._lives[node.index] << 16 | node.index
-        for kind in VoteKind:
-            known = self._byzantine_votes.get((life, vote.epoch, vote.view, vote.signer, kind))
-            if known is not None and contradict(known, vote):
-                self._expected.append((vote.epoch, vote.signer))
-        self._byzantine_votes.setdefault((life, vote.epoch, vote.view, vote.signer, vote.kind), vote)
-
-    def _check_reported(self, node: SimulatedNode) -> None:
-        for epoch, signer in self._expected:
-            if (self._lives[node.index] << 16 | node.index, epoch, signer) not in self._reported:
-                raise Violation("evidence", f"{node.name} does not report validator {signer}, which contradicts itself")
-        self._expected.clear()
-
-    def _take_evidence(self, node: SimulatedNode, evidence: KeepEvidence) -> None:
-        self.evidence_count += 1
-        first, second = evidence.first, evidence.second
-        validators = self.sets[first.epoch]
-        try:
-            for vote in (first, second):
-                verify_vote(vote, genesis_hash=self._genesis_hash, validators=validators, recover=self._book.recover)
-        except Rejected as rejected:
-            raise Violation("evidence", f"{node.name} reports a vote that nobody has cast: {rejected}") from None
-        if not contradict(first, second):
-            raise Violation("evidence", f"{node.name} reports two votes that do not contradict each other")
-        if validators[first.signer] not in self.suspects:
-            raise Violation("evidence", f"{node.name} accuses validator {first.signer}, which is honest: {evidence}")
-        self._reported[self._lives[node.index] << 16 | node.index, first.epoch, first.signer] = None
+    def delivered(self, node: SimulatedNode, message: Message) -> None:
+        """A message reaches a node."""
+        if isinstance(message, VoteMessage):
+            if node.is_honest:
+                self._evidence.heard(node, self._lives[node.index], message.vote)
+        elif isinstance(message, Proposal | BlockMessage):
+            self._finality.learn(message.block.header)
 
     # Votes
 
@@ -253,6 +215,8 @@ class Oracles:
                 self.voted(node, vote)
         elif isinstance(message, CertificateMessage):
             certificate = message.certificate
+            if certificate.kind is VoteKind.FINALIZE and certificate.epoch in self.sets:
+                self._finality.certified(node, certificate)
             for signer, signature in zip(certificate.signers, certificate.signatures, strict=False):
                 if self._is_of(node, certificate.epoch, signer):
                     self._check_synced(node, signature, f"its part of a certificate of view {certificate.view}")
@@ -281,8 +245,11 @@ class Oracles:
             raise Violation("equal states", f"{node.name} has another state after block {header.height}")
         self._check_height(node)
         validators = self.sets[header.epoch]
-        if certificate is not None and certificate not in self._checked_certificates:
-            self._check_certificate(block, certificate, validators)
+        self._finality.learn(header)
+        if certificate is not None:
+            if (certificate.epoch, certificate.block_hash) != (header.epoch, header.hash):
+                raise Violation("certificates", f"block {header.height} is committed with another block's certificate")
+            self._finality.certified(node, certificate)
         if header.next_validators_hash != validators_hash(header.epoch, validators):
             if certificate is None:
                 raise Violation("certificates", f"{node.name} ends epoch {header.epoch} without a certificate")
@@ -292,23 +259,7 @@ class Oracles:
         height = node.ledger.head.height
         if height < self._heights.get(node.index, 0):
             raise Violation("finality", f"{node.name} fell back to height {height}")
-        self._heights[node.index] = height
-
-    def _check_certificate(self, block: Block, certificate: Certificate, validators: tuple[Address, ...]) -> None:
-        header = block.header
-        if (certificate.kind, certificate.epoch, certificate.block_hash) != (
-            VoteKind.FINALIZE,
-            header.epoch,
-            header.hash,
-        ):
-            raise Violation("certificates", f"block {header.height} is committed with another block's certificate")
-        try:
-            verify_certificate(
-                certificate, genesis_hash=self._genesis_hash, validators=validators, recover=self._book.recover
-            )
-        except Rejected as rejected:
-            raise Violation("certificates", f"of block {header.height}: {rejected}") from None
-        self._checked_certificates[certificate] = None
+        self._heights[node.index] = node.ledger.synced_height
 
     # The rest
 

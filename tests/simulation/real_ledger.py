@@ -1,6 +1,8 @@
 """The same seat with the real rules: chain.node.ledger on a LevelDB in a temporary folder, and signed transactions."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import Final
 
 from chain.consensus.effects import Floor, Settings, Verdict
@@ -19,14 +21,16 @@ _MAX_TRANSACTIONS: Final = 8
 
 
 class RealLedger:
-    """Of one node. Transactions are numbered; each is the next nonce of its sender."""
+    """Of one node. Transactions are numbered over all senders, so the next number is the sum of their nonces."""
 
-    def __init__(self, path: Path, network: Network) -> None:
+    def __init__(self, path: Path, network: Network, senders: Sequence[Address]) -> None:
         self._path = path
         self._network = network
+        self._senders = senders
         self._ledger = Ledger.open(path, network, create=True)
         self._candidates: dict[Hash32, Candidate] = {}
         self._pool: dict[int, Transaction] = {}
+        self._impossible: set[int] = set()
 
     @property
     def head(self) -> Header:
@@ -70,42 +74,42 @@ class RealLedger:
         reader: StateReader = self._ledger.view() if on is None else on.pending
         chosen = [] if must_be_empty else self._select(reader)
         candidate = self._ledger.propose(chosen, proposer=proposer, time_ms=time_ms, on=on)
+        if on is None and chosen and not candidate.block.transactions:
+            # As the node's driver does: what a block on the head cannot take holds nobody up any more.
+            self._impossible.add(self._next_number(reader))
         if not candidate.block.transactions and not may_be_empty:
             return None
         self._candidates[candidate.block.header.hash] = candidate
         return candidate.block
 
+    def _next_number(self, reader: StateReader) -> int:
+        state = State(reader)
+        return sum(state.account(sender).nonce for sender in self._senders)
+
     def _select(self, reader: StateReader) -> list[Transaction]:
-        """By number; one that is not its sender's next is left out with everything after it."""
-        state, chosen, nonces = State(reader), list[Transaction](), dict[Address, int]()
-        for number in sorted(self._pool):
-            transaction = self._pool[number]
-            sender = transaction.recover_sender(self._ledger.signatures.recover)
-            nonce = nonces.get(sender, state.account(sender).nonce)
-            if transaction.nonce < nonce:
-                continue
-            if transaction.nonce > nonce or len(chosen) == _MAX_TRANSACTIONS:
-                break
-            nonces[sender] = nonce + 1
+        first = self._next_number(reader)
+        chosen: list[Transaction] = []
+        while len(chosen) < _MAX_TRANSACTIONS and (transaction := self._pool.get(first + len(chosen))) is not None:
             chosen.append(transaction)
         return chosen
 
-    def commit(self, block_hash: Hash32, certificate: Certificate | None, floor: Floor) -> Block:
+    def commit(self, block_hash: Hash32, certificate: Certificate | None, floor: Floor, *, sync: bool) -> Block:
         candidate = self._candidates.pop(block_hash)
-        self._ledger.commit(candidate, certificate, floor)
-        state = State(self._ledger.view())
-        for number in sorted(self._pool):
-            transaction = self._pool[number]
-            sender = transaction.recover_sender(self._ledger.signatures.recover)
-            if transaction.nonce < state.account(sender).nonce:
-                del self._pool[number]
+        self._ledger.commit(candidate, certificate, floor, sync=sync)
+        first = self.next_number()
+        for number in [number for number in self._pool if number < first]:
+            del self._pool[number]
         return candidate.block
 
     def forget(self, block_hashes: tuple[Hash32, ...]) -> None:
         for block_hash in block_hashes:
             self._candidates.pop(block_hash, None)
 
-    def restart(self) -> None:
+    @property
+    def synced_height(self) -> int:
+        return self.head.height  # This node only ever dies of kill -9.
+
+    def restart(self, random: Random) -> None:
         self._candidates.clear()
         self._pool.clear()
         self._ledger.close()
@@ -125,16 +129,15 @@ class RealLedger:
         return None if encoded is None else decode_block(encoded)
 
     def receive(self, number: int, transaction: bytes) -> None:
-        decoded = decode_transaction(transaction)
-        sender = decoded.recover_sender(self._ledger.signatures.recover)
-        if decoded.nonce >= State(self._ledger.view()).account(sender).nonce:
-            self._pool[number] = decoded
+        if number >= self.next_number():
+            self._pool[number] = decode_transaction(transaction)
 
     def is_waiting(self) -> bool:
-        return bool(self._pool) and bool(self._select(self._ledger.view()))
+        number = self.next_number() if self._pool else None
+        return number in self._pool and number not in self._impossible
 
     def next_number(self) -> int:
-        return 0
+        return self._next_number(self._ledger.view())
 
     def on_any(self, parent_hash: Hash32, *, proposer: Address, time_ms: int) -> Block | None:
         if not self.is_executed(parent_hash):

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
+from tests.simulation.report import Report
 from tests.simulation.scenario import scenario_of
-from tests.simulation.simulation import Report, simulate
+from tests.simulation.simulation import simulate
 from tests.simulation.violation import Violation
 
 _PROGRESS_EVERY_S: Final = 5.0

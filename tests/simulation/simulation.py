@@ -7,23 +7,23 @@ from tempfile import TemporaryDirectory
 from time import process_time
 from typing import Final
 
-import msgspec
-
 from chain.consensus.effects import Settings
 from chain.consensus.simplex import SimplexEngine
-from chain.primitives.certificate import faulty_bound
 from chain.primitives.hashing import sha256
 from chain.primitives.network import Network
 from chain.primitives.types import Address
-from tests.simulation.adversary import Adversary, ByzantineNode
+from tests.simulation.adversary import Adversary
+from tests.simulation.byzantine import ByzantineNode
+from tests.simulation.flow import Flow
 from tests.simulation.ledgers import LightLedger, NodeLedger
-from tests.simulation.light_chain import LightRules, genesis_of
+from tests.simulation.light_chain import Executed, LightRules, genesis_of
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.network import SimulatedNetwork
 from tests.simulation.node import SimulatedNode
-from tests.simulation.parts import NodeParts
 from tests.simulation.oracles import Oracles
+from tests.simulation.parts import NodeParts
 from tests.simulation.real_ledger import RealLedger
+from tests.simulation.report import Report
 from tests.simulation.scenario import Scenario
 from tests.simulation.schedule import Schedule
 from tests.simulation.signatures import SignatureBook, key_of
@@ -41,28 +41,9 @@ SETTLING_DELAYS: Final = 100
 """How many network delays that may take."""
 
 
-class Report(msgspec.Struct, frozen=True):
-    """What a run was like."""
-
-    seed: int
-    validator_count: int
-    trace_hash: str
-    views: int
-    blocks: int
-    commits: int
-    epochs: int
-    crashes: int
-    faults: int
-    lost_messages: int
-    sent_messages: int
-    evidence: int
-    actions: int
-    virtual_ms: int
-    settled_after_delays: float
-    memory: int
-    amplification: float
-    """Messages sent, as a share of what the oracle allows."""
-    cpu_seconds: float
+def _light_ledgers(genesis: Executed) -> Callable[[], NodeLedger]:
+    rules = LightRules(genesis)
+    return lambda: LightLedger(genesis, rules)
 
 
 class Simulation:
@@ -78,7 +59,6 @@ class Simulation:
     ) -> None:
         self.scenario = scenario
         self.schedule = Schedule()
-        self._random = Random(f"world {scenario.seed} {scenario.validator_count}")
         book = SignatureBook(is_real=scenario.is_signed_really)
         total = scenario.validator_count + scenario.spare_count
         self.keys = [key_of(f"validator {index}", book) for index in range(total)]
@@ -92,17 +72,15 @@ class Simulation:
         )
         self._folder: TemporaryDirectory[str] | None = None
         self.genesis_hash = GENESIS_HASH
-        self._workload: Workload = LightWorkload()
+        workload: Workload = LightWorkload()
         if scenario.is_real:
             self._folder = TemporaryDirectory(prefix="simulation-", dir=_MEMORY_FOLDER)
             network = real_network(scenario, self.keys, book)
             self.genesis_hash = network.genesis_hash
-            self._workload = RealWorkload(book, self.keys, scenario.validator_count)
-            make_ledger = self._real_ledgers(Path(self._folder.name), network)
+            workload = real_workload = RealWorkload(book, self.keys, scenario.validator_count)
+            make_ledger = self._real_ledgers(Path(self._folder.name), network, real_workload.senders)
         else:
-            genesis = genesis_of(settings, GENESIS_HASH)
-            rules = LightRules(genesis)
-            make_ledger = lambda: LightLedger(genesis, rules)
+            make_ledger = _light_ledgers(genesis_of(settings, GENESIS_HASH))
         self.network = SimulatedNetwork(
             self.schedule,
             Random(f"network {scenario.seed} {scenario.validator_count}"),
@@ -134,18 +112,15 @@ class Simulation:
         self.nodes = self.parts.nodes
         self.honest = [node for node in self.nodes if node.is_honest]
         self.nemesis = Nemesis(scenario, self.schedule, self.network, self.nodes)
-        self._transactions: list[bytes] = []
-        self._planned = list(self._plan_epochs(validators, malice))
-        self._next_change = 5
-        self._is_flowing = True
-        self._is_over = False
+        addresses = [key.address for key in self.keys]
+        self.flow = Flow(scenario, self.schedule, self.network, self.nodes, workload, addresses)
         self.amplification = 0.0
 
-    def _real_ledgers(self, folder: Path, network: Network) -> Callable[[], NodeLedger]:
+    def _real_ledgers(self, folder: Path, network: Network, senders: list[Address]) -> Callable[[], NodeLedger]:
         self._real: list[RealLedger] = []
 
         def make() -> NodeLedger:
-            self._real.append(RealLedger(folder / str(len(self._real)), network))
+            self._real.append(RealLedger(folder / str(len(self._real)), network, senders))
             return self._real[-1]
 
         return make
@@ -157,83 +132,6 @@ class Simulation:
                 ledger.close()
             self._folder.cleanup()
 
-    def _plan_epochs(self, validators: tuple[Address, ...], malice: dict[int, object]) -> list[tuple[Address, ...]]:
-        """Sets of the next epochs: one key more, less or changed, or the same; never more than f liars in one."""
-        random, plan, current = self._random, list[tuple[Address, ...]](), list(validators)
-        former = list[Address]()  # A key that has left never returns.
-        byzantine = [self.keys[index].address for index in malice]
-        for _ in range(self.scenario.epoch_changes):
-            outside = [key.address for key in self.keys if key.address not in current and key.address not in former]
-            changed = list(current)
-            kind = random.choice(("add", "remove", "rotate", "force"))
-            if kind == "add" and outside:
-                changed.append(random.choice(outside))
-            elif kind == "remove" and len(changed) > 1:
-                changed.remove(random.choice(changed))
-            elif kind == "rotate" and outside:
-                changed[random.randrange(len(changed))] = random.choice(outside)
-            if sum(address in changed for address in byzantine) <= faulty_bound(len(changed)):
-                former += [address for address in current if address not in changed]
-                current = changed
-            plan.append(tuple(current))
-        return plan
-
-    # Transactions
-
-    def _flow(self) -> None:
-        """One transaction more, known to one node at first and to the others soon."""
-        if self._is_over:
-            return
-        scenario, random = self.scenario, self._random
-        if self._is_flowing:
-            self.add_transaction()
-        if not self.nemesis.is_calm and random.random() < 0.1:
-            self._is_flowing = random.random() >= scenario.idle_share
-        rate = scenario.transaction_rate
-        self.schedule.after(int(random.expovariate(rate) * 1_000) + 1, self._flow)
-
-    def add_transaction(self) -> None:
-        """The next number; now and then one that ends the epoch."""
-        number = len(self._transactions)
-        if self._planned and number >= self._next_change:
-            self._next_change = number + 7
-            made = self._workload.epoch_end(self._planned.pop(0))
-        elif self.scenario.delay_changes and number == 9:
-            made = self._workload.delay(self.scenario.network_delay_ms * 2)
-        else:
-            made = [self._workload.ordinary()]
-        for raw in made:
-            self._transactions.append(raw)
-            for node in self.nodes:
-                self.schedule.after(
-                    self._random.randrange(1, self.scenario.network_delay_ms // 2 + 2),
-                    self._gossip,
-                    node,
-                    len(self._transactions) - 1,
-                )
-
-    def _gossip(self, node: SimulatedNode, number: int) -> None:
-        """Reaches everybody who is up and not cut off; the others a while later."""
-        if self._is_over:
-            return
-        is_alone = len(self.nodes) > 1 and all(
-            self.network.is_cut(peer, node.index) for peer in range(len(self.nodes)) if peer != node.index
-        )
-        if node.is_up and not is_alone:
-            node.receive_transaction(number, self._transactions[number])
-        else:
-            self.schedule.after(self.scenario.network_delay_ms, self._gossip, node, number)
-
-    def hand_pool(self, node: SimulatedNode) -> None:
-        """A node that starts hears again of what waits."""
-        first = self.oracles_next_number(node)
-        for number in range(first, len(self._transactions)):
-            self.schedule.after(self._random.randrange(1, self.scenario.network_delay_ms), self._gossip, node, number)
-
-    def oracles_next_number(self, node: SimulatedNode) -> int:
-        """The first transaction that a node's chain does not hold."""
-        return node.ledger.next_number()
-
     # The run
 
     def run(self) -> Report:
@@ -241,15 +139,14 @@ class Simulation:
         started = process_time()
         scenario = self.scenario
         for node in self.nodes:
-            node.on_start = self.hand_pool
+            node.on_start = self.flow.tell_again
             node.start()
         self.nemesis.begin()
-        self._flow()
+        self.flow.begin()
         self.schedule.run(until_ms=scenario.fault_ms, is_done=self._is_far)
         settled_ms = self._settle()
         if scenario.is_idle_at_end:
             self._idle()
-        self._is_over = True
         for node in self.honest:
             self.oracles.check_memory(node)
         oracles = self.oracles
@@ -294,9 +191,8 @@ class Simulation:
         """Calm: how long until every honest node has grown, in milliseconds."""
         scenario, schedule = self.scenario, self.schedule
         self.nemesis.calm()
-        self._is_flowing = True
         began_ms = schedule.now_ms
-        self._keep_flowing()
+        self.flow.keep_flowing()
         goal = len(self.oracles.chain) - 1 + GROWTH
         delays = int(SETTLING_DELAYS * max(1.0, 2 * scenario.calm_factor))
         limit_ms = delays * scenario.network_delay_ms + (GROWTH + 4) * scenario.block_interval_ms
@@ -313,24 +209,18 @@ class Simulation:
             )
         return schedule.now_ms - began_ms
 
-    def _keep_flowing(self) -> None:
-        """Something to do for every block."""
-        if not self._is_over and self._is_flowing:
-            self.add_transaction()
-            self.schedule.after(self.scenario.network_delay_ms, self._keep_flowing)
-
     def _has_grown(self, goal: int) -> bool:
         return all(node.ledger.head.height >= goal for node in self.honest)
 
     def _idle(self) -> None:
         """No transactions: heartbeats and nothing else."""
         scenario, schedule = self.scenario, self.schedule
-        self._is_flowing = False
+        self.flow.is_flowing = False
         delay_ms = scenario.network_delay_ms
         block_ms = scenario.block_interval_ms + 10 * delay_ms
         # First, all that waits goes into blocks.
         schedule.run(until_ms=schedule.now_ms + 2 * delay_ms, is_done=lambda: False)
-        longest_ms = (len(self._transactions) + 10) * block_ms
+        longest_ms = (len(self.flow.transactions) + 10) * block_ms
         schedule.run(until_ms=schedule.now_ms + longest_ms, is_done=self._is_drained)
         if not self._is_drained():
             raise Violation("idle", "transactions wait for ever")

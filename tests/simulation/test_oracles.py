@@ -16,7 +16,7 @@ from chain.primitives.block import Block
 from chain.primitives.certificate import NO_BLOCK, Certificate, Vote, VoteKind, assemble_certificate, sign_vote
 from chain.primitives.hashing import keccak256
 from chain.primitives.types import Hash32
-from tests.simulation.mutants import quiet
+from tests.simulation.conditions import quiet
 from tests.simulation.run import Failure, replay_command, summary_of
 from tests.simulation.simulation import GENESIS_HASH, Simulation, simulate
 from tests.simulation.violation import Violation

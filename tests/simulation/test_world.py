@@ -267,12 +267,12 @@ def test_light_ledger_builds_commits_serves_and_forgets() -> None:
     assert block is not None
     assert len(block.transactions) == 2
     assert ledger.is_executed(block.header.hash)
-    ledger.restart()
+    ledger.restart(Random(1))
     assert not ledger.is_executed(block.header.hash)
     assert ledger.execute(block) == (Verdict.VALID, "")
     from chain.consensus.effects import Floor
 
-    ledger.commit(block.header.hash, None, Floor(0, 1, block.header.height, block.header.hash))
+    ledger.commit(block.header.hash, None, Floor(0, 1, block.header.height, block.header.hash), sync=True)
     assert ledger.head == block.header
     assert ledger.stored_by_hash(block.header.hash) == block
     assert final_range(ledger, 1) is None  # Nothing certified yet.

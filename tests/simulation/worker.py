@@ -1,4 +1,4 @@
-"""The thread of a simulated node that executes, builds, commits, forgets and prunes, one after another."""
+"""The thread of a simulated node that executes, builds and commits, one block after another."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from chain.consensus.effects import (
     CommitBlock,
     Event,
     ExecuteBlock,
-    ForgetBlocks,
     NothingToBuild,
-    PruneJournal,
 )
 from chain.primitives.types import Hash32
 from tests.simulation.parts import Crash
@@ -23,41 +21,54 @@ from tests.simulation.parts import Crash
 if TYPE_CHECKING:
     from tests.simulation.node import SimulatedNode
 
-Work = BuildBlock | ExecuteBlock | CommitBlock | ForgetBlocks | PruneJournal
+Work = BuildBlock | ExecuteBlock | CommitBlock
 
 
 class Worker:
-    """Of one life of a node; every piece of work takes its time."""
+    """Of one life of a node; every piece of work takes its time. Commits and builds go before executions, as they do in
+    the real driver."""
 
     def __init__(self, node: SimulatedNode) -> None:
         self._node = node
-        self._work: deque[Work] = deque()
-        self._is_working = False
+        self._waiting: deque[Work] = deque()
+        self._current: Work | None = None
         self._forgotten: dict[Hash32, None] = {}
 
     def start(self, task: Work) -> None:
         """Queues it."""
-        underway = sum(type(each) is type(task) for each in self._work)
-        self._node.parts.oracles.started_task(self._node, task, underway)
-        self._work.append(task)
-        self._next_work()
+        underway = [*self._waiting, *([] if self._current is None else [self._current])]
+        self._node.parts.oracles.started_task(self._node, task, sum(type(each) is type(task) for each in underway))
+        if isinstance(task, ExecuteBlock):
+            self._waiting.append(task)
+        else:
+            self._waiting.appendleft(task)
+        self._next()
 
-    def _next_work(self) -> None:
-        if self._work and not self._is_working:
-            self._is_working = True
-            is_quick = isinstance(self._work[0], ForgetBlocks | PruneJournal)
-            delay_ms = 0 if is_quick else self._node.parts.random.randrange(self._node.parts.work_ms + 1)
-            self._node.later(delay_ms, self._do_work)
+    def forget(self, block_hashes: tuple[Hash32, ...]) -> None:
+        """Drops what was executed of these blocks, and what was to be."""
+        self._forgotten.update(dict.fromkeys(block_hashes))
+        self._node.ledger.forget(block_hashes)
+        self._waiting = deque(
+            task
+            for task in self._waiting
+            if not (isinstance(task, ExecuteBlock) and task.block.header.hash in self._forgotten)
+        )
 
-    def _do_work(self) -> None:
-        task = self._work.popleft()
+    def _next(self) -> None:
+        if self._waiting and self._current is None:
+            self._current = self._waiting.popleft()
+            self._node.later(self._node.parts.random.randrange(self._node.parts.work_ms + 1), self._finish)
+
+    def _finish(self) -> None:
+        task = self._current
+        assert task is not None
         try:
             event = self._done(task)
         except Crash:
             self._node.crash()
             return
-        self._is_working = False
-        self._next_work()
+        self._current = None
+        self._next()
         self._node.worked(task, event)
 
     def _done(self, task: Work) -> Event | None:
@@ -71,15 +82,6 @@ class Worker:
                 return self._build(task)
             case CommitBlock():
                 return self._commit(task)
-            case ForgetBlocks(block_hashes):
-                self._forgotten.update(dict.fromkeys(block_hashes))
-                self._node.ledger.forget(block_hashes)
-            case PruneJournal(epoch, view):
-                self._node.point()
-                if self._node.parts.random.random() < self._node.parts.prune_share:
-                    self._node.parts.oracles.synced(self._node, self._node.journal.written)
-                    self._node.journal.prune(epoch, view)
-        return None
 
     def _has_parent(self, parent_hash: Hash32, height: int) -> bool:
         """Whether the parent is executed or the head; only a forgotten one, or one of the past, may be missing."""
@@ -104,7 +106,8 @@ class Worker:
 
     def _commit(self, task: CommitBlock) -> Event:
         self._node.point()
-        block = self._node.ledger.commit(task.block_hash, task.certificate, task.floor)
+        is_synced = task.block_hash not in self._node.unsynced
+        block = self._node.ledger.commit(task.block_hash, task.certificate, task.floor, sync=is_synced)
         self._node.parts.oracles.committed(self._node, block, task.certificate)
         self._node.point()
         return BlockCommitted(task.block_hash, self._node.ledger.is_waiting(), self._node.ledger.settings())

@@ -1,4 +1,4 @@
-"""What goes into the blocks: numbered texts on the light chain, signed mints, transfers and governance on the real one."""
+"""What goes into the blocks: numbers on the light chain, signed mints, transfers and governance on the real one."""
 
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -77,6 +77,11 @@ class RealWorkload:
         self._nonces: dict[Address, int] = {}
         self._proposals = 0
         self._mints = 0
+
+    @property
+    def senders(self) -> list[Address]:
+        """Whoever may ever send."""
+        return [self._provider.address, *self._keys]
 
     def _send(self, key: SimulatedKey, to: Address, *, value: int = 0, data: bytes = b"") -> bytes:
         nonce = self._nonces.get(key.address, 0)

@@ -1,4 +1,5 @@
-"""Transactions on their way out: collected for a few milliseconds, then sent to whoever does not get them elsewhere."""
+"""Transactions on their way out, to whoever does not get them elsewhere: the first at once, and then, as long as more
+come, what has been collected for a few milliseconds."""
 
 import asyncio
 from collections import defaultdict
@@ -27,6 +28,7 @@ class Gossip:
         self._waiting: defaultdict[PeerId | None, list[bytes]] = defaultdict(list)
         self._waiting_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._flushed_s = -delay_s
 
     def share(self, raws: Iterable[bytes], source: PeerId | None) -> None:
         """Tells transactions to all peers but the source and those that are connected to the source themselves."""
@@ -39,11 +41,13 @@ class Gossip:
         if self._waiting_bytes >= MAX_BATCH_BYTES:
             self.flush()
         elif self._waiting and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._delay_s, self.flush)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(loop.time(), self._flushed_s + self._delay_s), self.flush)
 
     def flush(self) -> None:
         """Sends what has been collected."""
         self.stop()
+        self._flushed_s = asyncio.get_running_loop().time()
         waiting, self._waiting = self._waiting, defaultdict(list)
         self._waiting_bytes = 0
         for source, raws in waiting.items():

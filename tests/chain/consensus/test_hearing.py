@@ -68,6 +68,7 @@ def test_a_body_that_the_vote_does_not_bind_is_missing(bench: Bench, cast: Cast)
     proposal = cast.proposal(1, block)
     bench.hear(Proposal(other, proposal.vote, None, ()), "leader")
     assert bench.wanted(Blame) == []
+    assert len(bench.engine._work.tree) == 0
     assert [(each.message, each.peer) for each in bench.sends] == [(GetBlock(block.header.hash), "leader")]
     bench.hear(BlockMessage(block))
     assert bench.votes(NOTARIZE) == [cast.vote(0, NOTARIZE, 1, 0, block)]

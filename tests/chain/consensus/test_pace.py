@@ -85,8 +85,19 @@ def test_finality_makes_timeouts_short_and_the_heartbeat_far(clock: Clock) -> No
     clock.fire(HEARTBEAT)
     assert clock.pace.is_heartbeat_due
     clock.pace.finalized(clock.draft, HEARTBEAT_MS)
-    assert clock.timers() == {HEARTBEAT: HEARTBEAT_MS}
+    assert clock.timers()[HEARTBEAT] == HEARTBEAT_MS
     assert (clock.pace.consecutive_nullified, clock.pace.is_heartbeat_due) == (0, False)
+
+
+def test_finality_shortens_the_deadline_of_the_view_that_runs(clock: Clock) -> None:
+    """It mostly comes a moment after the view has begun; a lying leader would else have eight times its time."""
+    clock.pace.consecutive_nullified = 3
+    clock.hurry()
+    clock.pace.finalized(clock.draft, HEARTBEAT_MS)
+    assert clock.timers() == {LEADER: None, VIEW: None, RETRY: None, HEARTBEAT: HEARTBEAT_MS}
+    assert clock.hurry()[VIEW] == 3 * DELAY_MS + INTERVAL_MS
+    clock.pace.finalized(clock.draft, HEARTBEAT_MS)
+    assert VIEW not in clock.hurry(), "but they do not begin anew with every block that becomes final"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from chain.consensus.effects import (
     Effects,
     Event,
     Floor,
+    ForgetBlocks,
     NothingToBuild,
     Recovered,
     Settings,
@@ -22,7 +23,7 @@ from chain.consensus.effects import (
     WaitingChanged,
 )
 from chain.consensus.messages import JournalEntry
-from chain.consensus.pace import HEARTBEAT, INTERVAL
+from chain.consensus.pace import HEARTBEAT, INTERVAL, MAX_CLOCK_DRIFT_MS
 from chain.consensus.simplex import SimplexEngine
 from chain.primitives.block import Block, Header
 from chain.primitives.certificate import VoteKind, validators_hash, verify_certificate
@@ -207,7 +208,7 @@ STEPS = st.sampled_from(["wait", "idle", "interval", "heartbeat", "grace", "buil
 def test_any_history_keeps_the_promises(steps: list[tuple[str, int]]) -> None:
     """One build and one commit at a time, commits in the order of heights, each view used once; and no chance."""
     first, second = (Solo(view=0) for _ in range(2))
-    now_ms, view, built = NOW_MS, 0, first.head
+    now_ms, view, built, parent = NOW_MS, 0, first.head, first.head
     building: BuildBlock | None = None
     committing: CommitBlock | None = None
     event: Event = Started()
@@ -221,7 +222,7 @@ def test_any_history_keeps_the_promises(steps: list[tuple[str, int]]) -> None:
             case "built" if building is not None:
                 assert building.parent_hash == built.hash
                 event = BlockBuilt(block(built.height + 1, built.hash, building.time_ms))
-                built, building = event.block.header, None
+                parent, built, building = built, event.block.header, None
             case "committed" if committing is not None:
                 event = BlockCommitted(committing.block_hash, False, settings())
                 committing = None
@@ -230,7 +231,11 @@ def test_any_history_keeps_the_promises(steps: list[tuple[str, int]]) -> None:
         effects = first.handle(event, now_ms)
         assert effects == second.handle(event, now_ms)
         for task in effects.tasks:
-            if isinstance(task, BuildBlock):
+            if isinstance(task, ForgetBlocks):  # The clock has gone back while it was built: it is built anew.
+                assert task.block_hashes == (built.hash,)
+                assert built.time_ms > now_ms + MAX_CLOCK_DRIFT_MS
+                built = parent
+            elif isinstance(task, BuildBlock):
                 assert building is None
                 assert task.parent_hash == built.hash
                 building = task

@@ -12,7 +12,7 @@ import pytest
 from chain.node.intake import REPEAT_AFTER_MS, SLICE, Forged, Intake
 from chain.node.mempool import Mempool
 from chain.node.pool_limits import PoolLimits
-from chain.primitives.rejection import Rejected
+from chain.primitives.rejection import Rejected, RejectionReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -70,6 +70,23 @@ def test_clients_transaction_is_passed_on_once(desk: Desk) -> None:
     with pytest.raises(Rejected):
         desk.intake.submit(desk.people.transfer("ann", "cat", 1, nonce=7).raw)
     assert len(desk.shared) == 1
+
+
+async def test_clients_batch_has_a_result_for_each_in_order(desk: Desk) -> None:
+    known, *fresh = desk.transfers("ann", SLICE + 2)
+    desk.intake.submit(known.raw)
+    desk.shared.clear()
+    elsewhere = desk.people.transfer("bob", "cat", 1, nonce=1, chain_id=5)
+    raws = [known.raw, b"\x02nonsense", elsewhere.raw, *(each.raw for each in fresh)]
+    results = await desk.intake.submit_all(raws)
+    assert [each.reason if isinstance(each, Rejected) else each.transaction.raw for each in results] == [
+        known.raw,
+        RejectionReason.MALFORMED,
+        RejectionReason.WRONG_CHAIN_ID,
+        *raws[3:],
+    ]
+    assert [raw for passed_on, source in desk.shared for raw in passed_on if source is None] == raws[3:]
+    assert len(desk.admitted) == len(desk.pool) == 1 + len(fresh)
 
 
 async def test_peers_transactions_are_passed_on_to_others(desk: Desk) -> None:

@@ -147,6 +147,7 @@ def test_four_validators_and_a_follower_make_one_chain(devnet: Validate, block_i
     net.start(*NAMES, "follower")
     people = net.people
     assert net.settle(people.mint("ann", ATOMS_PER_AIT, nonce=0)) == ["success"]
+    net.wait_for_height(net.height("validator"), "follower")
     # Through the follower, which makes no blocks.
     transfers = [people.transfer("ann", "bob", 1, nonce=nonce) for nonce in range(1, 8)]
     assert net.settle(*transfers, at="follower") == ["success"] * 7

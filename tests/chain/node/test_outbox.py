@@ -99,6 +99,22 @@ def test_nothing_overtakes_what_waits_for_the_disk(desk: Desk) -> None:
     assert desk.sent == [0, 1, 2, 3, 4]
 
 
+def test_nothing_waits_for_a_record_without_a_vote(desk: Desk) -> None:
+    async def run() -> None:
+        outbox = desk.outbox()
+        outbox.put((record(1, is_vote=False),), partial(desk.send, "certificate"))
+        assert desk.sent == ["certificate"]
+        outbox.put((record(2),), partial(desk.send, "vote"))
+        outbox.put((record(3, is_vote=False),), partial(desk.send, "certificate with the vote"))
+        assert desk.sent == ["certificate"]
+        await outbox.close()
+        outbox.put((), partial(desk.send, "later"))
+
+    asyncio.run(run())
+    assert desk.sent == ["certificate", "vote", "certificate with the vote", "later"]
+    assert desk.recorded() == (b"record 1", b"record 2", b"record 3")
+
+
 def test_what_comes_during_a_sync_shares_the_next_one(desk: Desk) -> None:
     async def run() -> None:
         outbox = desk.outbox()
