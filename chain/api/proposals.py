@@ -81,4 +81,3 @@ def _proposal_view(state: State, view: StateView, number: int) -> ProposalView |
         height=view.head.height,
         finalized=True,
     )
-

@@ -14,7 +14,7 @@ At work
 - `serving`: blocks, ranges and status for peers
 - `intake`: transactions on their way in and on to others
 - `peers`: the authenticated network between nodes, a package of its own
-- `catch_up`, `catch_up_events`, `catch_up_peers`, `catch_up_ranges`, `ranges`: which final blocks to ask whom for
+- `catching_up`: which final blocks to ask whom for, a package; `ranges`: what is asked for and answered
 - `mempool`, `waiting`, `pool_limits`: what waits, within bounds
 - `metrics`: figures for Prometheus
 
@@ -23,13 +23,12 @@ What is kept
 - `records`: what is stored beside a block, and in the indexes; `index`: which index entries a block leaves
 - `caches`: signatures recovered and transactions decoded once are not worked out again
 - `folder`, `key_file`: what lies in a node's data folder, the validator's key, and which journal belongs to it
-- `verification`, `stored_rows`: replaying a whole folder, believing nothing
 
 For the operator
 - `config`: the frozen settings of one process; `cli` builds them
 - `cli`: `aitbc node init | run | status | new-key`, where a node and its API are put together; `options`: what all
-  commands share; `governance_cli`, `keys_cli`, `verification_cli`: the others
-- `governing`, `consent_file`, `rotation`, `auditing`: what these do
+  commands share
+- `governance`, `verification`: the other commands, packages of their own
 
-Nothing here knows HTTP, but for `cli`, what it calls, and `peers`.
+Nothing here knows HTTP, but for the commands, what they call, and `peers`.
 """

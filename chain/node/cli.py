@@ -18,11 +18,11 @@ from chain.node.folder import (
     refuse_used_key,
     write_key_file,
 )
-from chain.node.governance_cli import app as governance_app
-from chain.node.governance_cli import validators
-from chain.node.keys_cli import app as keys_app
+from chain.node.governance.cli import app as governance_app
+from chain.node.governance.cli import validators
+from chain.node.governance.keys_cli import app as keys_app
 from chain.node.options import DEFAULT_URL, EXIT_FAILED, AsJson, DataDir, NodeUrl, explained
-from chain.node.verification_cli import verify
+from chain.node.verification.cli import verify
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
 from chain.primitives.network import Network, check_peer_url

@@ -29,7 +29,7 @@ from chain.consensus.effects import (
 from chain.consensus.messages import GetBlock, GetRange, Message, Range, Status
 from chain.consensus.simplex import SimplexEngine
 from chain.node.blocks import BlockWork
-from chain.node.catch_up import (
+from chain.node.catching_up.catch_up import (
     BlockHead,
     CatchUp,
     CatchUpEvent,

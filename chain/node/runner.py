@@ -17,7 +17,7 @@ import structlog
 from chain.consensus.effects import Event, PeerId, Recovered, Started, WaitingChanged
 from chain.consensus.simplex import SimplexEngine
 from chain.node.blocks import BlockWork
-from chain.node.catch_up import Progress
+from chain.node.catching_up.catch_up import Progress
 from chain.node.driver import Driver, Halted
 from chain.node.intake import Intake
 from chain.node.ledger import Ledger, UnknownProtocolVersion

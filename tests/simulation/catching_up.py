@@ -1,11 +1,11 @@
-"""The real chain.node.catch_up in a simulated node: told what the driver sees, it says which ranges to ask for."""
+"""The real `CatchUp` in a simulated node: told what the driver sees, it says which ranges to ask for."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from chain.consensus.effects import SetTimer
-from chain.node.catch_up import BlockHead, CatchUp, CatchUpEvent, CatchUpLimits, Tick
+from chain.node.catching_up.catch_up import BlockHead, CatchUp, CatchUpEvent, CatchUpLimits, Tick
 
 if TYPE_CHECKING:
     from tests.simulation.node import SimulatedNode

@@ -31,7 +31,7 @@ from chain.consensus.effects import (
 )
 from chain.consensus.messages import BlockMessage, GetBlock, GetRange, Message, Range, Status
 from chain.consensus.simplex import SimplexEngine
-from chain.node.catch_up import FetchWanted, HeadMoved, PeerJoined, PeerLeft, PeerStatus, RangeReceived
+from chain.node.catching_up.catch_up import FetchWanted, HeadMoved, PeerJoined, PeerLeft, PeerStatus, RangeReceived
 from chain.primitives.types import Hash32
 from tests.simulation.catching_up import CatchingUp
 from tests.simulation.disk import SimulatedJournal

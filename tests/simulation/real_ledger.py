@@ -30,7 +30,6 @@ class RealLedger:
         self._ledger = Ledger.open(path, network, create=True)
         self._candidates: dict[Hash32, Candidate] = {}
         self._pool: dict[int, Transaction] = {}
-        self._impossible: set[int] = set()
 
     @property
     def head(self) -> Header:
@@ -74,9 +73,11 @@ class RealLedger:
         reader: StateReader = self._ledger.view() if on is None else on.pending
         chosen = [] if must_be_empty else self._select(reader)
         candidate = self._ledger.propose(chosen, proposer=proposer, time_ms=time_ms, on=on)
-        if on is None and chosen and not candidate.block.transactions:
-            # As the node's driver does: what a block on the head cannot take holds nobody up any more.
-            self._impossible.add(self._next_number(reader))
+        if candidate.rejected:
+            # One that cannot be in this block (who has just received coins may not spend them yet) keeps its place
+            # before those that come after it, or the numbers would no longer be the sums of the nonces.
+            chosen = chosen[: chosen.index(candidate.rejected[0][0])]
+            candidate = self._ledger.propose(chosen, proposer=proposer, time_ms=time_ms, on=on)
         if not candidate.block.transactions and not may_be_empty:
             return None
         self._candidates[candidate.block.header.hash] = candidate
@@ -133,8 +134,7 @@ class RealLedger:
             self._pool[number] = decode_transaction(transaction)
 
     def is_waiting(self) -> bool:
-        number = self.next_number() if self._pool else None
-        return number in self._pool and number not in self._impossible
+        return bool(self._pool) and self.next_number() in self._pool
 
     def next_number(self) -> int:
         return self._next_number(self._ledger.view())

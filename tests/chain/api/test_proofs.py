@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from chain.api.proofs import MAX_EPOCH_ENDS
 from chain.client import NodeClient, NodeRefused
 from chain.governance_answers import FinalityView, ProposalView
-from chain.node.auditing import prove_block, verify_validators
 from chain.node.clock import now_ms
-from chain.node.governing import Operator
+from chain.node.governance.auditing import prove_block, verify_validators
+from chain.node.governance.governing import Operator
 from chain.node.key_file import SetupError
 from chain.primitives.block import Header
 from chain.primitives.finality import TrustedSet, genesis_set, verify_epochs, verify_finality

@@ -1,13 +1,9 @@
-"""A committee whose keys the test holds, and one engine with a tiny driver.
-
-The test plays all other validators: it signs their votes, and says when a block is executed, built or committed.
-"""
+"""One engine with a tiny driver. The test plays all other validators, and says when a block is executed or built."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from chain.consensus.effects import (
@@ -32,138 +28,15 @@ from chain.consensus.effects import (
     Verdict,
     WaitingChanged,
 )
-from chain.consensus.messages import BlockMessage, CertificateMessage, GetBlock, Message, Proposal, VoteMessage
+from chain.consensus.messages import BlockMessage, CertificateMessage, Message, Proposal, VoteMessage
 from chain.consensus.simplex import SimplexEngine
-from chain.primitives.block import Block, Header
-from chain.primitives.certificate import (
-    NO_BLOCK,
-    Certificate,
-    Vote,
-    VoteKind,
-    assemble_certificate,
-    quorum,
-    sign_vote,
-    validators_hash,
-)
-from chain.primitives.hashing import keccak256
+from chain.primitives.block import Block
+from chain.primitives.certificate import Certificate, Vote, VoteKind
 from chain.primitives.keys import PrivateKey
-from chain.primitives.types import Address, BlockHeight, Hash32
-
-GENESIS_HASH = keccak256(b"genesis of the engine's tests")
-START_MS = 1_700_000_000_000
-DELAY_MS, INTERVAL_MS, HEARTBEAT_MS = 1_000, 500, 60_000
-NOTARIZE, NULLIFY, FINALIZE = VoteKind.NOTARIZE, VoteKind.NULLIFY, VoteKind.FINALIZE
-NO_ROOT = Hash32(bytes(32))
+from chain.primitives.types import Hash32
+from tests.chain.consensus.cast import FINALIZE, GENESIS_HASH, NOTARIZE, NULLIFY, START_MS, Cast
 
 T = TypeVar("T")
-
-
-@cache
-def key_of(name: object) -> PrivateKey:
-    """The same key for the same name."""
-    return PrivateKey(keccak256(b"validator " + str(name).encode()))
-
-
-class Cast:
-    """n validators of one epoch, on a block that all of them have committed; what they sign, and their blocks."""
-
-    def __init__(self, size: int, *, epoch: int = 0, first_key: int = 0) -> None:
-        self.size, self.epoch = size, epoch
-        self.quorum = quorum(size)
-        self.keys = [key_of(first_key + index) for index in range(size)]
-        self.validators: tuple[Address, ...] = tuple(key.address for key in self.keys)
-        self.set_hash = validators_hash(epoch, self.validators)
-        self.genesis = Header(
-            protocol_version=1,
-            chain_id=1,
-            epoch=epoch,
-            height=BlockHeight(10),
-            parent_hash=NO_ROOT,
-            time_ms=START_MS - HEARTBEAT_MS,
-            proposer=self.validators[0],
-            transactions_root=NO_ROOT,
-            results_root=NO_ROOT,
-            state_root=NO_ROOT,
-            next_validators_hash=self.set_hash,
-        )
-
-    @property
-    def settings(self) -> Settings:
-        """Of the state that this set reigns from."""
-        return Settings(
-            epoch=self.epoch,
-            validators=self.validators,
-            network_delay_ms=DELAY_MS,
-            block_interval_ms=INTERVAL_MS,
-            heartbeat_ms=HEARTBEAT_MS,
-        )
-
-    def leader(self, view: int) -> int:
-        """Index of the view's leader."""
-        return (view + self.epoch) % self.size
-
-    def block(
-        self,
-        parent: Block | Header,
-        *,
-        time_ms: int | None = None,
-        transactions: Sequence[bytes] = (b"transaction",),
-        next_set: Cast | None = None,
-        **changes: Any,
-    ) -> Block:
-        """A block on another one; `next_set` makes it the epoch's last."""
-        header = parent.header if isinstance(parent, Block) else parent
-        fields: dict[str, Any] = {
-            "protocol_version": 1,
-            "chain_id": 1,
-            "epoch": self.epoch,
-            "height": header.height + 1,
-            "parent_hash": header.hash,
-            "time_ms": max(START_MS, header.time_ms + 1) if time_ms is None else time_ms,
-            "proposer": self.validators[0],
-            "transactions_root": keccak256(b"".join(transactions)),
-            "results_root": NO_ROOT,
-            "state_root": NO_ROOT,
-            "next_validators_hash": self.set_hash if next_set is None else next_set.set_hash,
-        }
-        return Block(Header(**{**fields, **changes}), tuple(transactions))
-
-    def vote(self, signer: int, kind: VoteKind, view: int, parent_view: int = 0, block: Block | None = None) -> Vote:
-        """One validator's vote."""
-        return sign_vote(
-            self.keys[signer],
-            genesis_hash=GENESIS_HASH,
-            signer=signer,
-            kind=kind,
-            epoch=self.epoch,
-            view=view,
-            parent_view=parent_view,
-            block_hash=NO_BLOCK if block is None else block.header.hash,
-        )
-
-    def certificate(
-        self,
-        kind: VoteKind,
-        view: int,
-        parent_view: int = 0,
-        block: Block | None = None,
-        signers: Iterable[int] | None = None,
-    ) -> Certificate:
-        """Of a quorum: the last validators, unless others are named."""
-        chosen = range(self.size - self.quorum, self.size) if signers is None else signers
-        return assemble_certificate([self.vote(each, kind, view, parent_view, block) for each in chosen])
-
-    def proposal(
-        self,
-        view: int,
-        block: Block,
-        parent_view: int = 0,
-        parent_certificate: Certificate | None = None,
-        nullified: Iterable[int] = (),
-    ) -> Proposal:
-        """What the view's leader sends."""
-        vote = self.vote(self.leader(view), NOTARIZE, view, parent_view, block)
-        return Proposal(block, vote, parent_certificate, tuple(self.certificate(NULLIFY, each) for each in nullified))
 
 
 class Bench:
@@ -322,52 +195,3 @@ class Bench:
         certificate = self.hear_certificate(FINALIZE, view, parent_view, block)
         self.hear(BlockMessage(block))  # Where the proposal came too early, it was asked for.
         return certificate
-
-
-class Table:
-    """All validators of a cast but the dead ones; what one says the others hear, in order, and nothing is lost."""
-
-    def __init__(self, size: int, *, dead: Sequence[int] = ()) -> None:
-        self.cast = Cast(size)
-        self.benches = {index: Bench(self.cast, index) for index in range(size) if index not in dead}
-        self.run()
-
-    def run(self) -> None:
-        """Until nobody has anything to say. Blocks are built at once; timers run out when the test says so."""
-        is_quiet = False
-        while not is_quiet:
-            is_quiet = True
-            for index, bench in self.benches.items():
-                sends, builds = list(bench.sends), bench.wanted(BuildBlock)
-                bench.clear()
-                is_quiet = is_quiet and not sends and not builds
-                for send in sends:
-                    self._deliver(index, send)
-                if builds:
-                    bench.tasks += builds
-                    bench.build()
-                    bench.tasks = [task for task in bench.tasks if task not in builds]
-
-    def _deliver(self, sender: int, send: Send | Ask) -> None:
-        for index, bench in self.benches.items():
-            if index == sender or (send.peer is not None and send.peer != f"n{index}"):
-                continue
-            if isinstance(send.message, GetBlock):
-                block = bench.engine.block(send.message.block_hash)
-                if block is not None:
-                    self.benches[sender].hear(BlockMessage(block), f"n{index}")
-            else:
-                bench.hear(send.message, f"n{sender}")
-
-    def fire(self, name: str) -> None:
-        """This timer of everybody who has set it."""
-        for bench in self.benches.values():
-            if name in bench.timers:
-                bench.fire(name)
-        self.run()
-
-    def wait_for(self, is_waiting: bool = True) -> None:
-        """Everybody knows a transaction, or none."""
-        for bench in self.benches.values():
-            bench.wait_for(is_waiting)
-        self.run()

@@ -1,10 +1,11 @@
-"""What the tests of the engine share; see `bench`."""
+"""What the tests of the engine share; see `cast`, `bench` and `table`."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.chain.consensus.bench import Bench, Cast
+from tests.chain.consensus.bench import Bench
+from tests.chain.consensus.cast import Cast
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from chain.consensus.block_tree import BlockState, BlockTree, TreeBlock
 from chain.primitives.block import Block
 from chain.primitives.types import Hash32
-from tests.chain.consensus.bench import Cast
+from tests.chain.consensus.cast import Cast
 
 
 def add(tree: BlockTree, block: Block, *, view: int = 1) -> TreeBlock:

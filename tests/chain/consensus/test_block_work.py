@@ -15,7 +15,7 @@ from chain.primitives.block import Block
 from chain.primitives.certificate import Certificate
 from chain.primitives.keys import recover_address
 from chain.primitives.types import BlockHeight, Hash32
-from tests.chain.consensus.bench import FINALIZE, GENESIS_HASH, Cast
+from tests.chain.consensus.cast import FINALIZE, GENESIS_HASH, Cast
 
 
 class Yard:

@@ -19,7 +19,8 @@ from chain.consensus.messages import CertificateMessage, Proposal, Status, VoteM
 from chain.consensus.pace import GRACE, HEARTBEAT, INTERVAL, LEADER
 from chain.primitives.block import Block
 from chain.primitives.certificate import Certificate
-from tests.chain.consensus.bench import FINALIZE, HEARTBEAT_MS, NOTARIZE, NULLIFY, Bench, Cast
+from tests.chain.consensus.bench import Bench
+from tests.chain.consensus.cast import FINALIZE, HEARTBEAT_MS, NOTARIZE, NULLIFY, Cast
 
 
 @pytest.fixture

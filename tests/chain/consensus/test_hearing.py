@@ -29,7 +29,8 @@ from chain.consensus.messages import (
 )
 from chain.primitives.certificate import Certificate, Vote
 from chain.primitives.types import BlockHeight
-from tests.chain.consensus.bench import FINALIZE, NOTARIZE, NULLIFY, Bench, Cast
+from tests.chain.consensus.bench import Bench
+from tests.chain.consensus.cast import FINALIZE, NOTARIZE, NULLIFY, Cast
 
 HEIGHT = 10
 

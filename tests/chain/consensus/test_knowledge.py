@@ -12,7 +12,7 @@ from chain.consensus.messages import MAX_NULLIFICATIONS, CertificateMessage, Evi
 from chain.primitives.block import Block
 from chain.primitives.certificate import Certificate
 from chain.primitives.keys import recover_address
-from tests.chain.consensus.bench import FINALIZE, GENESIS_HASH, NOTARIZE, NULLIFY, Cast
+from tests.chain.consensus.cast import FINALIZE, GENESIS_HASH, NOTARIZE, NULLIFY, Cast
 
 
 class Mind:

@@ -33,7 +33,8 @@ from chain.primitives.certificate import Certificate, Vote, VoteKind
 from chain.primitives.hashing import sha256
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import Hash32
-from tests.chain.consensus.bench import FINALIZE, NOTARIZE, NULLIFY, Bench, Cast
+from tests.chain.consensus.bench import Bench
+from tests.chain.consensus.cast import FINALIZE, NOTARIZE, NULLIFY, Cast
 
 CAST = Cast(4)
 ONE, OTHER = CAST.block(CAST.genesis), CAST.block(CAST.genesis, transactions=())

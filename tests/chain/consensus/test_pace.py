@@ -17,7 +17,7 @@ from chain.consensus.pace import (
     Pace,
     latest_time_ms,
 )
-from tests.chain.consensus.bench import DELAY_MS, HEARTBEAT_MS, INTERVAL_MS, Cast
+from tests.chain.consensus.cast import DELAY_MS, HEARTBEAT_MS, INTERVAL_MS, Cast
 
 
 class Clock:

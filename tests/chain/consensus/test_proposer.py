@@ -8,7 +8,8 @@ from chain.consensus.effects import BlockBuilt, BuildBlock, ForgetBlocks, Nothin
 from chain.consensus.messages import CertificateMessage, GetBlock, GetCertificates, Proposal
 from chain.consensus.pace import GRACE, HEARTBEAT, INTERVAL
 from chain.primitives.block import Block
-from tests.chain.consensus.bench import FINALIZE, NOTARIZE, NULLIFY, START_MS, Bench, Cast
+from tests.chain.consensus.bench import Bench
+from tests.chain.consensus.cast import FINALIZE, NOTARIZE, NULLIFY, START_MS, Cast
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from chain.consensus.messages import CertificateMessage, GetCertificates, Journa
 from chain.consensus.pace import GRACE, INTERVAL, LEADER, RETRY, VIEW
 from chain.primitives import message_pack
 from chain.primitives.types import BlockHeight
-from tests.chain.consensus.bench import FINALIZE, NOTARIZE, NULLIFY, START_MS, Bench, Cast
+from tests.chain.consensus.bench import Bench
+from tests.chain.consensus.cast import FINALIZE, NOTARIZE, NULLIFY, START_MS, Cast
 
 
 def restart(bench: Bench, *, keep: int | None = None) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from chain.consensus.view import ViewState, contradict
 from chain.primitives.certificate import Vote, VoteKind
-from tests.chain.consensus.bench import FINALIZE, NOTARIZE, NULLIFY, Cast
+from tests.chain.consensus.cast import FINALIZE, NOTARIZE, NULLIFY, Cast
 
 
 def test_what_no_honest_validator_signs_both_of(cast: Cast) -> None:

@@ -9,7 +9,8 @@ from chain.consensus.messages import CertificateMessage, JournalEntry, VoteMessa
 from chain.consensus.simplex import SimplexEngine
 from chain.primitives import message_pack
 from chain.primitives.certificate import VoteKind
-from tests.chain.consensus.bench import FINALIZE, NOTARIZE, NULLIFY, START_MS, Bench, Cast
+from tests.chain.consensus.bench import Bench
+from tests.chain.consensus.cast import FINALIZE, NOTARIZE, NULLIFY, START_MS, Cast
 
 DRIFT_MS = 5_000
 

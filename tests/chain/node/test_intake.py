@@ -81,7 +81,7 @@ async def test_clients_batch_has_a_result_for_each_in_order(desk: Desk) -> None:
     results = await desk.intake.submit_all(raws)
     assert [each.reason if isinstance(each, Rejected) else each.transaction.raw for each in results] == [
         known.raw,
-        RejectionReason.MALFORMED,
+        RejectionReason.NON_CANONICAL,
         RejectionReason.WRONG_CHAIN_ID,
         *raws[3:],
     ]

@@ -12,7 +12,7 @@ from typing import Final
 
 from chain.consensus.effects import Blame, ChainReceived, PeerId, Send, SetTimer
 from chain.consensus.messages import GetRange, Range
-from chain.node.catch_up_events import (
+from chain.node.catching_up.events import (
     BlockHead,
     CatchUpEffects,
     CatchUpEvent,
@@ -26,8 +26,8 @@ from chain.node.catch_up_events import (
     RangeReceived,
     Tick,
 )
-from chain.node.catch_up_peers import PeerRecord, PeerTable
-from chain.node.catch_up_ranges import AskedRange, HandedRange, Speed, WaitingRange
+from chain.node.catching_up.peers import PeerRecord, PeerTable
+from chain.node.catching_up.ranges import AskedRange, HandedRange, Speed, WaitingRange
 from chain.node.ranges import MAX_RANGE_BLOCKS, RANGE_BYTES, certified, open_range
 from chain.primitives.rejection import Rejected
 

@@ -43,7 +43,7 @@ def verify(
     ] = None,
 ) -> None:
     """Replay a stopped node's whole chain from genesis: every signature, certificate, root and stored record."""
-    from chain.node.verification import Fault, verify_folder
+    from chain.node.verification.replay import Fault, verify_folder
 
     with explained():
         folder = NodeFolder.existing(data_dir)

@@ -17,7 +17,7 @@ import msgspec
 from chain.node.folder import NodeFolder
 from chain.node.ledger import Ledger
 from chain.node.ranges import MAX_CERTIFICATE_BYTES
-from chain.node.stored_rows import Difference, check_results, check_rows
+from chain.node.verification.stored_rows import Difference, check_results, check_rows
 from chain.primitives import message_pack
 from chain.primitives.block import Block, decode_block
 from chain.primitives.certificate import Certificate

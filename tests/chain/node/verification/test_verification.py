@@ -17,7 +17,7 @@ from chain.node.cli import app
 from chain.node.folder import NodeFolder
 from chain.node.ledger import Candidate
 from chain.node.records import decode_results, encode_results
-from chain.node.verification import Fault, Verification, verify_folder
+from chain.node.verification.replay import Fault, Verification, verify_folder
 from chain.primitives import message_pack
 from chain.primitives.block import TransactionResult, decode_block
 from chain.primitives.certificate import Certificate

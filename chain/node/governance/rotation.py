@@ -16,7 +16,7 @@ import msgspec
 from chain.answers import ValidatorsView
 from chain.governance_answers import ProposalView
 from chain.node.folder import NodeFolder
-from chain.node.governing import Operator, is_carried
+from chain.node.governance.governing import Operator, is_carried
 from chain.node.key_file import SetupError, read_key_file, write_key_file
 from chain.node.ledger import Ledger
 from chain.primitives.consent import sign_consent

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from chain.client import NodeClient
 from chain.node.cli import app
 from chain.node.clock import now_ms
-from chain.node.consent_file import consent_text, read_consent
+from chain.node.governance.consent_file import consent_text, read_consent
 from chain.node.key_file import SetupError, read_key_file, write_key_file
 from chain.primitives.consent import sign_consent
 from chain.primitives.hexadecimal import to_checksum_address

@@ -11,11 +11,11 @@ import typer
 from chain.answers import Answer, ValidatorsView, encode_answer
 from chain.client import NodeClient
 from chain.governance_answers import ProposalView
-from chain.node.auditing import verify_validators
 from chain.node.clock import now_ms
-from chain.node.consent_file import read_consent
 from chain.node.folder import NodeFolder, read_network_text
-from chain.node.governing import Operator, is_carried
+from chain.node.governance.auditing import verify_validators
+from chain.node.governance.consent_file import read_consent
+from chain.node.governance.governing import Operator, is_carried
 from chain.node.key_file import read_key_file
 from chain.node.options import (
     DEFAULT_URL,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chain.consensus.effects import ChainReceived
 from chain.consensus.messages import GetRange, Link, Range
-from chain.node.catch_up import (
+from chain.node.catching_up.catch_up import (
     BlockHead,
     CatchUp,
     CatchUpEffects,

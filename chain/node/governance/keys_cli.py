@@ -8,12 +8,12 @@ import typer
 
 from chain.client import NodeClient
 from chain.node.clock import now_ms
-from chain.node.consent_file import consent_text
 from chain.node.folder import NodeFolder
-from chain.node.governing import Operator, check_network
+from chain.node.governance.consent_file import consent_text
+from chain.node.governance.governing import Operator, check_network
+from chain.node.governance.rotation import RotationStep, advance_rotation, next_key_file, prepare_next_key, switch_key
 from chain.node.key_file import SetupError, read_key_file
 from chain.node.options import DEFAULT_URL, DataDir, NodeUrl, OptionalKeyFile, TimeoutS, explained
-from chain.node.rotation import RotationStep, advance_rotation, next_key_file, prepare_next_key, switch_key
 from chain.primitives.consent import sign_consent
 from chain.primitives.finality import max_head_age_ms
 from chain.primitives.hexadecimal import to_checksum_address
