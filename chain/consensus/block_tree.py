@@ -132,12 +132,13 @@ class BlockTree:
         return dead
 
     def forget_before(self, view: int, kept: set[Hash32]) -> list[Hash32]:
-        """Drops blocks last wanted before a view that were neither voted for nor are to be kept."""
-        dead = [
-            each.hash
-            for each in self._blocks.values()
-            if each.view < view and not each.is_recorded and each.hash not in kept
-        ]
+        """Drops blocks last wanted before a view that are not to be kept, nor voted for, nor below what was voted for.
+
+        An executed block keeps the execution of its ancestors useful: executed anew, they would not be its parents.
+        """
+        recorded = (each.hash for each in self._blocks.values() if each.is_recorded)
+        kept = kept | {ancestor.hash for each in recorded for ancestor in self.ancestry(each)}
+        dead = [each.hash for each in self._blocks.values() if each.view < view and each.hash not in kept]
         for forgotten in dead:
             del self._blocks[forgotten]
         # Nobody can finish executing what has lost its parent; it begins anew if it is ever wanted again.

@@ -201,7 +201,10 @@ class CommitBlock(msgspec.Struct, frozen=True, tag=True):
 
 
 class ForgetBlocks(msgspec.Struct, frozen=True, tag=True):
-    """These blocks can never be final: drop what was kept of their execution."""
+    """These blocks can never be final, or are needless for now: drop what was kept of their execution.
+
+    One that is needed after all is executed again, with what stands on it.
+    """
 
     block_hashes: tuple[Hash32, ...]
 

@@ -119,13 +119,26 @@ class BlockWork:
             self._running = asyncio.create_task(self._run())
 
     def forget(self, block_hashes: tuple[Hash32, ...]) -> None:
-        """Drops candidates that can never be final, and what was still to be executed of them."""
-        for block_hash in block_hashes:
-            self._drop(block_hash)
+        """Drops candidates that the engine keeps no longer, and what was still to be executed of them.
+
+        What a kept one stands on is kept with it: executed anew, it would be another state, on which that one is not.
+        """
         forgotten = frozenset(block_hashes)
+        for block_hash in forgotten - self._ancestors(self._candidates.keys() - forgotten):
+            self._drop(block_hash)
         self._queue = deque(
             task for task in self._queue if not (isinstance(task, ExecuteBlock) and task.block.header.hash in forgotten)
         )
+
+    def _ancestors(self, block_hashes: Collection[Hash32]) -> set[Hash32]:
+        """The candidates that these candidates stand on."""
+        ancestors: set[Hash32] = set()
+        for block_hash in block_hashes:
+            parent_hash = self._candidates[block_hash].block.header.parent_hash
+            while parent_hash in self._candidates and parent_hash not in ancestors:
+                ancestors.add(parent_hash)
+                parent_hash = self._candidates[parent_hash].block.header.parent_hash
+        return ancestors
 
     def expect_more(self, block_hashes: frozenset[Hash32]) -> None:
         """These final blocks are followed by others that are here already: the last one's sync is enough for them."""

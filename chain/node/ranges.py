@@ -14,18 +14,16 @@ from chain.primitives import message_pack
 from chain.primitives.block import Block, Header, decode_block, transactions_root
 from chain.primitives.certificate import Certificate, VoteKind
 from chain.primitives.hashing import keccak256
+from chain.primitives.parameters import PARAMETER_BOUNDS
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.storage.reader import ChainReader
 
 MAX_RANGE_BLOCKS: Final = 256
 RANGE_BYTES: Final = 4 * 1024 * 1024
 """A range has more only if it is a single block."""
-RANGE_BYTES_LIMIT: Final = 40 * 1024 * 1024
-"""Of blocks and certificates, always: the largest block that governance may allow has 32 MiB.
-
-It is also as much as a node holds without a certificate: eight full blocks of the usual 4 MiB, after which a chain that
-is not final has empty ones.
-"""
+RANGE_BYTES_LIMIT: Final = 9 * PARAMETER_BOUNDS["max_block_bytes"][1]
+"""Of blocks and certificates, always; also as much as a node holds without a certificate: eight of the largest blocks
+that governance may allow, after which a chain that is not final has empty ones, and something to spare."""
 MAX_CERTIFICATE_BYTES: Final = 8 * 1024  # 60 signatures and their frame are half of this.
 
 Links = tuple[tuple[Block, Certificate | None], ...]

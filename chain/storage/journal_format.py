@@ -14,7 +14,7 @@ from typing import Final
 from zlib import crc32
 
 MAX_RECORD_BYTES: Final = 40 << 20
-"""A vote with the largest block that the parameters allow, 32 MiB, and something to spare."""
+"""More than a vote with the largest block that the parameters allow, 8 MiB."""
 
 _MAGIC: Final = b"aitbcvot"
 _VERSION: Final = 1

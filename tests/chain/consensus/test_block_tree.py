@@ -95,6 +95,18 @@ def test_blocks_not_wanted_for_long_are_forgotten_unless_voted_for_or_kept(cast:
     assert all(tree.get(each.hash) is each for each in (recorded, kept, young))
 
 
+def test_what_was_voted_for_keeps_its_ancestors(cast: Cast, tree: BlockTree) -> None:
+    """Executed anew, they would not be the parents that the block was executed on."""
+    first, second, third = chain_of(cast, 3)
+    for block in (first, second, third):
+        add(tree, block, view=1)
+    voted_for = tree.get(second.header.hash)
+    assert voted_for is not None
+    voted_for.is_recorded = True
+    assert tree.forget_before(9, set()) == [third.header.hash]
+    assert [each.hash for each in tree.ancestry(second.header.hash)] == hashes(second, first)
+
+
 def test_what_executes_on_a_forgotten_parent_begins_anew(cast: Cast, tree: BlockTree) -> None:
     """The driver drops both tasks, and nobody would ever answer for the child."""
     parent, child = chain_of(cast, 2)

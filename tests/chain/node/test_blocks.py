@@ -199,6 +199,20 @@ async def test_what_was_forgotten_is_not_executed(bench: Bench) -> None:
     assert await bench.result() is None
 
 
+async def test_what_a_kept_block_stands_on_is_not_forgotten(bench: Bench) -> None:
+    """An engine that never drops what it has voted for may drop its parent, and fetch it again once both are final."""
+    one = await bench.built(bench.chain.head.block_hash, 2, may_be_empty=True)
+    two = await bench.built(one.header.hash, 3, may_be_empty=True)
+    three = await bench.built(two.header.hash, 4, may_be_empty=True)
+    bench.work.forget((one.header.hash, two.header.hash))
+    for block in (one, two):
+        event = await bench.do(ExecuteBlock(block))
+        assert isinstance(event, BlockExecuted)
+        assert event.verdict is Verdict.VALID
+    for block in (one, two, three):
+        assert isinstance(await bench.commit(block), BlockCommitted)
+
+
 async def test_commits_come_before_what_waits_to_be_executed(bench: Bench) -> None:
     blocks, parent_hash = [], bench.chain.head.block_hash
     for height in range(2, 6):

@@ -397,8 +397,8 @@ def test_beginning_is_dropped_where_its_peer_does_not_go_on() -> None:
 
 
 def test_blocks_without_end_and_without_a_certificate_are_not_hoarded() -> None:
-    body_bytes = 4 * 1024 * 1024
-    chain = ListedChain(certified_every=1_000, body_bytes=body_bytes, length=15)
+    body_bytes = 8 * 1024 * 1024
+    chain = ListedChain(certified_every=1_000, body_bytes=body_bytes, length=12)
     catch_up = CatchUp(head=chain.head())
     catch_up.handle(PeerJoined("eve"), 0)
     catch_up.handle(PeerStatus("eve", 10**6), 0)
