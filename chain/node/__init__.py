@@ -19,7 +19,7 @@ At work
 - `metrics`: figures for Prometheus
 
 What is kept
-- `ledger`: execute, propose, import and commit blocks; `importing` takes in ranges without an engine
+- `ledger`: execute, propose, import and commit blocks
 - `records`: what is stored beside a block, and in the indexes; `index`: which index entries a block leaves
 - `caches`: signatures recovered and transactions decoded once are not worked out again
 - `folder`, `key_file`: what lies in a node's data folder, the validator's key, and which journal belongs to it

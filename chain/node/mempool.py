@@ -265,16 +265,21 @@ class Mempool:
                 self.drop(transaction.hash, rejection)
 
     def drop_firsts(self, rejected: Iterable[tuple[Transaction, Rejected]]) -> None:
-        """After a build on the head that could take nothing: drops what waits first of each sender.
+        """After a build on the head that could take nothing: drops what was tried of each sender's first, and what fits
+        into no block.
 
         Whatever kept it out, a full block did not, so no later block will take it: it would hold up a chain that
-        makes blocks as long as something waits.
+        makes blocks as long as something waits. What has come in meanwhile, or had no room beside these, stays.
         """
         reasons = {transaction.hash: rejection for transaction, rejection in rejected}
         too_large = Rejected(RejectionReason.BLOCK_FULL, "it does not fit into a block, even alone")
+        parameters = self._state.parameters()
         for waiting in list(self._waiting.by_sender.values()):
-            first = next(iter(waiting.values())).transaction.hash
-            self.drop(first, reasons.get(first, too_large))
+            first = next(iter(waiting.values()))
+            if first.transaction.hash in reasons:
+                self.drop(first.transaction.hash, reasons[first.transaction.hash])
+            elif first.size_bytes > parameters.max_block_bytes or first.recoveries > parameters.max_block_recoveries:
+                self.drop(first.transaction.hash, too_large)
 
     def expire(self) -> None:
         """Drops what has waited too long."""

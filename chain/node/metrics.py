@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from chain.node.mempool import Mempool
+from chain.node.peers.metrics import PeerMetrics
 from chain.rules.admission import Lane
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class NodeMetrics:
                 "1 where another process has lately shown this node's key",
                 lambda: node.network.other_process_with_key,
             ),
-            ("aitbc_known_height", "The greatest height that a peer tells of", lambda: node.progress().target_height),
+            ("aitbc_known_height", "The greatest height that is to be believed", lambda: node.progress().target_height),
             ("aitbc_catching_up", "1 while final blocks are fetched", lambda: node.progress().is_catching_up),
             ("aitbc_mempool_bytes", "Bytes that wait in the mempool", lambda: pool.size_bytes),
             ("aitbc_signatures_hits", "Signatures found in the cache", lambda: ledger.signatures.hits),
@@ -80,6 +81,7 @@ class NodeMetrics:
             waiting.labels(lane.value).set_function(partial(_lane_size, pool, lane))
         drops = Gauge("aitbc_mempool_drops", "Transactions dropped since the start", registry=self._registry)
         drops.set_function(pool.drops.total)
+        self._registry.register(PeerMetrics(node.network))
 
 
 def _views_since_floor(node: "Node") -> int:

@@ -61,6 +61,8 @@ from chain.storage.keys import evidence_key
 _REPEAT_TIMER: Final = "repeat"
 _REPEAT_INTERVAL_MS: Final = 1_500
 
+_PROGRESS_INTERVAL_MS: Final = 5_000
+
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("chain.node")
 
 
@@ -88,6 +90,7 @@ class Neighbours:
         self._intake = intake
         self._metrics = metrics
         self._thread = thread
+        self._logged_at_ms = monotonic_ms() - _PROGRESS_INTERVAL_MS
         self._on_error = on_error
         self._serving = Serving(ledger, engine, network, thread=thread)
         self._catch_up = CatchUp(head=BlockHead(ledger.head.height, ledger.head.block_hash))
@@ -104,13 +107,14 @@ class Neighbours:
 
     async def stop(self) -> None:
         """Leaves."""
+        await self._network.stop()  # The last peers to go still set timers.
         self._timers.cancel()
         self._serving.stop()
-        await self._network.stop()
 
     def progress(self) -> Progress:
         """How far this node is, and how far it knows others to be."""
-        return self._catch_up.progress(monotonic_ms())
+        validators = frozenset(to_checksum_address(address) for address in self._settings.validators)
+        return self._catch_up.progress(monotonic_ms(), validators=validators)
 
     # From the network
 
@@ -153,6 +157,10 @@ class Neighbours:
         except Forged as forged:
             self._network.blame(peer, str(forged))
 
+    def on_error(self, error: Exception) -> None:
+        """The network cannot go on, so this node cannot."""
+        self._on_error(error)
+
     # From the driver
 
     def send(self, send: Send | Ask) -> None:
@@ -177,8 +185,7 @@ class Neighbours:
         head = self._ledger.head
         if committed.settings.epoch != self._settings.epoch:
             _log.info("epoch", epoch=committed.settings.epoch, validators=len(committed.settings.validators))
-        if committed.settings != self._settings:
-            self._settings = committed.settings
+        self._settings = committed.settings
         self._tell_network(self._settings)
         self._tell_catch_up(HeadMoved(head.height, head.block_hash))
         if self._blocks.is_head_synced:
@@ -232,11 +239,23 @@ class Neighbours:
 
     def _hand_over(self, chain: ChainReceived) -> None:
         """To the engine, once a thread has recovered the certificates' signatures: it will find them in the cache."""
-        _log.debug("range", peer=chain.peer, blocks=len(chain.links), first=chain.links[0][0].header.height)
+        self._log_progress()
         loop = asyncio.get_running_loop()
         recovering = loop.run_in_executor(self._thread, self._recover, chain, self._settings.validators)
         recovering.add_done_callback(lambda done: self._on_done(done, lambda: self._on_event(chain)))
         self._pending.add(recovering)
+
+    def _log_progress(self) -> None:
+        """A line now and then while it goes on for long."""
+        if monotonic_ms() - self._logged_at_ms >= _PROGRESS_INTERVAL_MS:
+            self._logged_at_ms = monotonic_ms()
+            progress = self.progress()
+            _log.info(
+                "catching_up",
+                height=progress.height,
+                target_height=progress.target_height,
+                blocks_per_second=round(progress.blocks_per_second, 1),
+            )
 
     def _recover(self, chain: ChainReceived, validators: tuple[Address, ...]) -> None:
         for _, certificate in chain.links:

@@ -63,6 +63,8 @@ class Serving:
 
     async def give_block(self, peer: PeerId, asked: GetBlock) -> None:
         """Answers with the block, if it is here."""
+        if self._network.queued_bytes(peer) > _MAX_QUEUED_BYTES:
+            return
         block = self._engine.block(asked.block_hash)
         if block is None:
             block = await self._in_thread(lambda: self._stored_block(asked.block_hash))

@@ -8,6 +8,7 @@ for elsewhere.
 """
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Final
 
 from chain.consensus.effects import Blame, ChainReceived, PeerId, Send, SetTimer
@@ -27,8 +28,8 @@ from chain.node.catching_up.events import (
     Tick,
 )
 from chain.node.catching_up.peers import PeerRecord, PeerTable
-from chain.node.catching_up.ranges import AskedRange, HandedRange, Speed, WaitingRange
-from chain.node.ranges import MAX_RANGE_BLOCKS, RANGE_BYTES, certified, open_range
+from chain.node.catching_up.ranges import AskedRange, HandedRange, Speed, Stride, WaitingRange
+from chain.node.ranges import certified, open_range
 from chain.primitives.rejection import Rejected
 
 __all__ = [
@@ -49,7 +50,6 @@ __all__ = [
 ]
 
 CATCH_UP_TIMER: Final = "catch_up"
-_MAX_HEIGHT: Final = 2**63 - 1
 
 
 class CatchUp:
@@ -57,8 +57,7 @@ class CatchUp:
 
     def __init__(self, *, head: BlockHead, limits: CatchUpLimits | None = None) -> None:
         """`head` is the newest committed block."""
-        self._height = head.height
-        self._hash = head.block_hash
+        self._height, self._hash = head.height, head.block_hash
         self._limits = limits or CatchUpLimits()
         self._peers = PeerTable()
         self._asked: list[AskedRange] = []
@@ -66,8 +65,7 @@ class CatchUp:
         self._handed: HandedRange | None = None
         self._wanted: FetchWanted | None = None
         self._behind_since_ms: int | None = None
-        self._stride: int | None = None
-        """How many blocks the next answers will hold, as far as one can tell; None before the first one."""
+        self._stride = Stride()
         self._timer_at_ms: int | None = None
         self._speed = Speed()
 
@@ -95,12 +93,12 @@ class CatchUp:
         sends = self._ask(now_ms)
         return CatchUpEffects(tuple(sends), tuple(chains), tuple(blames), self._set_timer(now_ms))
 
-    def progress(self, now_ms: int) -> Progress:
-        """How far it is, and how fast it goes."""
-        target = max(self._height, self._peers.target(now_ms))
+    def progress(self, now_ms: int, *, validators: Collection[PeerId]) -> Progress:
+        """How far it is, and how fast it goes, as the present validators tell of the chain."""
+        handed_height = 0 if self._handed is None else self._handed.to_height
+        target = max(self._height, handed_height, self._peers.believed(now_ms, validators))
         speed = self._speed.blocks_per_second(self._height, now_ms)
-        is_catching_up = target > self._height + 1 or self._handed is not None or bool(self._waiting)
-        return Progress(self._height, target, speed, is_catching_up)
+        return Progress(self._height, target, speed, target > self._height + 1)
 
     # What has happened
 
@@ -147,8 +145,11 @@ class CatchUp:
         except Rejected as rejected:
             self._blame(name, f"a range from height {range_.from_height}: {rejected}", blames)
             return
+        if answer.is_endless:
+            peer.is_endless(now_ms)
+            return
         peer.forgive()
-        self._learn_stride(len(range_.links), byte_count)
+        self._stride.learn(len(range_.links), byte_count)
         if len(self._waiting) < self._limits.max_ranges:
             self._waiting.append(answer)
 
@@ -167,11 +168,6 @@ class CatchUp:
             peer.late = None
             return True
         return False
-
-    def _learn_stride(self, block_count: int, byte_count: int) -> None:
-        """A range may also be short because an epoch or the chain ends there: that says nothing about the next one."""
-        if self._stride is None or block_count == MAX_RANGE_BLOCKS or byte_count > RANGE_BYTES // 2:
-            self._stride = block_count
 
     def _expire(self, now_ms: int) -> None:
         for asked in [asked for asked in self._asked if asked.due_ms <= now_ms]:
@@ -273,8 +269,8 @@ class CatchUp:
         return sorted(spans)
 
     def _guess_end(self, from_height: int) -> int:
-        """Up to where an answer will reach; before the first answer, as far as can be: then there is one question."""
-        end = _MAX_HEIGHT if self._stride is None else from_height + self._stride - 1
+        """Up to where an answer will reach, as far as nothing that is there follows."""
+        end = self._stride.guess_end(from_height)
         return min([end, *(start - 1 for start, _ in self._covered() if start > from_height)])
 
     def _grace_ends_ms(self, now_ms: int) -> int | None:

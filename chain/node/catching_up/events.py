@@ -32,7 +32,7 @@ class Progress(msgspec.Struct, frozen=True):
 
     height: int
     target_height: int
-    """What peers say; they may lie."""
+    """What is to be believed of what peers say: `PeerTable.believed`."""
     blocks_per_second: float
     is_catching_up: bool
 

@@ -1,6 +1,6 @@
 """Whom to ask for final blocks: what each peer says it has, and how it has answered so far."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from chain.consensus.effects import PeerId
@@ -18,6 +18,7 @@ class PeerRecord:
     __slots__ = (
         "answer_factor",
         "asked_last",
+        "has_helped",
         "height",
         "late",
         "name",
@@ -39,6 +40,8 @@ class PeerRecord:
         self.late: int | None = None
         """From where it was asked last in vain: the answer may still come."""
         self.asked_last = 0
+        self.has_helped = False
+        """Its newest answer was of use."""
 
     def has(self, height: int) -> bool:
         """Whether it says that it has this block."""
@@ -46,6 +49,7 @@ class PeerRecord:
 
     def strike(self, now_ms: int) -> None:
         """It let us wait: others are asked first, and it is not for a while."""
+        self.has_helped = False
         self.strikes = min(self.strikes + 1, _MAX_STRIKES)
         pause_ms = min(FIRST_PASS_OVER_MS << (self.strikes - 1), MAX_PASS_OVER_MS)
         self.passed_over_until_ms = max(self.passed_over_until_ms, now_ms + pause_ms)
@@ -63,6 +67,11 @@ class PeerRecord:
         else:
             self.nothing_from = from_height
 
+    def is_endless(self, now_ms: int) -> None:
+        """It sends ever more blocks without the certificate that makes them of use: perhaps there is none."""
+        self.strikes = _MAX_STRIKES
+        self.strike(now_ms)
+
     def can_answer(self, height: int, now_ms: int) -> bool:
         """Whether it is worth a question, as far as its answers go."""
         return self.passed_over_until_ms <= now_ms and (self.nothing_from is None or height < self.nothing_from)
@@ -72,6 +81,7 @@ class PeerRecord:
         self.strikes = 0
         self.passed_over_until_ms = 0
         self.late = None
+        self.has_helped = True
 
 
 class PeerTable:
@@ -108,6 +118,15 @@ class PeerTable:
     def target(self, now_ms: int) -> int:
         """The highest block that a peer says it has which is not passed over; 0 without one."""
         return max((peer.height for peer in self if peer.passed_over_until_ms <= now_ms), default=0)
+
+    def believed(self, now_ms: int, validators: Collection[PeerId]) -> int:
+        """How far the chain is: what validators say, and only where none is connected, others that have helped.
+
+        Whoever may be asked for more, a stranger's word alone is no news about the chain.
+        """
+        members = [peer for peer in self if peer.name in validators]
+        witnesses = members or [peer for peer in self if peer.has_helped]
+        return max((peer.height for peer in witnesses if peer.passed_over_until_ms <= now_ms), default=0)
 
     def next_return_ms(self, above_height: int, now_ms: int) -> int | None:
         """When the next one that is ahead stops being passed over."""

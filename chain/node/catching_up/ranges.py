@@ -6,9 +6,9 @@ from typing import Final
 import msgspec
 
 from chain.consensus.effects import PeerId
-from chain.node.ranges import RANGE_BYTES_LIMIT, Links, check_follows
-from chain.primitives.rejection import Rejected, RejectionReason
+from chain.node.ranges import MAX_RANGE_BLOCKS, RANGE_BYTES, RANGE_BYTES_LIMIT, Links, check_follows
 
+_MAX_HEIGHT: Final = 2**63 - 1
 _SPEED_WINDOW_MS: Final = 10_000
 _SPEED_SAMPLE_MS: Final = 200
 
@@ -45,13 +45,15 @@ class WaitingRange(msgspec.Struct, frozen=True):
         """Whether the certificate that makes it final is still to come, from the same peer."""
         return self.links[-1][1] is None
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether it is too much to hold on a peer's word that a certificate will come."""
+        return self.is_open and self.byte_count > RANGE_BYTES_LIMIT
+
     def continued(self, following: "WaitingRange") -> "WaitingRange":
-        """Both as one; raises Rejected where they do not fit, or are too much to hold on a peer's word."""
+        """Both as one; raises Rejected where they do not fit."""
         check_follows(following.links[0][0].header, self.links[-1][0].header)
-        whole = WaitingRange(self.peer, self.links + following.links, self.byte_count + following.byte_count)
-        if whole.is_open and whole.byte_count > RANGE_BYTES_LIMIT:
-            raise Rejected(RejectionReason.TOO_LARGE, f"no certificate in {whole.byte_count} bytes")
-        return whole
+        return WaitingRange(self.peer, self.links + following.links, self.byte_count + following.byte_count)
 
 
 class HandedRange(msgspec.Struct):
@@ -62,6 +64,22 @@ class HandedRange(msgspec.Struct):
     moved_ms: int
     """When it was handed over, or the head moved last."""
     has_moved: bool = False
+
+
+class Stride:
+    """How many blocks the next answers will hold, as far as one can tell."""
+
+    def __init__(self) -> None:
+        self._block_count: int | None = None
+
+    def learn(self, block_count: int, byte_count: int) -> None:
+        """A range may also be short because an epoch or the chain ends there: that says nothing about the next one."""
+        if self._block_count is None or block_count == MAX_RANGE_BLOCKS or byte_count > RANGE_BYTES // 2:
+            self._block_count = block_count
+
+    def guess_end(self, from_height: int) -> int:
+        """Before the first answer, as far as can be: then there is one question."""
+        return _MAX_HEIGHT if self._block_count is None else from_height + self._block_count - 1
 
 
 class Speed:

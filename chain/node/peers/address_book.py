@@ -116,8 +116,13 @@ class AddressBook:
         return self._random.choice(ready) if ready else None
 
     def answered(self, entry: Entry, identity: Address) -> None:
-        """Somebody of this network is there."""
-        self.has_changed = self.has_changed or not entry.is_verified
+        """Somebody of this network is there. Where too many URLs have worked, another one is forgotten."""
+        if not entry.is_verified:
+            self.has_changed = True
+            others = [each for each in self._entries.values() if each.is_verified and not each.is_pinned]
+            idle = [each for each in others if not each.is_busy]
+            if len(others) >= _MAX_VERIFIED and idle:
+                del self._entries[self._random.choice(idle).url]
         entry.identity = identity
         entry.is_verified = True
 

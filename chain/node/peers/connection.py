@@ -21,9 +21,12 @@ from chain.node.peers.settings import PeerSettings, PeerView
 from chain.node.peers.sockets import CloseCode, Socket, SocketClosed
 from chain.primitives import message_pack
 from chain.primitives.hexadecimal import to_checksum_address
+from chain.primitives.parameters import PARAMETER_BOUNDS
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Address
 
+_LARGEST_BLOCK_BYTES: Final = PARAMETER_BOUNDS["max_block_bytes"][1]
+"""What a peer may send does not hang on the parameter's value: who is behind does not know the present one yet."""
 _SHORTEST_PAUSE_S: Final = 0.01
 _LONGEST_PAUSE_S: Final = 5.0
 _MESSAGES_PER_TURN: Final = 32
@@ -79,7 +82,7 @@ class Connection:
         self.group = address_group(socket.host)
         self.neighbours: frozenset[bytes] = frozenset()
         self.outbox = Outbox(max_block_message_bytes(max_block_bytes))
-        self.inbox = Inbox(max_block_bytes)
+        self.inbox = Inbox(_LARGEST_BLOCK_BYTES)
         self.started_s = now_s
         self.unasked = 0
         """Answers that came although nobody had asked."""
@@ -102,7 +105,7 @@ class Connection:
         self._status = Status(0, 0, 0)
 
     def set_standing(self, *, is_validator: bool, others_together: PeerQuota) -> None:
-        """Whether the peer is a validator of the present epoch. What it has used of its quota stays used."""
+        """Whether the peer is a validator of the present epoch. Where that changes, a new quota begins."""
         if self._has_standing and is_validator == self.is_validator:
             return
         self._has_standing = True
@@ -112,7 +115,6 @@ class Connection:
 
     def set_max_block_bytes(self, max_block_bytes: int) -> None:
         """Governance has changed it."""
-        self.inbox.max_block_bytes = max_block_bytes
         self.outbox.max_block_message_bytes = max_block_message_bytes(max_block_bytes)
 
     def send(self, message: Message, encoded: bytes) -> None:

@@ -1,9 +1,8 @@
-"""What a node tells Prometheus about its peers."""
+"""What a node tells Prometheus about its peers, beside how many there are."""
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -21,35 +20,18 @@ _FIGURES: "Final[tuple[tuple[str, str, Callable[[PeerView], float]], ...]]" = (
 
 
 class PeerMetrics(Collector):
-    """Read when Prometheus asks. Validators are told apart, others are summed up: their identities never end."""
+    """Read when Prometheus asks. Only validators have figures of their own: others' identities never end."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._network: PeerNetwork | None = None
-        registry.register(self)
-
-    def observe(self, network: "PeerNetwork") -> None:
-        """Says whose figures these are."""
+    def __init__(self, network: "PeerNetwork") -> None:
         self._network = network
 
     def collect(self) -> Iterable[Metric]:
         """For the registry."""
-        if self._network is None:
-            return
-        views = self._network.peers()
-        count = GaugeMetricFamily("aitbc_peers", "Connected peers", labels=("kind", "direction"))
-        for kind, is_validator in (("validator", True), ("other", False)):
-            for direction, is_inbound in (("in", True), ("out", False)):
-                matching = [v for v in views if (v.is_validator, v.is_inbound) == (is_validator, is_inbound)]
-                count.add_metric((kind, direction), len(matching))
-        yield count
-        yield from self._figures([view for view in views if view.is_validator])
+        yield from self._figures([view for view in self._network.peers() if view.is_validator])
         events = CounterMetricFamily("aitbc_peer_events", "What happened with peers", labels=("event",))
         for event, number in sorted(self._network.counts.view().items()):
             events.add_metric((event,), number)
         yield events
-        twin = GaugeMetricFamily("aitbc_peer_twin", "Whether another process runs with this node's key")
-        twin.add_metric((), float(self._network.other_process_with_key))
-        yield twin
 
     @staticmethod
     def _figures(validators: "list[PeerView]") -> Iterable[Metric]:

@@ -22,7 +22,6 @@ from chain.node.peers.gossip import Gossip
 from chain.node.peers.handshake import Credentials, Session
 from chain.node.peers.intake import Intake
 from chain.node.peers.messages import MAX_NEIGHBOURS, Neighbours, Urls
-from chain.node.peers.metrics import PeerMetrics
 from chain.node.peers.peers_file import read_peers, write_peers
 from chain.node.peers.quotas import PeerQuota
 from chain.node.peers.roster import Roster
@@ -41,9 +40,7 @@ _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("chain.node.pee
 class PeerNetwork:
     """All peers of one node. `start` and `stop` once each, on one event loop, where everything else is called too."""
 
-    def __init__(
-        self, *, network: Network, key: PrivateKey | None, settings: PeerSettings, metrics: PeerMetrics | None = None
-    ) -> None:
+    def __init__(self, *, network: Network, key: PrivateKey | None, settings: PeerSettings) -> None:
         """Without a key the node is a follower, and shows an identity drawn for this process."""
         identity_key = key or PrivateKey.generate()
         self.identity: Address = identity_key.address
@@ -71,8 +68,6 @@ class PeerNetwork:
         self._tasks: list[asyncio.Task[None]] = []
         self._asked: PeerId = ""
         self._neighbours_changed = asyncio.Event()
-        if metrics is not None:
-            metrics.observe(self)
 
     async def start(self, handler: PeerHandler) -> None:
         """Dials and accepts from here on."""
@@ -91,7 +86,7 @@ class PeerNetwork:
             )
         ]
         for task in self._tasks:
-            task.add_done_callback(_tell_failure)
+            task.add_done_callback(self._on_task_done)
 
     async def stop(self) -> None:
         """Tells all peers goodbye, and remembers where they were."""
@@ -285,8 +280,10 @@ class PeerNetwork:
         if self._settings.peers_file is not None:
             await asyncio.to_thread(write_peers, self._settings.peers_file, self._book.verified_urls())
 
-
-def _tell_failure(task: asyncio.Task[None]) -> None:
-    """None of these ends by itself: if one does, its fault must not wait for the node's end to be seen."""
-    if not task.cancelled() and task.exception() is not None:
-        _log.critical("peers_task_failed", task=task.get_name(), exc_info=task.exception())
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        """None of these ends by itself; a node that no longer dials, say, must not go on as if all were well."""
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            _log.critical("peers_task_failed", task=task.get_name(), fault=str(error))
+            assert self._handler is not None
+            self._handler.on_error(error)

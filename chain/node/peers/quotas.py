@@ -8,6 +8,7 @@ from typing import Final
 from chain.consensus.messages import (
     CertificateMessage,
     EvidenceMessage,
+    GetBlock,
     GetRange,
     Message,
     Proposal,
@@ -20,6 +21,8 @@ from chain.primitives.certificate import Certificate
 _FRAME_COST_BYTES: Final = 512
 _CHUNK_COST_BYTES: Final = 64
 """What reading a frame, or a chunk, costs beside its bytes."""
+_BLOCK_COST_RANGES: Final = 0.25
+"""A block is read from the disk and sent like a range; most are small, and the engine asks for them one by one."""
 
 
 class TokenBucket:
@@ -90,10 +93,6 @@ class PeerQuota:
         if self._shared is not None:
             self._shared.take_frame(length, chunk_count, now_s)
 
-    def give_back_bytes(self, count: int, now_s: float) -> None:
-        """An answer that was asked for costs nothing."""
-        self._bytes.take(-count, now_s)
-
     def take_control(self, control: Control, now_s: float) -> None:
         """Counts small talk, and each URL in it."""
         self._requests.take(1 + len(control.urls) if isinstance(control, Urls) else 1, now_s)
@@ -107,6 +106,8 @@ class PeerQuota:
             self._signatures.take(signatures, now_s)
         elif isinstance(message, GetRange):
             self._ranges.take(1, now_s)
+        elif isinstance(message, GetBlock):
+            self._ranges.take(_BLOCK_COST_RANGES, now_s)
         else:
             self._requests.take(1, now_s)
         if self._shared is not None:

@@ -28,6 +28,9 @@ class PeerHandler(Protocol):
     async def on_transactions(self, peer: PeerId, raws: tuple[bytes, ...]) -> None:
         """Raw transactions, undecoded, at most 320 KiB of them; one call at a time, the peers by turns."""
 
+    def on_error(self, error: Exception) -> None:
+        """The peer network cannot do its work any more, for a fault of this node's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -48,7 +51,7 @@ class Quota:
     requests: Rate
     """Everything that asks for an answer or is small talk."""
     ranges: Rate
-    """Requests for ranges, each of which reads megabytes from the disk."""
+    """Requests for ranges, each of which reads megabytes from the disk; one for a block counts as a quarter."""
     transactions: Rate
     """Each costs a signature recovery."""
 

@@ -222,6 +222,8 @@ def test_metrics_and_health(node: RunningNode) -> None:
     assert f"aitbc_votes_total {2.0 * height}" in metrics  # A Notarize and a Finalize for each block.
     for name in ("aitbc_view", "aitbc_epoch 0.0", "aitbc_is_validator 1.0", "aitbc_peers 0.0", "aitbc_catching_up 0.0"):
         assert f"\n{name}" in metrics
+    assert "\n# TYPE aitbc_peer_height gauge" in metrics  # Of each connected validator.
+    assert "\n# TYPE aitbc_peer_events_total counter" in metrics
     for name in ("journal_sync", "block_build", "block_commit", "block_finality"):
         assert f"\naitbc_{name}_seconds_count" in metrics
     with NodeClient(node.url) as client:

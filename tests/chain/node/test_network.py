@@ -297,6 +297,9 @@ class Liar:
     async def on_transactions(self, peer: str, raws: tuple[bytes, ...]) -> None:
         pass
 
+    def on_error(self, error: Exception) -> None:
+        raise error
+
     async def talk(self, *messages: Message, until: Callable[[], bool]) -> None:
         """Connects, says all this, and stays until something has come of it."""
         await self.network.start(self)

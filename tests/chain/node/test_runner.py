@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from chain.client import NodeUnavailable
+from chain.consensus.messages import Status
 from chain.node.ledger import Ledger, UnknownProtocolVersion
+from chain.node.metrics import NodeMetrics
+from chain.node.pool_limits import PoolLimits
+from chain.node.runner import Node
 from chain.primitives.modules import EXECUTE, GOVERNANCE, PROPOSE, SCHEDULE_UPGRADE
 from chain.primitives.types import ATOMS_PER_AIT
 
 if TYPE_CHECKING:
-    from tests.chain.conftest import RunningNode, StartNode
+    from tests.chain.conftest import Chain, RunningNode, StartNode
 
 BLOCK_INTERVAL_S = 0.02  # As conftest's networks have it.
 
@@ -109,3 +115,18 @@ def test_node_whose_store_fails_says_so_and_stops(start_node: StartNode) -> None
         node.client.send_transaction(node.people.mint("ann", 1, nonce=0).raw)
     node.wait()
     assert "closed" in (node.node.fault or "")
+
+
+async def test_what_peers_say_while_the_node_stops_leads_to_nothing(chain: Chain) -> None:
+    node = Node(chain.ledger, key=None, journal=None, limits=PoolLimits(), metrics=NodeMetrics(CollectorRegistry()))
+    await node.start()
+    stopping = asyncio.create_task(node.stop())
+    await asyncio.sleep(0)
+    assert not stopping.done()
+    for peer in ("ann", "bob"):
+        node._neighbours.on_connected(peer)
+        await node._neighbours.on_message(peer, Status(0, 0, 100))
+    node._neighbours.on_disconnected("ann", "it goes, and bob is asked in its place")
+    await stopping
+    assert node._neighbours._timers._handles == {}
+    assert node.fault is None

@@ -27,6 +27,7 @@ from chain.node.catching_up.catch_up import (
     RangeReceived,
     Tick,
 )
+from chain.node.catching_up.peers import MAX_PASS_OVER_MS
 from chain.node.ranges import MAX_RANGE_BLOCKS, RANGE_BYTES_LIMIT, read_range
 from chain.primitives import message_pack
 from chain.primitives.block import Block, Header, results_root, transactions_root
@@ -155,7 +156,7 @@ def test_a_range_is_asked_for_checked_and_handed_over() -> None:
     assert [block for block, _ in chain.links] == the_chain().blocks[1 : EPOCH_BLOCKS + 1], "up to the epoch's end"
     assert chain.links[-1][1] is not None
     assert asked(effects) == [("ann", EPOCH_BLOCKS + 1), ("ann", 2 * EPOCH_BLOCKS + 1)], "the next ones meanwhile"
-    assert catch_up.progress(50).is_catching_up
+    assert catch_up.progress(50, validators=()).is_catching_up
     assert catch_up.handle(RangeReceived("ann", the_chain().range(EPOCH_BLOCKS + 1)), 60).chains == ()
     last = commit(catch_up, chain, 70)[-1]
     assert [block.header.height for block, _ in last.chains[0].links] == [*range(EPOCH_BLOCKS + 1, 101)]
@@ -167,7 +168,7 @@ def test_nobody_is_asked_while_nobody_is_ahead() -> None:
     assert catch_up.handle(PeerStatus("ann", 7), 0) == CatchUpEffects()
     assert catch_up.handle(PeerStatus("ann", 3), 0) == CatchUpEffects()
     assert catch_up.handle(PeerStatus("stranger", 99), 0) == CatchUpEffects()
-    assert not catch_up.progress(0).is_catching_up
+    assert not catch_up.progress(0, validators={"ann"}).is_catching_up
 
 
 def test_one_missing_block_is_waited_for_a_little() -> None:
@@ -276,7 +277,7 @@ def test_honest_peer_is_preferred_to_one_that_has_disappointed() -> None:
     catch_up.handle(RangeReceived("liar", Range(1, ())), 0)
     catch_up.handle(PeerJoined("ann"), 1)
     assert asked(catch_up.handle(PeerStatus("ann", LENGTH), 1)) == [("ann", 1)]
-    assert catch_up.progress(1).target_height == LENGTH
+    assert catch_up.progress(1, validators={"ann", "liar"}).target_height == LENGTH
     questions = asked(catch_up.handle(RangeReceived("ann", the_chain().range(1, 10)), 5_000))
     assert {peer for peer, _ in questions} == {"ann"}
 
@@ -397,17 +398,27 @@ def test_beginning_is_dropped_where_its_peer_does_not_go_on() -> None:
 
 
 def test_blocks_without_end_and_without_a_certificate_are_not_hoarded() -> None:
+    """Whoever serves them may be honest: it is asked again, but ever so seldom."""
     body_bytes = 8 * 1024 * 1024
     chain = ListedChain(certified_every=1_000, body_bytes=body_bytes, length=12)
     catch_up = CatchUp(head=chain.head())
     catch_up.handle(PeerJoined("eve"), 0)
-    catch_up.handle(PeerStatus("eve", 10**6), 0)
-    height, effects = 1, CatchUpEffects()
-    while not effects.blames:
-        effects = catch_up.handle(RangeReceived("eve", chain.range(height)), height)
-        height += 1
-    assert height - 1 == RANGE_BYTES_LIMIT // body_bytes
-    assert "no certificate" in effects.blames[0].reason
+    now_ms, questions = 0, asked(catch_up.handle(PeerStatus("eve", 10**6), 0))
+    for _ in range(3):
+        assert questions[0] == ("eve", 1)
+        answer_count = 0
+        while questions:
+            effects = catch_up.handle(RangeReceived("eve", chain.range(questions.pop(0)[1])), now_ms)
+            assert (effects.chains, effects.blames) == ((), ())
+            questions += asked(effects)
+            answer_count += 1
+        assert answer_count <= RANGE_BYTES_LIMIT // body_bytes + LIMITS.max_ranges
+        assert asked(catch_up.handle(Tick(), now_ms + MAX_PASS_OVER_MS - 1)) == []
+        now_ms += MAX_PASS_OVER_MS
+        questions = asked(catch_up.handle(Tick(), now_ms))
+    catch_up.handle(PeerJoined("ann"), now_ms)
+    catch_up.handle(PeerStatus("ann", 12), now_ms)
+    assert asked(catch_up.handle(PeerLeft("eve"), now_ms))[0] == ("ann", 1)
 
 
 # Any interleaving
@@ -567,7 +578,7 @@ def test_any_interleaving_ends_at_the_target_when_one_honest_peer_stays(
     wire.settle()
     assert wire.height == LENGTH
     assert "ann" in wire.connected
-    assert wire.catch_up.progress(wire.now_ms).height == LENGTH
+    assert wire.catch_up.progress(wire.now_ms, validators=()).height == LENGTH
 
 
 def test_what_is_held_stays_bounded_whatever_comes_first() -> None:
@@ -585,7 +596,34 @@ def test_speed_and_target_are_shown() -> None:
     (chain,) = catch_up.handle(RangeReceived("ann", the_chain().range(1)), 0).chains
     for block, _ in chain.links:
         catch_up.handle(HeadMoved(block.header.height, block.header.hash), 100 * block.header.height)
-    progress = catch_up.progress(100 * EPOCH_BLOCKS)
+    progress = catch_up.progress(100 * EPOCH_BLOCKS, validators={"ann"})
     assert (progress.height, progress.target_height) == (EPOCH_BLOCKS, LENGTH)
     assert 9 < progress.blocks_per_second < 11
-    assert catch_up.progress(10**6).blocks_per_second == 0
+    assert catch_up.progress(10**6, validators={"ann"}).blocks_per_second == 0
+
+
+def test_strangers_word_is_no_news_about_the_chain() -> None:
+    catch_up = CatchUp(head=the_chain().head(7))
+    for peer, height in (("ann", 7), ("bob", 7), ("liar", 2**62)):
+        catch_up.handle(PeerJoined(peer), 0)
+        catch_up.handle(PeerStatus(peer, height), 0)
+    validators = {"ann", "bob", "absent"}
+    for now_ms in range(0, 200_000, 100):
+        progress = catch_up.progress(now_ms, validators=validators)
+        assert (progress.target_height, progress.is_catching_up) == (7, False)
+        for name, from_height in asked(catch_up.handle(Tick(), now_ms)):
+            assert name == "liar", "it may be asked"
+            catch_up.handle(RangeReceived(name, Range(from_height, ())), now_ms)
+        catch_up.handle(PeerStatus("liar", 2**62), now_ms)
+    catch_up.handle(PeerStatus("bob", 20), 200_000)
+    assert catch_up.progress(200_000, validators=validators).is_catching_up
+
+
+def test_follower_among_followers_believes_those_that_have_helped() -> None:
+    catch_up = from_genesis("ann")
+    assert not catch_up.progress(0, validators={"absent"}).is_catching_up
+    catch_up.handle(RangeReceived("ann", the_chain().range(1, 10)), 5)
+    assert catch_up.progress(5, validators={"absent"}).target_height == LENGTH
+    late_ms = 6 + LIMITS.answer_ms
+    catch_up.handle(Tick(), late_ms)
+    assert catch_up.progress(late_ms, validators={"absent"}).target_height < LENGTH

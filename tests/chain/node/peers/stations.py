@@ -66,6 +66,7 @@ class Station:
         self.is_remembering = True
         self.connected: list[str] = []
         self.disconnected: list[tuple[str, str]] = []
+        self.errors: list[Exception] = []
         self.messages: list[tuple[str, Message]] = []
         self.raws: list[tuple[str, bytes]] = []
         self.on_raws: Callable[[str, tuple[bytes, ...]], Awaitable[None]] | None = None
@@ -101,6 +102,10 @@ class Station:
             self.raws += [(peer, raw) for raw in raws]
         if self.on_raws is not None:
             await self.on_raws(peer, raws)
+
+    def on_error(self, error: Exception) -> None:
+        """PeerHandler."""
+        self.errors.append(error)
 
     async def start(self) -> None:
         """Serves and dials."""

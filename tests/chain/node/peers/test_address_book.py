@@ -119,6 +119,18 @@ def test_what_was_told_is_bounded_and_not_passed_on_before_it_has_worked() -> No
     assert book.due(0, connected=(B,), validators=(B,), wanted=1) == []
 
 
+def test_what_has_worked_is_bounded() -> None:
+    book = book_of()
+    book.pin("ws://pinned.example/p2p")
+    for number in range(400):
+        assert book.tell(f"ws://h{number}.example/p2p", teller_host="1.1.1.1", teller="1.1.1.1")
+        probe = book.probe_due(0, ())
+        assert probe is not None
+        book.answered(probe, B)
+    assert len(book) == 1 + 256
+    assert len(book.verified_urls()) == 256
+
+
 def test_private_urls_stay_within() -> None:
     book = book_of()
     book.remember(["ws://10.0.0.1/p2p", "ws://127.0.0.1:1/p2p", "ws://node.example/p2p", "http://x", "ws://u:p@h/p2p"])

@@ -362,7 +362,6 @@ async def test_a_repeated_frame_is_refused(station: Station, enter: Enter) -> No
 async def test_unfinished_messages_are_bounded(make_station: MakeStation, enter: Enter) -> None:
     """A proposal of a validator's that never ends holds what a block may have; of anybody else, nothing."""
     station = await make_station(network_of("a", "b"), "a")
-    station.peers.set_max_block_bytes(MIB)
     stranger = await enter(station)
     piece = bytes(60_000)
     for lane in (Lane.BLOCKS, Lane.RANGES):
@@ -372,7 +371,7 @@ async def test_unfinished_messages_are_bounded(make_station: MakeStation, enter:
     held = station.peers._roster.get(stranger.name).inbox.held_bytes()  # type: ignore[union-attr]
     assert held == 0
     validator = await enter(station, key_of("b"))
-    await validator.send_chunks(Chunk(Lane.BLOCKS, 2 * MIB + 1, piece))
+    await validator.send_chunks(Chunk(Lane.BLOCKS, 9 * MIB + 1, piece))
     assert (await validator.closed()).code == 4006
 
 

@@ -7,14 +7,14 @@ import dataclasses
 
 import pytest
 
-from chain.consensus.messages import CertificateMessage, GetRange, Proposal, Status, VoteMessage
+from chain.consensus.messages import CertificateMessage, GetBlock, GetRange, Proposal, Status, VoteMessage
 from chain.node.peers.bans import Bans, address_group, is_loopback
 from chain.node.peers.doors import Doors
 from chain.node.peers.frames import CHUNK_BYTES, Chunk, FrameOpener, FrameSealer, Lane, lane_of
 from chain.node.peers.inbox import Inbox
 from chain.node.peers.outbox import Outbox, PeerTooSlow
 from chain.node.peers.quotas import PeerQuota, ThrottleMeter, TokenBucket, signature_count
-from chain.node.peers.settings import OTHER_QUOTA, PeerSettings, Rate
+from chain.node.peers.settings import OTHER_QUOTA, VALIDATOR_QUOTA, PeerSettings, Quota, Rate
 from chain.primitives.block import Block, Header
 from chain.primitives.certificate import Certificate, Vote, VoteKind
 from chain.primitives.rejection import Rejected
@@ -213,6 +213,16 @@ def test_quotas_are_apart_by_kind() -> None:
     assert PeerQuota(OTHER_QUOTA, shared, 100).delay_s(100) == 2
     assert later.own_delay_s(100) == 0
     assert PeerQuota(OTHER_QUOTA, None, 0).delay_s(0) == 0
+
+
+@pytest.mark.parametrize(("allowed", "at_once"), [(OTHER_QUOTA, 64), (VALIDATOR_QUOTA, 320)])
+def test_a_block_costs_a_quarter_of_a_range(allowed: Quota, at_once: int) -> None:
+    quota = PeerQuota(allowed, None, 0)
+    for _ in range(at_once):
+        quota.take_message(GetBlock(ZERO_HASH), 0)
+    assert quota.delay_s(0) == 0, "whoever fetches a few dozen blocks one by one waits for nothing"
+    quota.take_message(GetBlock(ZERO_HASH), 0)
+    assert quota.delay_s(0) == pytest.approx(0.25 / allowed.ranges.per_second)
 
 
 def test_who_is_throttled_less_than_half_of_the_time_is_left_alone() -> None:

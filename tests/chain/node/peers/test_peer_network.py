@@ -132,6 +132,18 @@ async def test_a_vote_overtakes_a_large_block(make_station: MakeStation, enter: 
     assert all(lane is not Lane.BLOCKS or remaining > 2_000_000 for lane, remaining in lanes)
 
 
+async def test_who_is_behind_does_not_blame_others_for_larger_blocks(make_station: MakeStation) -> None:
+    """Governance has allowed them since; the state of the node that catches up does not say so yet."""
+    behind = await make_station(network_of("a", "b"), "a")
+    ahead = await make_station(network_of("a", "b", urls={"a": behind.url}), "b")
+    await until(behind.names)
+    behind.peers.set_max_block_bytes(64 * 1024)
+    large = proposal_of(3_000_000)
+    ahead.peers.send(large)
+    await until(lambda: behind.messages == [(ahead.name, large)])
+    assert behind.disconnected == []
+
+
 async def test_transactions_take_the_shortest_way(make_station: MakeStation) -> None:
     network = network_of("a", "b", "c")
     first = await make_station(network, "a")
@@ -341,6 +353,15 @@ async def test_a_fault_with_one_message_ends_that_connection_only(make_station: 
     assert station.names() == {other.name}
 
 
+async def test_a_node_that_cannot_dial_any_more_is_told(make_station: MakeStation) -> None:
+    station = await make_station(network_of("a", "b"), "a")
+    entries = station.peers._book._entries
+    entries["not an entry"] = None  # type: ignore[assignment]
+    await until(lambda: station.errors)
+    assert isinstance(station.errors[0], AttributeError)
+    del entries["not an entry"]
+
+
 async def test_a_new_set_of_validators_gives_nobody_a_new_quota(make_station: MakeStation, enter: Enter) -> None:
     station = await make_station(network_of("a", "b"), "a", max_throttled_s=0.3)
     station.on_message_hook = lambda _peer, _message: renew()
@@ -351,7 +372,7 @@ async def test_a_new_set_of_validators_gives_nobody_a_new_quota(make_station: Ma
     peer = await enter(station)
     while not station.disconnected:
         try:
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(10):  # A pause of the station's must not end it.
                 await peer.send_chunks(*[Chunk(Lane.VOTES, 0, encode_message(GetCertificates(1, 1)))] * 100)
         except (SocketClosed, TimeoutError):
             await asyncio.sleep(0.01)
