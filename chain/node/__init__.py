@@ -22,7 +22,8 @@ What is kept
 - `ledger`: execute, propose, import and commit blocks
 - `records`: what is stored beside a block, and in the indexes; `index`: which index entries a block leaves
 - `caches`: signatures recovered and transactions decoded once are not worked out again
-- `folder`, `key_file`: what lies in a node's data folder, the validator's key, and which journal belongs to it
+- `folder`, `key_file`: what lies in a node's data folder, the validator's key, and which journal belongs to it;
+  `whole_file`: replacing a small file
 
 For the operator
 - `config`: the frozen settings of one process; `cli` builds them

@@ -16,6 +16,7 @@ from typing import Final, Self
 import structlog
 
 from chain.node.key_file import SetupError, read_journal_id, read_key_file, write_journal_id, write_key_file
+from chain.node.whole_file import write_whole
 from chain.primitives.hexadecimal import to_hex
 from chain.primitives.network import MAX_NETWORK_FILE_BYTES, Network, parse_network
 from chain.storage.errors import JournalDamaged, JournalForeign, JournalMissing
@@ -94,7 +95,7 @@ class NodeFolder:
                         f"{to_hex(existing.genesis_hash)}; this file's is {to_hex(network.genesis_hash)}. "
                         "Choose another folder."
                     )
-            _write_whole(folder.network_file, network_text.encode())
+            write_whole(folder.network_file, network_text.encode())
         except OSError as error:
             raise SetupError(f"cannot write to {path}: {error.strerror or error}") from None
         return folder
@@ -116,16 +117,6 @@ def read_network_text(path: Path) -> str:
         raise SetupError(f"cannot read the network file {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise SetupError(f"{path} is not a network file: it is not UTF-8 text") from None
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """The file is there whole or as it was before."""
-    temporary = path.with_suffix(".new")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def refuse_used_key(folder: NodeFolder, key_file: Path) -> None:

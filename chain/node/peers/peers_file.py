@@ -1,11 +1,12 @@
 """The URLs that have worked, kept in a small file so that a restart finds its peers again."""
 
-import os
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
+
+from chain.node.whole_file import write_whole
 
 _VERSION: Final = 1
 _MAX_BYTES: Final = 256 * 1024
@@ -39,12 +40,8 @@ def read_peers(path: Path) -> list[str]:
 
 def write_peers(path: Path, urls: list[str]) -> None:
     """Replaces the file as a whole. A disk that cannot take it is told to the log: the node works without."""
-    temporary = path.with_suffix(".new")
+    content = msgspec.json.format(msgspec.json.encode(_PeersFile(_VERSION, [*urls])), indent=1)
     try:
-        with temporary.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(_PeersFile(_VERSION, [*urls])), indent=1))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_whole(path, content)
     except OSError as error:
         _log.warning("peers_file_not_written", path=str(path), fault=error.strerror or str(error))
