@@ -1,7 +1,8 @@
 """Votes and certificates: what a validator signs, and what a third party can check (CONSENSUS.md).
 
 A vote's digest has fixed widths and is never MessagePack:
-SHA-256("aitbc/1" ‖ genesis hash ‖ epoch u64 ‖ kind u8 ‖ view u64 ‖ body).
+Keccak-256("aitbc/1" ‖ genesis hash ‖ epoch u64 ‖ kind u8 ‖ view u64 ‖ body). Keccak, because that is the hash that
+remote signers of Ethereum keys compute themselves.
 """
 
 from collections.abc import Sequence
@@ -11,8 +12,8 @@ from typing import Annotated, Final
 import msgspec
 
 from chain.primitives.block import HashField, Uint63
-from chain.primitives.hashing import keccak256, sha256
-from chain.primitives.keys import SIGNATURE_BYTES, PrivateKey, RecoverAddress, recover_address
+from chain.primitives.hashing import keccak256
+from chain.primitives.keys import SIGNATURE_BYTES, RecoverAddress, Signer, recover_address
 from chain.primitives.message_pack import encode
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import Address, Hash32
@@ -39,6 +40,27 @@ def quorum(validator_count: int) -> int:
     return validator_count - faulty_bound(validator_count)
 
 
+VOTE_PREFIX: Final = b"aitbc/1"
+"""Of every vote's preimage: nothing else that a validator signs begins so."""
+
+
+def vote_preimage(
+    genesis_hash: Hash32,
+    *,
+    epoch: int,
+    kind: VoteKind,
+    view: int,
+    parent_view: int = 0,
+    block_hash: Hash32 | None = None,
+) -> bytes:
+    """What a validator signs the hash of; Nullify has no body, the others name the parent's view and the block."""
+    body = b"" if block_hash is None else parent_view.to_bytes(8, "big") + block_hash
+    assert (kind is VoteKind.NULLIFY) == (block_hash is None)
+    assert len(genesis_hash) == 32
+    assert block_hash is None or len(block_hash) == 32
+    return VOTE_PREFIX + genesis_hash + epoch.to_bytes(8, "big") + bytes((kind,)) + view.to_bytes(8, "big") + body
+
+
 def vote_digest(
     genesis_hash: Hash32,
     *,
@@ -48,14 +70,11 @@ def vote_digest(
     parent_view: int = 0,
     block_hash: Hash32 | None = None,
 ) -> Hash32:
-    """What a validator signs; Nullify has no body, the others name the parent's view and the block."""
-    body = b"" if block_hash is None else parent_view.to_bytes(8, "big") + block_hash
-    assert (kind is VoteKind.NULLIFY) == (block_hash is None)
-    assert len(genesis_hash) == 32
-    assert block_hash is None or len(block_hash) == 32
-    return sha256(
-        b"aitbc/1" + genesis_hash + epoch.to_bytes(8, "big") + bytes((kind,)) + view.to_bytes(8, "big") + body
+    """What a validator's signature is over."""
+    preimage = vote_preimage(
+        genesis_hash, epoch=epoch, kind=kind, view=view, parent_view=parent_view, block_hash=block_hash
     )
+    return keccak256(preimage)
 
 
 def validators_hash(epoch: int, validators: Sequence[Address]) -> Hash32:
@@ -80,7 +99,7 @@ class Vote(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
     def digest(self, genesis_hash: Hash32) -> Hash32:
         """What the signature is over."""
-        return _digest(self, genesis_hash)
+        return keccak256(_preimage(self, genesis_hash))
 
 
 class Certificate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
@@ -101,7 +120,7 @@ class Certificate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
 
 def sign_vote(
-    key: PrivateKey,
+    key: Signer,
     *,
     genesis_hash: Hash32,
     signer: int,
@@ -111,7 +130,10 @@ def sign_vote(
     parent_view: int = 0,
     block_hash: Hash32 = NO_BLOCK,
 ) -> Vote:
-    """A vote of the validator with this index. Signing twice gives identical bytes."""
+    """A vote of the validator with this index. Raises SignerUnavailable.
+
+    Signing twice gives identical bytes with a `PrivateKey`; some vaults and HSMs behind remote signers give others.
+    """
     unsigned = Vote(
         kind=kind,
         epoch=epoch,
@@ -121,7 +143,7 @@ def sign_vote(
         signer=signer,
         signature=bytes(SIGNATURE_BYTES),
     )
-    return msgspec.structs.replace(unsigned, signature=key.sign(unsigned.digest(genesis_hash)))
+    return msgspec.structs.replace(unsigned, signature=key.sign_keccak(_preimage(unsigned, genesis_hash)))
 
 
 def verify_vote(
@@ -169,7 +191,7 @@ def verify_certificate(
             RejectionReason.BAD_CERTIFICATE,
             f"{len(signers)} signatures, but {quorum(len(validators))} of {len(validators)} are needed",
         )
-    digest = _digest(certificate, genesis_hash)
+    digest = keccak256(_preimage(certificate, genesis_hash))
     for index, signature in zip(signers, certificate.signatures, strict=True):
         try:
             signer = recover(digest, signature)
@@ -179,13 +201,13 @@ def verify_certificate(
             raise Rejected(RejectionReason.BAD_CERTIFICATE, f"the signature of validator {index} is not its own")
 
 
-def _digest(signed: Vote | Certificate, genesis_hash: Hash32) -> Hash32:
+def _preimage(signed: Vote | Certificate, genesis_hash: Hash32) -> bytes:
     """Raises Rejected for a Nullify that has a body: it could be encoded in more than one way."""
     is_nullify = signed.kind is VoteKind.NULLIFY
     if is_nullify and (signed.parent_view != 0 or signed.block_hash != NO_BLOCK):
         reason = RejectionReason.BAD_VOTE if isinstance(signed, Vote) else RejectionReason.BAD_CERTIFICATE
         raise Rejected(reason, "a Nullify names no block")
-    return vote_digest(
+    return vote_preimage(
         genesis_hash,
         epoch=signed.epoch,
         kind=signed.kind,

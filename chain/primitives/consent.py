@@ -9,20 +9,24 @@ from typing import Final
 import msgspec
 
 from chain.primitives.hashing import keccak256
-from chain.primitives.keys import PrivateKey, RecoverAddress, address_of_public_key, recover_address
+from chain.primitives.keys import RecoverAddress, Signer, address_of_public_key, recover_address
 from chain.primitives.modules import GOVERNANCE
 from chain.primitives.rejection import Rejected, RejectionReason
-from chain.primitives.signing import Eip712Domain, eip712_digest
+from chain.primitives.signing import Eip712Domain, eip712_preimage
 from chain.primitives.types import Address, Hash32
 
 PUBLIC_KEY_BYTES: Final = 33
 _TYPE_HASH: Final = keccak256(b"ValidatorConsent(address validator,uint256 expiresAtMs)")
 
 
+def _consent_preimage(chain_id: int, validator: Address, expires_at_ms: int) -> bytes:
+    struct_hash = keccak256(_TYPE_HASH + bytes(12) + validator + expires_at_ms.to_bytes(32, "big"))
+    return eip712_preimage(Eip712Domain(chain_id, GOVERNANCE).separator(), struct_hash)
+
+
 def consent_digest(chain_id: int, validator: Address, expires_at_ms: int) -> Hash32:
     """What the new key signs."""
-    struct_hash = keccak256(_TYPE_HASH + bytes(12) + validator + expires_at_ms.to_bytes(32, "big"))
-    return eip712_digest(Eip712Domain(chain_id, GOVERNANCE), struct_hash)
+    return keccak256(_consent_preimage(chain_id, validator, expires_at_ms))
 
 
 class Consent(msgspec.Struct, frozen=True):
@@ -33,9 +37,10 @@ class Consent(msgspec.Struct, frozen=True):
     signature: bytes
 
 
-def sign_consent(key: PrivateKey, *, chain_id: int, expires_at_ms: int) -> Consent:
-    """The key's consent to become a validator of this network."""
-    return Consent(key.public_key, expires_at_ms, key.sign(consent_digest(chain_id, key.address, expires_at_ms)))
+def sign_consent(key: Signer, *, chain_id: int, expires_at_ms: int) -> Consent:
+    """The key's consent to become a validator of this network. Raises SignerUnavailable."""
+    signature = key.sign_keccak(_consent_preimage(chain_id, key.address, expires_at_ms))
+    return Consent(key.public_key, expires_at_ms, signature)
 
 
 def check_consent(

@@ -1,4 +1,4 @@
-"""The two hash functions (DESIGN §3): Keccak-256 where Ethereum tools look, SHA-256 in the state tree and in votes.
+"""The two hash functions (DESIGN §3): Keccak-256 where Ethereum tools look, SHA-256 in trees.
 
 Keccak comes from safe-pysha3, seven times as fast per call as pycryptodome's.
 """

@@ -6,7 +6,7 @@ There is one form of signature everywhere: 65 bytes r‖s‖v, v 27 or 28, low s
 
 import secrets
 from collections.abc import Callable
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import coincurve
 
@@ -25,6 +25,29 @@ _HALF_ORDER = HALF_CURVE_ORDER.to_bytes(32, "big")
 
 RecoverAddress = Callable[[Hash32, bytes], Address]
 """(digest, 65-byte signature) → signer's address; raises Rejected. `recover_address`, or a cache in front of it."""
+
+
+class SignerUnavailable(Exception):
+    """A signer outside this process gives no signature now, or a wrong one. `str(error)` says why."""
+
+
+class Signer(Protocol):
+    """Whoever signs with one key: the key itself, a service that holds it, a device.
+
+    It is given what is hashed, not the hash: so services that hash themselves can sign, and whoever guards a key sees
+    what is being signed (`chain.primitives.signable`).
+    """
+
+    @property
+    def address(self) -> Address:
+        """Whose signatures these are."""
+
+    @property
+    def public_key(self) -> bytes:
+        """33 bytes, compressed."""
+
+    def sign_keccak(self, message: bytes) -> bytes:
+        """65 bytes r‖s‖v over keccak256(message). Raises SignerUnavailable."""
 
 
 class PrivateKey:
@@ -58,19 +81,27 @@ class PrivateKey:
         signature = self._key.sign_recoverable(digest, hasher=None)
         return signature[:64] + bytes((27 + signature[64],))
 
+    def sign_keccak(self, message: bytes) -> bytes:
+        """65 bytes r‖s‖v over keccak256(message)."""
+        return self.sign(keccak256(message))
+
     def __repr__(self) -> str:
         return f"PrivateKey(of 0x{self.address.hex()})"
 
 
-def address_of_public_key(public_key: bytes) -> Address:
-    """Address of a compressed (33 bytes) or uncompressed (65 bytes) public key; Rejected where it is no point."""
+def format_public_key(public_key: bytes, *, compressed: bool) -> bytes:
+    """A public key of either form in that of 33 bytes or of 65; Rejected where it is no point."""
     try:
         if public_key[:1] not in (b"\2", b"\3", b"\4"):
             raise ValueError  # libsecp256k1 also reads the hybrid forms 6 and 7, which nobody writes.
-        point = coincurve.PublicKey(public_key)
+        return coincurve.PublicKey(public_key).format(compressed=compressed)
     except ValueError:
         raise Rejected(RejectionReason.MALFORMED, "not a secp256k1 public key") from None
-    return Address(keccak256(point.format(compressed=False)[1:])[12:])
+
+
+def address_of_public_key(public_key: bytes) -> Address:
+    """Address of a compressed (33 bytes) or uncompressed (65 bytes) public key; Rejected where it is no point."""
+    return Address(keccak256(format_public_key(public_key, compressed=False)[1:])[12:])
 
 
 def check_signature_form(signature: bytes) -> None:

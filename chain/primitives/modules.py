@@ -48,6 +48,28 @@ TOKEN_TRANSFER_FROM: Final = Function("transferFrom(address from, address to, ui
 TRANSFER_EVENT: Final = Event("Transfer(address indexed from, address indexed to, uint256 value)")
 APPROVAL_EVENT: Final = Event("Approval(address indexed owner, address indexed spender, uint256 value)")
 
+# token: transfers that their owner signs and anybody submits (ERC-3009); the signature in one piece, or as v, r and s
+_AUTHORIZED: Final = "address from, address to, uint256 value, uint256 validAfter, uint256 validBefore, bytes32 nonce"
+_PARTS: Final = "uint8 v, bytes32 r, bytes32 s"
+TRANSFER_WITH_AUTHORIZATION: Final = Function(f"transferWithAuthorization({_AUTHORIZED}, bytes signature)")
+TRANSFER_WITH_AUTHORIZATION_VRS: Final = Function(f"transferWithAuthorization({_AUTHORIZED}, {_PARTS})")
+RECEIVE_WITH_AUTHORIZATION: Final = Function(f"receiveWithAuthorization({_AUTHORIZED}, bytes signature)")
+RECEIVE_WITH_AUTHORIZATION_VRS: Final = Function(f"receiveWithAuthorization({_AUTHORIZED}, {_PARTS})")
+CANCEL_AUTHORIZATION: Final = Function("cancelAuthorization(address authorizer, bytes32 nonce, bytes signature)")
+CANCEL_AUTHORIZATION_VRS: Final = Function(f"cancelAuthorization(address authorizer, bytes32 nonce, {_PARTS})")
+AUTHORIZATION_STATE: Final = Function("authorizationState(address authorizer, bytes32 nonce) view returns (bool)")
+TRANSFER_WITH_AUTHORIZATION_TYPEHASH: Final = Function("TRANSFER_WITH_AUTHORIZATION_TYPEHASH() view returns (bytes32)")
+RECEIVE_WITH_AUTHORIZATION_TYPEHASH: Final = Function("RECEIVE_WITH_AUTHORIZATION_TYPEHASH() view returns (bytes32)")
+CANCEL_AUTHORIZATION_TYPEHASH: Final = Function("CANCEL_AUTHORIZATION_TYPEHASH() view returns (bytes32)")
+DOMAIN_SEPARATOR: Final = Function("DOMAIN_SEPARATOR() view returns (bytes32)")
+DOMAIN_VERSION: Final = Function("version() view returns (string)")  # As USDC has it: older clients know no EIP-5267.
+EIP712_DOMAIN: Final = Function(  # EIP-5267
+    "eip712Domain() view returns (bytes1 fields, string name, string version, uint256 chainId, "
+    "address verifyingContract, bytes32 salt, uint256[] extensions)"
+)
+AUTHORIZATION_USED_EVENT: Final = Event("AuthorizationUsed(address indexed authorizer, bytes32 indexed nonce)")
+AUTHORIZATION_CANCELED_EVENT: Final = Event("AuthorizationCanceled(address indexed authorizer, bytes32 indexed nonce)")
+
 # minter: the interface of the plan's AITokenMinter, and the split form
 MINT_WITH_RECEIPT: Final = Function(
     "mintWithReceipt(address provider, uint256 units, bytes32 receiptHash, bytes attesterSig)"
@@ -140,6 +162,19 @@ FUNCTIONS: Final[dict[Address, tuple[Function, ...]]] = {
         TOKEN_TRANSFER,
         TOKEN_APPROVE,
         TOKEN_TRANSFER_FROM,
+        TRANSFER_WITH_AUTHORIZATION,
+        TRANSFER_WITH_AUTHORIZATION_VRS,
+        RECEIVE_WITH_AUTHORIZATION,
+        RECEIVE_WITH_AUTHORIZATION_VRS,
+        CANCEL_AUTHORIZATION,
+        CANCEL_AUTHORIZATION_VRS,
+        AUTHORIZATION_STATE,
+        TRANSFER_WITH_AUTHORIZATION_TYPEHASH,
+        RECEIVE_WITH_AUTHORIZATION_TYPEHASH,
+        CANCEL_AUTHORIZATION_TYPEHASH,
+        DOMAIN_SEPARATOR,
+        DOMAIN_VERSION,
+        EIP712_DOMAIN,
     ),
     MINTER: (MINT_WITH_RECEIPT, MINT_SPLIT, SET_ATTESTER, USED_RECEIPT, ATTESTER, IS_ATTESTER, MINTER_TOKEN),
     REGISTRY: (REGISTER, UPDATE, SET_PAYOUT, WITHDRAW, PROVIDER),
@@ -170,7 +205,7 @@ FUNCTIONS: Final[dict[Address, tuple[Function, ...]]] = {
 """What each module defines; a module that is not here defines nothing yet."""
 
 EVENTS: Final[dict[Address, tuple[Event, ...]]] = {
-    TOKEN: (TRANSFER_EVENT, APPROVAL_EVENT),
+    TOKEN: (TRANSFER_EVENT, APPROVAL_EVENT, AUTHORIZATION_USED_EVENT, AUTHORIZATION_CANCELED_EVENT),
     MINTER: (MINTED_EVENT, ATTESTER_CHANGED_EVENT),
     REGISTRY: (
         PROVIDER_REGISTERED_EVENT,

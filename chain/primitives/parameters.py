@@ -43,7 +43,7 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     max_block_transactions: int = 5_000
     """Transactions per block."""
     max_block_recoveries: int = 6_000
-    """Signature recoveries per block: one per transaction, and one per attester signature."""
+    """Signature recoveries per block: one per transaction, and one per signature that its call carries."""
     heartbeat_ms: int = 60_000
     """An idle chain makes an empty block this long after the last one."""
     proposal_lifetime_ms: int = 7 * _DAY_MS

@@ -17,10 +17,10 @@ import rfc8785
 
 from chain.primitives.hashing import keccak256, sha256
 from chain.primitives.hexadecimal import parse_address, parse_amount, parse_hash, parse_hex, to_checksum_address, to_hex
-from chain.primitives.keys import PrivateKey, recover_address
+from chain.primitives.keys import Signer, recover_address
 from chain.primitives.modules import MINTER
 from chain.primitives.rejection import Rejected, RejectionReason
-from chain.primitives.signing import Eip712Domain, eip191_digest, eip712_digest
+from chain.primitives.signing import Eip712Domain, eip191_digest, eip191_preimage, eip712_digest
 from chain.primitives.transaction import MAX_CHAIN_ID
 from chain.primitives.types import MAX_UINT256, Address, Amount, Hash32
 
@@ -271,9 +271,9 @@ def salted_prompt_hash(salt: bytes, prompt: str) -> str:
     return "sha256:" + sha256(salt + prompt.encode()).hex()
 
 
-def sign_receipt(key: PrivateKey, receipt: Receipt) -> bytes:
-    """The provider's signature: EIP-191 over the 32 raw bytes of the receipt's hash."""
-    return key.sign(eip191_digest(receipt.hash))
+def sign_receipt(key: Signer, receipt: Receipt) -> bytes:
+    """The provider's signature: EIP-191 over the 32 raw bytes of the receipt's hash. Raises SignerUnavailable."""
+    return key.sign_keccak(eip191_preimage(receipt.hash))
 
 
 def recover_provider(receipt: Receipt, signature: bytes) -> Address:
@@ -281,12 +281,19 @@ def recover_provider(receipt: Receipt, signature: bytes) -> Address:
     return recover_address(eip191_digest(receipt.hash), signature)
 
 
-def attestation_digest(provider: Address, amount: int, receipt_hash: Hash32) -> Hash32:
-    """What an attester signs: EIP-191 over keccak256(abi.encode(provider, units, receiptHash)), as the plan's
-    AITokenMinter verifies it; `units` there is the minted amount in atoms."""
+def attestation_preimage(provider: Address, amount: int, receipt_hash: Hash32) -> bytes:
+    """What an attester signs the hash of: EIP-191 over keccak256(abi.encode(provider, units, receiptHash)).
+
+    As the plan's AITokenMinter verifies it; `units` there is the minted amount in atoms.
+    """
     assert len(provider) == 20
     assert len(receipt_hash) == 32
-    return eip191_digest(keccak256(bytes(12) + provider + amount.to_bytes(32, "big") + receipt_hash))
+    return eip191_preimage(keccak256(bytes(12) + provider + amount.to_bytes(32, "big") + receipt_hash))
+
+
+def attestation_digest(provider: Address, amount: int, receipt_hash: Hash32) -> Hash32:
+    """What an attester's signature is over."""
+    return keccak256(attestation_preimage(provider, amount, receipt_hash))
 
 
 _MINT_SPLIT_TYPE_HASH = keccak256(b"MintSplit(address[] providers,uint256[] units,bytes32 receiptHash)")

@@ -37,6 +37,7 @@ class Domain(IntEnum):
     ISSUERS = 17  # empty → addresses in order
     UPGRADE = 18  # empty → Upgrade
     FORMER_VALIDATOR = 19  # address → true, for ever
+    AUTHORIZATION = 20  # authorizer ‖ nonce → true, for ever: used or canceled
 
 
 _DOMAIN_BYTES: Final = {domain: bytes((domain,)) for domain in Domain}

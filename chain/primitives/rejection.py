@@ -73,6 +73,14 @@ class RejectionReason(StrEnum):
     # Token
     INSUFFICIENT_ALLOWANCE = "insufficient_allowance"
     """The owner has not approved this much for the spender."""
+    AUTHORIZATION_NOT_YET_VALID = "authorization_not_yet_valid"
+    """The block's time is not after the one from which the authorization holds."""
+    AUTHORIZATION_EXPIRED = "authorization_expired"
+    """The block's time is not before the one up to which the authorization holds."""
+    AUTHORIZATION_USED = "authorization_used"
+    """The owner has used this nonce up: for another transfer, or by canceling it."""
+    NOT_THE_PAYEE = "not_the_payee"
+    """Only the recipient itself may submit this authorization."""
 
     # Minting
     MINTING_PAUSED = "minting_paused"

@@ -11,7 +11,7 @@ import msgspec
 
 from chain.primitives import rlp
 from chain.primitives.hashing import keccak256
-from chain.primitives.keys import PrivateKey, RecoverAddress, check_signature_form, recover_address
+from chain.primitives.keys import RecoverAddress, Signer, check_signature_form, recover_address
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import MAX_UINT256, Address, Hash32
 
@@ -23,9 +23,15 @@ MAX_NONCE: Final = 2**64 - 2  # EIP-2681
 MAX_GAS_LIMIT: Final = 2**63 - 1
 MAX_CHAIN_ID: Final = 2**32 - 1  # DESIGN §4; MetaMask itself refuses ids above 2^52.
 
-_INTRINSIC_GAS: Final = 21_000  # What every Ethereum client assumes for a plain transfer.
+_TRANSFER_GAS: Final = 21_000  # What every Ethereum client assumes for a plain transfer.
 _GAS_PER_DATA_BYTE: Final = 16  # EIP-2028, without its discount for zeros.
-_GAS_PER_CALL: Final = 79_000  # One flat charge for a module call: a round 100,000 with the intrinsic gas.
+_GAS_PER_CALL: Final = 79_000  # One flat charge for a module call: a round 100,000 with the transfer's.
+
+
+def intrinsic_gas(call_data: bytes) -> int:
+    """Gas that a transaction with this data is charged: known beforehand, since there is no EVM."""
+    byte_count = len(call_data)
+    return _TRANSFER_GAS + _GAS_PER_DATA_BYTE * byte_count + (_GAS_PER_CALL if byte_count else 0)
 
 
 class Transaction(msgspec.Struct, frozen=True, gc=False):
@@ -51,9 +57,8 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def gas_used(self) -> int:
-        """Gas that this transaction is charged: known beforehand, since there is no EVM."""
-        data_bytes = len(self.data)
-        return _INTRINSIC_GAS + _GAS_PER_DATA_BYTE * data_bytes + (_GAS_PER_CALL if data_bytes else 0)
+        """Gas that this transaction is charged, whatever its call does."""
+        return intrinsic_gas(self.data)
 
 
 def decode_transaction(raw: bytes) -> Transaction:
@@ -189,7 +194,7 @@ DecodeTransaction = Callable[[bytes], Transaction]
 
 
 def sign_transaction(
-    key: PrivateKey,
+    key: Signer,
     *,
     chain_id: int,
     nonce: int,
@@ -202,10 +207,10 @@ def sign_transaction(
 ) -> Transaction:
     """A signed type-2 transaction; the gas limit defaults to exactly what the call is charged."""
     if gas_limit is None:
-        gas_limit = _INTRINSIC_GAS + _GAS_PER_DATA_BYTE * len(data) + (_GAS_PER_CALL if data else 0)
+        gas_limit = intrinsic_gas(data)
     integers = [rlp.encode_integer(n) for n in (chain_id, nonce, max_priority_fee, max_fee, gas_limit)]
     unsigned: list[rlp.Item] = [*integers, to, rlp.encode_integer(value), data, []]
-    signature = key.sign(keccak256(b"\x02" + rlp.encode(unsigned)))
+    signature = key.sign_keccak(b"\x02" + rlp.encode(unsigned))
     signed: list[rlp.Item] = [
         *unsigned,
         rlp.encode_integer(signature[64] - 27),

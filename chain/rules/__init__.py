@@ -4,10 +4,12 @@
        └─ execution.py ────── one transaction: envelope, sender, fee, call
             ├─ admission.py ─ who may send what (also asked by the mempool)
             ├─ operations.py  which call of which module is which operation
-            │    ├─ token.py, mint.py, registry.py, governance.py, governed.py, validators.py: validate_x, then apply_x
+            │    ├─ token.py, authorization.py, mint.py, registry.py, governance.py, governed.py, validators.py:
+            │    │  validate_x, then apply_x
             └─ state.py ───── typed access to records over any reader
 
-`genesis.py` gives the state before the first block, `views.py` answers calls that change nothing.
+`genesis.py` gives the state before the first block, `views.py` answers calls that change nothing, and `simulation.py`
+says what any call would do if it were in the next block.
 
 Every operation is `validate_x(call, …)` and then `apply_x(call, plan)`: nothing changes before every check has passed,
 so a failed call needs no rollback.

@@ -168,7 +168,7 @@ def check_admission(
     if call is not None and (admission.lane.is_newcomer or call.operation.is_mint):
         if admission.lane is Lane.REGISTRATION:
             registration_usage(state, Call(state, block, sender).period)
-        call.operation.validate(Call(state, block, sender), *call.arguments)
+        call.validate(Call(state, block, sender))
     return admission
 
 

@@ -46,6 +46,10 @@ class Call:
         return nested
 
 
+def _no_answer(_plan: Any) -> tuple[Any, ...]:
+    return ()
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """A call that changes the state.
 
@@ -56,6 +60,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     function: Function
     validate: Callable[..., Any]
     apply: Callable[[Call, Any], None]
+    answer: Callable[[Any], tuple[Any, ...]] = _no_answer
+    """What the function returns, by the plan: only who simulates a call gets to see it."""
     recoveries: int = 0
     """Signatures that judging a call recovers, where it is no mint."""
     is_governed: bool = False

@@ -18,7 +18,6 @@ from chain.rules.admission import (
     special_roles,
 )
 from chain.rules.call import BlockContext, Call
-from chain.rules.operations import ModuleCall
 from chain.rules.state import State, StateReader
 from chain.rules.token import move
 
@@ -33,6 +32,39 @@ class BlockOutcome(msgspec.Struct, frozen=True):
     senders: tuple[Address, ...]
     results: tuple[TransactionResult, ...]
     failures: tuple[Rejected | None, ...]
+
+
+def execute(
+    state: State, block: BlockContext, transaction: Transaction, admission: Admission
+) -> tuple[TransactionResult, Rejected | None]:
+    """What an admitted transaction does, and where that is nothing, why; raises Rejected, with nothing changed, where a
+    newcomer's call would fail."""
+    sender, module_call = admission.sender, admission.call
+    is_member = not admission.lane.is_newcomer
+    if is_member:
+        _charge(state, admission)  # Whatever the call does, and before it can spend the fee.
+    if module_call is None:
+        return TransactionResult(1, (move(state, sender, transaction.to, transaction.value),)), None
+    call = Call(state, block, sender)
+    try:
+        usage = registration_usage(state, call.period) if admission.lane is Lane.REGISTRATION else None
+        plan = module_call.validate(call)
+    except Rejected as failure:
+        if not is_member:
+            raise
+        return _FAILED, failure
+    if not is_member:
+        _charge(state, admission)
+    if usage is not None:
+        state.set_usage(Domain.REGISTRATION_USAGE, b"", usage.plus(0))
+    module_call.operation.apply(call, plan)
+    return TransactionResult(1, tuple(call.logs)), None
+
+
+def _charge(state: State, admission: Admission) -> None:
+    if admission.fee:
+        state.burn(admission.sender, admission.fee)
+    state.increment_nonce(admission.sender)
 
 
 class BlockExecution:
@@ -72,7 +104,7 @@ class BlockExecution:
         if sent >= self._parameters.account_quota:
             raise Rejected(RejectionReason.ACCOUNT_QUOTA, f"an account sends at most {sent} transactions per block")
         admission = check_sender(self.state, transaction, call, sender, roles=self._roles, parameters=self._parameters)
-        result, failure = self._execute(transaction, admission, call)
+        result, failure = execute(self.state, self._block, transaction, admission)
         self._byte_count += len(transaction.raw)
         self._recovery_count += recoveries
         self._sent[sender] = sent + 1
@@ -89,38 +121,6 @@ class BlockExecution:
             or self._recovery_count + recoveries > self._parameters.max_block_recoveries
         ):
             raise Rejected(RejectionReason.BLOCK_FULL, "no room left in this block")
-
-    def _execute(
-        self, transaction: Transaction, admission: Admission, module_call: ModuleCall | None
-    ) -> tuple[TransactionResult, Rejected | None]:
-        state, sender = self.state, admission.sender
-        is_member = not admission.lane.is_newcomer
-        if is_member:
-            self._charge(admission)  # Whatever the call does, and before it can spend the fee.
-        if module_call is None:
-            return TransactionResult(1, (move(state, sender, transaction.to, transaction.value),)), None
-        call = Call(state, self._block, sender)
-        operation = module_call.operation
-        try:
-            usage = registration_usage(state, call.period) if admission.lane is Lane.REGISTRATION else None
-            if operation.is_governed:
-                raise Rejected(RejectionReason.NOT_GOVERNANCE, "this call takes effect only as an executed proposal")
-            plan = operation.validate(call, *module_call.arguments)
-        except Rejected as failure:
-            if not is_member:
-                raise
-            return _FAILED, failure
-        if not is_member:
-            self._charge(admission)
-        if usage is not None:
-            state.set_usage(Domain.REGISTRATION_USAGE, b"", usage.plus(0))
-        operation.apply(call, plan)
-        return TransactionResult(1, tuple(call.logs)), None
-
-    def _charge(self, admission: Admission) -> None:
-        if admission.fee:
-            self.state.burn(admission.sender, admission.fee)
-        self.state.increment_nonce(admission.sender)
 
     def finish(self) -> BlockOutcome:
         """All that was added, as one outcome."""

@@ -195,7 +195,13 @@ def apply_execute(call: Call, execution: Execution) -> None:
 OPERATIONS = (
     *governed.OPERATIONS,
     *validators.OPERATIONS,
-    Operation(module=GOVERNANCE, function=PROPOSE, validate=validate_propose, apply=apply_propose),
+    Operation(
+        module=GOVERNANCE,
+        function=PROPOSE,
+        validate=validate_propose,
+        apply=apply_propose,
+        answer=lambda plan: (plan.number,),
+    ),
     Operation(module=GOVERNANCE, function=APPROVE_PROPOSAL, validate=validate_approve, apply=apply_approve),
     Operation(module=GOVERNANCE, function=REVOKE, validate=validate_revoke, apply=apply_revoke),
     # One signature: the consent of a validator that joins.

@@ -9,12 +9,18 @@ from chain.primitives.modules import is_reserved
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.transaction import Transaction
 from chain.primitives.types import Hash32
-from chain.rules import governance, mint, registry, token
-from chain.rules.call import Operation
+from chain.rules import authorization, governance, mint, registry, token
+from chain.rules.call import Call, Operation
 
 _OPERATIONS: Final = {
     operation.module + operation.function.selector: operation
-    for operation in (*token.OPERATIONS, *mint.OPERATIONS, *registry.OPERATIONS, *governance.OPERATIONS)
+    for operation in (
+        *token.OPERATIONS,
+        *authorization.OPERATIONS,
+        *mint.OPERATIONS,
+        *registry.OPERATIONS,
+        *governance.OPERATIONS,
+    )
 }
 
 
@@ -33,6 +39,12 @@ class ModuleCall(msgspec.Struct, frozen=True, gc=False):
     def receipt_hash(self) -> Hash32 | None:
         """What a mint asks to use up."""
         return Hash32(self.arguments[2 if len(self.arguments) == 4 else 1]) if self.operation.is_mint else None
+
+    def validate(self, call: Call) -> Any:
+        """The plan that the operation's `apply` carries out; raises Rejected where the call would fail."""
+        if self.operation.is_governed:
+            raise Rejected(RejectionReason.NOT_GOVERNANCE, "this call takes effect only as an executed proposal")
+        return self.operation.validate(call, *self.arguments)
 
 
 def decode_call(transaction: Transaction) -> ModuleCall | None:

@@ -149,6 +149,14 @@ class State:
         key = state_key(Domain.ALLOWANCE, owner + spender)
         self._write(key, Amount(amount), encode_amount if amount else None)
 
+    def authorization_used(self, authorizer: Address, nonce: Hash32) -> bool:
+        """Whether the owner has used up this nonce of its authorizations."""
+        return self._read(state_key(Domain.AUTHORIZATION, authorizer + nonce), _decode_bool, False)
+
+    def use_authorization(self, authorizer: Address, nonce: Hash32) -> None:
+        """Uses it up for ever."""
+        self._write(state_key(Domain.AUTHORIZATION, authorizer + nonce), True, message_pack.encode)
+
     def receipt_use(self, receipt_hash: Hash32) -> ReceiptUse | None:
         """How the receipt was used up, or None."""
         return self._read(state_key(Domain.RECEIPT, receipt_hash), ReceiptUse.decode, None)

@@ -55,7 +55,8 @@ def move(state: State, sender: Address, recipient: Address, amount: int) -> Log:
     return transfer_log(sender, recipient, amount)
 
 
-def _check_balance(state: State, owner: Address, amount: int) -> None:
+def check_balance(state: State, owner: Address, amount: int) -> None:
+    """Raises Rejected where somebody does not hold this much."""
     balance = state.account(owner).balance
     if balance < amount:
         raise Rejected(
@@ -66,7 +67,7 @@ def _check_balance(state: State, owner: Address, amount: int) -> None:
 def validate_transfer(call: Call, recipient: Address, amount: int) -> TransferPlan:
     """transfer(to, value)."""
     check_recipient(recipient)
-    _check_balance(call.state, call.sender, amount)
+    check_balance(call.state, call.sender, amount)
     return TransferPlan(call.sender, recipient, amount)
 
 
@@ -78,7 +79,7 @@ def validate_transfer_from(call: Call, owner: Address, recipient: Address, amoun
         raise Rejected(
             RejectionReason.INSUFFICIENT_ALLOWANCE, f"insufficient allowance: {allowance}, amount {amount} atoms"
         )
-    _check_balance(call.state, owner, amount)
+    check_balance(call.state, owner, amount)
     return TransferPlan(owner, recipient, amount, spender=call.sender)
 
 
@@ -104,8 +105,16 @@ def apply_approve(call: Call, plan: ApprovalPlan) -> None:
     call.emit(TOKEN, APPROVAL_EVENT, call.sender, plan.spender, plan.amount)
 
 
-OPERATIONS = (
-    Operation(module=TOKEN, function=TOKEN_TRANSFER, validate=validate_transfer, apply=apply_transfer),
-    Operation(module=TOKEN, function=TOKEN_TRANSFER_FROM, validate=validate_transfer_from, apply=apply_transfer),
-    Operation(module=TOKEN, function=TOKEN_APPROVE, validate=validate_approve, apply=apply_approve),
+def _success(_plan: object) -> tuple[bool]:
+    """What EIP-20 has these functions return; whatever goes wrong is a revert."""
+    return (True,)
+
+
+OPERATIONS = tuple(
+    Operation(module=TOKEN, function=function, validate=validate, apply=apply, answer=_success)
+    for function, validate, apply in (
+        (TOKEN_TRANSFER, validate_transfer, apply_transfer),
+        (TOKEN_TRANSFER_FROM, validate_transfer_from, apply_transfer),
+        (TOKEN_APPROVE, validate_approve, apply_approve),
+    )
 )

@@ -1,7 +1,6 @@
 """Votes and certificates: golden digests, and what is not signed by a quorum is no certificate."""
 
 from collections.abc import Callable, Iterator, Sequence
-from hashlib import sha256
 
 import pytest
 from msgspec.structs import replace
@@ -16,6 +15,7 @@ from chain.primitives.certificate import (
     verify_certificate,
     vote_digest,
 )
+from chain.primitives.hashing import keccak256
 from chain.primitives.keys import CURVE_ORDER, PrivateKey
 from chain.primitives.rejection import RejectionReason
 from chain.primitives.types import Hash32
@@ -69,11 +69,11 @@ def test_golden_digests() -> None:
     body = (8).to_bytes(8, "big") + BLOCK_HASH
     finalize = vote_digest(GENESIS, epoch=1, kind=VoteKind.FINALIZE, view=9, parent_view=8, block_hash=BLOCK_HASH)
 
-    assert finalize == sha256(b"aitbc/1" + GENESIS + bytes(7) + b"\1" + b"\3" + bytes(7) + b"\x09" + body).digest()
-    assert finalize.hex() == "3c79ff45fe8403e3d4dbbfbaeb7273d0873169e810850ef0fa0bf8162f604901"
+    assert finalize == keccak256(b"aitbc/1" + GENESIS + bytes(7) + b"\1" + b"\3" + bytes(7) + b"\x09" + body)
+    assert finalize.hex() == "ab483f18b5185be4a8a6f0227b1dd9f74afd9d4d74bfe555785a86d35abb45b0"
     assert (
         vote_digest(GENESIS, epoch=1, kind=VoteKind.NULLIFY, view=9).hex()
-        == "4cb74fe89ec604621ce1fbedae72adefb3824672c45886a9249864a8e97fbb52"
+        == "b8d229acb7d936473a61a3af40b352a180ed7ad5751e10c6e2bfa32905471a0a"
     )
     assert validators_hash(3, VALIDATORS).hex() == "49633d588d5c32c94f0cc910aef03169ad8604197df55ac1fcd69c122cf6ce8e"
 

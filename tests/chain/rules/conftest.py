@@ -12,6 +12,12 @@ import pytest
 
 from chain.primitives import modules
 from chain.primitives.abi import Function
+from chain.primitives.authorization import (
+    Authorization,
+    AuthorizationKind,
+    authorization_digest,
+    cancellation_digest,
+)
 from chain.primitives.block import Block, Header, transactions_root
 from chain.primitives.certificate import quorum
 from chain.primitives.hashing import keccak256
@@ -24,6 +30,7 @@ from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.transaction import Transaction, sign_transaction
 from chain.primitives.types import ATOMS_PER_AIT, Address, Hash32
 from chain.rules.block import Proposal, apply_block, propose_block
+from chain.rules.call import BlockContext
 from chain.rules.execution import BlockExecution, BlockOutcome
 from chain.rules.genesis import genesis_block, genesis_changes
 from chain.rules.state import State
@@ -119,12 +126,17 @@ class Chain:
 
     def raw_view(self, module: Address, call_data: bytes) -> bytes:
         """What a view returns, encoded."""
-        return call_view(self.state, module, call_data)
+        return call_view(self.state, self.next_block, module, call_data)
 
     def view(self, module: Address, function: Function, *arguments: Any) -> Any:
         """The one value that a view returns."""
         (value,) = function.decode_output(self.raw_view(module, function.encode(*arguments)))
         return value
+
+    @property
+    def next_block(self) -> BlockContext:
+        """What a call in the next block is told about it."""
+        return BlockContext(CHAIN_ID, self.head.height + 1, self.head.time_ms + BLOCK_TIME_MS, _recover)
 
     def recover(self, digest: Hash32, signature: bytes) -> Address:
         """`recover_address`, remembered."""
@@ -195,6 +207,78 @@ class Chain:
         signatures = self.attest(mint_split_digest(signed_chain_id, providers, amounts, receipt_hash), signers)
         arguments = (providers, amounts, receipt_hash, signatures)
         return self.call(sender, modules.MINTER, modules.MINT_SPLIT, *arguments, **fields)
+
+    def authorization(
+        self,
+        owner: str,
+        recipient: str,
+        amount: int,
+        *,
+        number: int = 0,
+        valid_after: int = 0,
+        valid_before: int = 2**63,
+        kind: AuthorizationKind = AuthorizationKind.TRANSFER,
+    ) -> Authorization:
+        """What an owner may sign; the number stands for a nonce."""
+        nonce = keccak256(b"authorization %d" % number)
+        return Authorization(
+            self.address(owner), self.address(recipient), amount, valid_after, valid_before, nonce, kind
+        )
+
+    def relay(
+        self,
+        submitter: str,
+        signer: str,
+        authorization: Authorization,
+        *,
+        in_parts: bool = False,
+        signed_chain_id: int = CHAIN_ID,
+        **fields: Any,
+    ) -> Transaction:
+        """Somebody submits what somebody has signed."""
+        signature = key_of(signer).sign(authorization_digest(signed_chain_id, authorization))
+        *values, _kind = msgspec.structs.astuple(authorization)
+        whole, parts = {
+            AuthorizationKind.TRANSFER: (
+                modules.TRANSFER_WITH_AUTHORIZATION,
+                modules.TRANSFER_WITH_AUTHORIZATION_VRS,
+            ),
+            AuthorizationKind.RECEIVE: (modules.RECEIVE_WITH_AUTHORIZATION, modules.RECEIVE_WITH_AUTHORIZATION_VRS),
+        }[authorization.kind]
+        return self._signed_call(submitter, (whole, parts), values, signature, in_parts=in_parts, **fields)
+
+    def cancel(
+        self,
+        submitter: str,
+        signer: str,
+        owner: str,
+        number: int = 0,
+        *,
+        in_parts: bool = False,
+        signed_chain_id: int = CHAIN_ID,
+        **fields: Any,
+    ) -> Transaction:
+        """Somebody submits a cancellation that somebody has signed."""
+        nonce = keccak256(b"authorization %d" % number)
+        signature = key_of(signer).sign(cancellation_digest(signed_chain_id, self.address(owner), nonce))
+        forms = (modules.CANCEL_AUTHORIZATION, modules.CANCEL_AUTHORIZATION_VRS)
+        return self._signed_call(submitter, forms, [self.address(owner), nonce], signature, in_parts=in_parts, **fields)
+
+    def _signed_call(
+        self,
+        submitter: str,
+        forms: tuple[Function, Function],
+        values: Sequence[Any],
+        signature: bytes,
+        *,
+        in_parts: bool,
+        **fields: Any,
+    ) -> Transaction:
+        whole, parts = forms
+        if in_parts:
+            v, r, s = signature[64], signature[:32], signature[32:64]
+            return self.call(submitter, modules.TOKEN, parts, *values, v, r, s, **fields)
+        return self.call(submitter, modules.TOKEN, whole, *values, signature, **fields)
 
     # Blocks
 

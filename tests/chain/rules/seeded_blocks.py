@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from chain.primitives import modules
+from chain.primitives.authorization import AuthorizationKind
 from chain.primitives.consent import sign_consent
 from chain.primitives.modules import FUNCTIONS, GOVERNANCE, MINTER, REGISTRY, TOKEN
 from chain.primitives.transaction import Transaction
@@ -41,7 +42,7 @@ def _some_transaction(chain: Chain, chance: random.Random, sender: str, nonce: i
     address = chain.address(other)
     fields: dict[str, Any] = {"nonce": nonce, "max_fee": 10**6}
     offer = (f"http://{sender}", [provider, sender], amount, "images", 5)
-    kind = chance.randrange(10)
+    kind = chance.randrange(13)
     if kind == 0:
         return chain.transfer(sender, other, amount, **fields)
     if kind == 1:
@@ -49,6 +50,8 @@ def _some_transaction(chain: Chain, chance: random.Random, sender: str, nonce: i
     if kind == 2:
         shares = [(name, amount // 7) for name in chance.sample(PROVIDERS, 3)]
         return chain.split(sender, shares, signers=signers, **fields)
+    if kind > 9:
+        return _signed_by_another(chain, chance, sender, other, kind, **fields)
     module, function, arguments = [
         (TOKEN, modules.TOKEN_TRANSFER, (address, amount)),
         (TOKEN, modules.TOKEN_APPROVE, (address, amount)),
@@ -59,6 +62,19 @@ def _some_transaction(chain: Chain, chance: random.Random, sender: str, nonce: i
         (REGISTRY, modules.SET_PAYOUT, (chain.address(sender), address)),
     ][kind - 3]
     return chain.call(sender, module, function, *arguments, **fields)
+
+
+def _signed_by_another(
+    chain: Chain, chance: random.Random, sender: str, owner: str, kind: int, **fields: Any
+) -> Transaction:
+    number, in_parts = chance.randrange(60), chance.random() < 0.5
+    if kind == 12:
+        return chain.cancel(sender, owner, owner, number, in_parts=in_parts, **fields)
+    recipient = sender if kind == 11 else chance.choice(PEOPLE)
+    form = AuthorizationKind.RECEIVE if kind == 11 else AuthorizationKind.TRANSFER
+    amount = chance.randrange(ATOMS_PER_AIT)
+    authorization = chain.authorization(owner, recipient, amount, number=number, kind=form)
+    return chain.relay(sender, owner, authorization, in_parts=in_parts, **fields)
 
 
 def _decisions(chain: Chain) -> Iterator[tuple[Address, bytes]]:

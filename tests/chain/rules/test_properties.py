@@ -53,6 +53,7 @@ class Model:
     payouts: dict[str, str] = field(default_factory=dict)
     active: set[str] = field(default_factory=set)
     used: set[int] = field(default_factory=set)
+    authorizations: set[tuple[str, int]] = field(default_factory=set)
     counters: dict[tuple[str, int], int] = field(default_factory=dict)
     minted: int = 0
     burned: int = 0
@@ -64,10 +65,12 @@ class Model:
     parent: dict[str, int] = field(default_factory=dict)
     fee_per_gas: int = 0
     period: int = 0
+    seconds: int = 0
 
     def begin(self, time_ms: int) -> None:
         """A new block."""
         self.parent, self.fee_per_gas, self.period = dict(self.balances), self.base_fee, time_ms // BOUNDS["period_ms"]
+        self.seconds = time_ms // 1_000
 
     def judge(self, operation: Operation, transaction: Transaction) -> Verdict:
         """What must become of it; where it is done, or costs something, that is entered."""
@@ -121,6 +124,19 @@ class Model:
             return False
         if allowed != 2**256 - 1:
             self.allowances[owner, sender] = allowed - amount
+        return True
+
+    def _relay(self, sender: str, owner: str, number: int, recipient: str, amount: int) -> bool:
+        """They hold after second 0."""
+        if not self.seconds or (owner, number) in self.authorizations or not self._move(owner, recipient, amount):
+            return False
+        self.authorizations.add((owner, number))
+        return True
+
+    def _cancel(self, sender: str, owner: str, number: int) -> bool:
+        if (owner, number) in self.authorizations:
+            return False
+        self.authorizations.add((owner, number))
         return True
 
     def _mint(self, sender: str, provider: str, amount: int, receipt: int, signer: str) -> bool:
@@ -205,6 +221,13 @@ def sign(chain: Chain, operation: Operation, nonce: int) -> Transaction:
     if kind == "split":
         shares, receipt, signer = arguments
         return chain.split(sender, shares, keccak256(b"%d" % receipt), signers=[signer], **fields)
+    if kind == "relay":
+        owner, number, recipient, amount = arguments
+        authorization = chain.authorization(owner, recipient, amount, number=number)
+        return chain.relay(sender, owner, authorization, in_parts=bool(number % 2), **fields)
+    if kind == "cancel":
+        owner, number = arguments
+        return chain.cancel(sender, owner, owner, number, in_parts=bool(number % 2), **fields)
     plain = [chain.address(argument) if isinstance(argument, str) else argument for argument in arguments]
     module, function, values = {
         "token_transfer": (TOKEN, modules.TOKEN_TRANSFER, plain),
@@ -236,6 +259,7 @@ edges = [0, 1, UNIT - 1, UNIT, 4 * UNIT, 10 * UNIT, 10 * UNIT + 1, 2**200, 2**25
 minted = st.sampled_from(edges) | st.integers(UNIT, 9 * UNIT)
 amounts = st.sampled_from([*edges, ALL, ALL_AND_ONE]) | st.integers(0, 3 * UNIT)
 receipts = st.integers(0, 40)
+numbers = st.integers(0, 3)
 signers = st.sampled_from(["attester"] * 9 + ["alice", "validator-0"])
 shares = st.lists(st.tuples(people, st.integers(0, 5 * UNIT)), min_size=1, max_size=3)
 mints = st.tuples(st.just("mint"), people, people, minted, receipts, signers)
@@ -247,6 +271,8 @@ operations = st.one_of(
     st.tuples(st.just("token_transfer"), people, people, amounts),
     st.tuples(st.just("approve"), people, people, amounts),
     st.tuples(st.just("take"), people, people, people, amounts),
+    st.tuples(st.just("relay"), people, people, numbers, people, amounts),
+    st.tuples(st.just("cancel"), people, people, numbers),
     st.tuples(st.just("register"), people, people),
     st.tuples(st.just("withdraw"), people),
     st.tuples(st.just("set_payout"), people, people, people),
@@ -294,6 +320,7 @@ def assert_agree(chain: Chain, model: Model) -> None:
         assert state.allowance(chain.address(owner), chain.address(spender)) == amount
     used = [key for key in chain.state.records if key[0] == Domain.RECEIPT]
     assert len(used) == len(model.used)
+    assert sum(key[0] == Domain.AUTHORIZATION for key in chain.state.records) == len(model.authorizations)
 
 
 def play_block(chain: Chain, model: Model, time_ms: int, plan: list[tuple[int, Operation]]) -> Block:
@@ -360,6 +387,8 @@ def _draw(chance: random.Random) -> tuple[int, Operation]:
             ("token_transfer", one, two, amount),
             ("approve", one, two, amount),
             ("take", one, two, three, amount),
+            ("relay", one, two, chance.randrange(8), three, amount),
+            ("cancel", one, two, chance.randrange(8)),
             ("mint", one, two, minted, receipt, chance.choice(["attester"] * 5 + ["alice"])),
             ("split", one, [(two, minted), (three, minted // 3)], receipt, "attester"),
             ("register", one, two),

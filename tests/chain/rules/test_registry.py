@@ -23,7 +23,6 @@ from chain.primitives.modules import (
 from chain.primitives.rejection import RejectionReason
 from chain.primitives.types import MAX_UINT256, ZERO_ADDRESS, Address
 from chain.rules.registry import MAX_MODELS, MAX_PRICE_ATOMS
-from chain.rules.views import call_view
 
 if TYPE_CHECKING:
     from chain.primitives.transaction import Transaction
@@ -54,7 +53,7 @@ def set_payout(chain: Chain, sender: str, provider: str, payout: Address, **fiel
 
 
 def offer_of(chain: Chain, name: str) -> tuple[Any, ...]:
-    return PROVIDER.decode_output(call_view(chain.state, REGISTRY, PROVIDER.encode(chain.address(name))))
+    return PROVIDER.decode_output(chain.raw_view(REGISTRY, PROVIDER.encode(chain.address(name))))
 
 
 def payout_of(chain: Chain, name: str) -> Address:

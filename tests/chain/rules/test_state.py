@@ -78,6 +78,12 @@ CASES: dict[str, Case] = {
         MAX_UINT256,
         0,
     ),
+    "authorization": (
+        lambda state, _: state.use_authorization(A, RECEIPT),
+        lambda state: state.authorization_used(A, RECEIPT),
+        True,
+        False,
+    ),
     "receipt": (
         lambda state, value: state.use_receipt(RECEIPT, value),
         lambda state: state.receipt_use(RECEIPT),

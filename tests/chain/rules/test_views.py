@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import eth_abi
 import pytest
+from eth_account.messages import encode_typed_data
 
 from chain.primitives import modules
 from chain.primitives.abi import Function
+from chain.primitives.authorization import CANCEL_TYPE_HASH, TYPE_HASHES, AuthorizationKind
 from chain.primitives.modules import FUNCTIONS, GOVERNANCE, MINTER, REGISTRY, TOKEN
 from chain.primitives.parameters import PARAMETER_BOUNDS, Parameters
 from chain.primitives.rejection import Rejected, RejectionReason
@@ -25,7 +27,7 @@ def ask(chain: Chain, module: Address, function: Function, *arguments: Any) -> t
     """The answer as eth_abi decodes it, addresses as bytes."""
     records = dict(chain.state.records)
     call_data = function.selector + eth_abi.encode([t.name for t in function.input_types], arguments)
-    answer = call_view(chain.state, module, call_data)
+    answer = call_view(chain.state, chain.next_block, module, call_data)
     assert chain.state.records == records
     decoded = eth_abi.decode([t.name for t in function.output_types], answer)
     assert eth_abi.encode([t.name for t in function.output_types], decoded) == answer
@@ -56,7 +58,7 @@ def busy_chain(make_chain: MakeChain) -> Chain:
 def test_token(busy_chain: Chain) -> None:
     chain = busy_chain
     alice, bob = chain.address("alice"), chain.address("bob")
-    assert ask(chain, TOKEN, modules.TOKEN_NAME) == ("AITBC Artificial Intelligence Token",)
+    assert ask(chain, TOKEN, modules.TOKEN_NAME) == ("AITBC",)
     assert ask(chain, TOKEN, modules.TOKEN_SYMBOL) == ("AIT",)
     assert ask(chain, TOKEN, modules.TOKEN_DECIMALS) == (18,)
     assert ask(chain, TOKEN, modules.TOKEN_TOTAL_SUPPLY) == (7 * ATOMS_PER_AIT,)
@@ -98,6 +100,25 @@ def test_governance(busy_chain: Chain) -> None:
     assert ask(chain, GOVERNANCE, modules.VALIDATORS) == (0, tuple(chain.read().validators()))
 
 
+def test_what_owners_sign_under(busy_chain: Chain) -> None:
+    """A wallet that knows nothing of this chain builds the domain from the answer, and comes to the same separator."""
+    chain = busy_chain
+    fields, name, version, chain_id, contract, salt, extensions = ask(chain, TOKEN, modules.EIP712_DOMAIN)
+    assert (fields, salt, extensions) == (b"\x0f", bytes(32), ())
+    domain = {"name": name, "version": version, "chainId": chain_id, "verifyingContract": contract}
+    signable = encode_typed_data(domain, {"Thing": [{"name": "number", "type": "uint256"}]}, {"number": 1})
+    assert ask(chain, TOKEN, modules.DOMAIN_SEPARATOR) == (signable.header,)
+    assert ask(chain, TOKEN, modules.DOMAIN_VERSION) == (version,)
+    assert (name, version, chain_id, contract) == ("AITBC", "1", chain.network.chain_id, TOKEN)
+    for function, type_hash in (
+        (modules.TRANSFER_WITH_AUTHORIZATION_TYPEHASH, TYPE_HASHES[AuthorizationKind.TRANSFER]),
+        (modules.RECEIVE_WITH_AUTHORIZATION_TYPEHASH, TYPE_HASHES[AuthorizationKind.RECEIVE]),
+        (modules.CANCEL_AUTHORIZATION_TYPEHASH, CANCEL_TYPE_HASH),
+    ):
+        assert ask(chain, TOKEN, function) == (type_hash,)
+    assert ask(chain, TOKEN, modules.AUTHORIZATION_STATE, chain.address("alice"), RECEIPT) == (False,)
+
+
 @pytest.mark.parametrize("number", [0, 3, 2**63, 2**64, MAX_UINT256])
 def test_a_proposal_that_is_not_there(busy_chain: Chain, number: int) -> None:
     with pytest.raises(Rejected) as caught:
@@ -122,16 +143,16 @@ def test_every_declared_view_answers_at_its_own_module_only(busy_chain: Chain) -
                 if any(function.selector == f.selector and f.is_view for f in FUNCTIONS.get(other, ())):
                     continue
                 with pytest.raises(Rejected) as caught:
-                    call_view(busy_chain.state, other, zeros)
+                    call_view(busy_chain.state, busy_chain.next_block, other, zeros)
                 assert caught.value.reason is RejectionReason.UNKNOWN_CALL
             if function.is_view and function not in (modules.PROPOSAL, modules.PARAMETER):
-                assert call_view(busy_chain.state, module, zeros)
+                assert call_view(busy_chain.state, busy_chain.next_block, module, zeros)
 
 
 @pytest.mark.parametrize("call_data", [b"", b"\0", b"\0\0\0", bytes(4), bytes(100)])
 def test_calls_too_short_or_unknown(busy_chain: Chain, call_data: bytes) -> None:
     with pytest.raises(Rejected) as caught:
-        call_view(busy_chain.state, TOKEN, call_data)
+        call_view(busy_chain.state, busy_chain.next_block, TOKEN, call_data)
     assert caught.value.reason is RejectionReason.UNKNOWN_CALL
 
 
@@ -139,5 +160,5 @@ def test_loosely_encoded_questions_are_refused(busy_chain: Chain) -> None:
     good = modules.TOKEN_BALANCE_OF.encode(busy_chain.address("alice"))
     for call_data in (good + b"\0", good[:-1], good[:4], good[:4] + b"\1" + good[5:], good + bytes(32)):
         with pytest.raises(Rejected) as caught:
-            call_view(busy_chain.state, TOKEN, call_data)
+            call_view(busy_chain.state, busy_chain.next_block, TOKEN, call_data)
         assert caught.value.reason in (RejectionReason.MALFORMED, RejectionReason.NON_CANONICAL)

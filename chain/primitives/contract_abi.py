@@ -1,0 +1,43 @@
+"""The modules as contracts for Ethereum's tools: Solidity's ABI as JSON, made from the declarations in `modules`.
+
+Source of the format: the Solidity documentation, "Contract ABI Specification", section JSON. Reverts carry
+`Error(string)`, which every tool knows without a declaration.
+"""
+
+from typing import Any, Final
+
+from chain.primitives.abi import Event, Function, Parameter
+from chain.primitives.modules import EVENTS, FUNCTIONS, MODULES
+
+CONTRACTS: Final = tuple(name for name, address in MODULES.items() if address in FUNCTIONS)
+"""Names of the modules that define something."""
+
+
+def contract_abi(module_name: str) -> list[dict[str, Any]]:
+    """Functions and events of one of `CONTRACTS`, in the order of their declarations; KeyError for any other name."""
+    module = MODULES[module_name]
+    functions, events = FUNCTIONS[module], EVENTS[module]
+    return [_function_entry(function) for function in functions] + [_event_entry(event) for event in events]
+
+
+def _function_entry(function: Function) -> dict[str, Any]:
+    return {
+        "type": "function",
+        "name": function.name,
+        "inputs": [_parameter_entry(parameter) for parameter in function.inputs],
+        "outputs": [_parameter_entry(parameter) for parameter in function.outputs],
+        "stateMutability": "view" if function.is_view else "nonpayable",
+    }
+
+
+def _event_entry(event: Event) -> dict[str, Any]:
+    return {
+        "type": "event",
+        "name": event.name,
+        "inputs": [{**_parameter_entry(parameter), "indexed": parameter.indexed} for parameter in event.parameters],
+        "anonymous": False,
+    }
+
+
+def _parameter_entry(parameter: Parameter) -> dict[str, Any]:
+    return {"name": parameter.name, "type": parameter.type.name}
