@@ -11,9 +11,9 @@ A job's way through this package:
     delivery.py         brings the attestation to the provider, again and again until it has it
     minting.py          looks for the mint on the chain
 
-`hub.py` opens all parts and keeps the loops running, `run.py` serves them; `chain_view.py` keeps what the hub knows of
-the chain. The command line is `cli.py`, with `client.py` for those who send jobs. What an operator sets is in
-`settings.py`, the API keys in `secret_files.py`.
+`hub.py` opens all parts (`signing.py` the attester) and keeps the loops running, `run.py` serves them; `chain_view.py`
+keeps what the hub knows of the chain. The command line is `cli.py`, with `client.py` for those who send jobs. What an
+operator sets is in `settings.py`, the API keys in `secret_files.py`.
 
 The hub knows no model, no GPU and no rule of the chain; a provider is an HTTP address with a registered key to it.
 """

@@ -36,6 +36,13 @@ def run(
     attester_password_file: Annotated[
         Path | None, typer.Option("--attester-password-file", help="File with the keystore's password.")
     ] = None,
+    attester_signer_url: Annotated[
+        str | None, typer.Option(help="Instead of a keystore: the remote signer that holds the attester's key.")
+    ] = None,
+    attester_signer_public_key: Annotated[str | None, typer.Option(help="Which of the signer's keys.")] = None,
+    attester_signer_genesis_hash: Annotated[
+        str | None, typer.Option(help="The one network that the signer's key serves.")
+    ] = None,
     clients_file: Annotated[Path | None, typer.Option(help="TOML: [clients] name = API key.")] = None,
     providers_file: Annotated[Path | None, typer.Option(help="TOML: [providers] address = API key.")] = None,
     hub_id: Annotated[str | None, typer.Option(help="This hub's name in receipts (hub).")] = None,
@@ -64,7 +71,9 @@ def run(
     if log_level not in ("debug", "info", "warning", "error"):
         raise typer.BadParameter("must be debug, info, warning or error", param_hint="--log-level")
     settings = HubSettings.build(**flags)
-    password = read_password(settings.attester_password_file, purpose=str(settings.attester_keystore))
+    password = ""
+    if settings.attester_keystore is not None:
+        password = read_password(settings.attester_password_file, purpose=str(settings.attester_keystore))
     set_up_logging(log_level)
     run_hub(settings, password, wait=wait, on_ready=lambda url: print(f"hub {settings.hub_id} is at {url}", flush=True))
 

@@ -27,8 +27,9 @@ from hub.minting import MintWatch
 from hub.provider_client import ProviderClient
 from hub.secret_files import ClientKeys, read_client_keys, read_provider_keys
 from hub.settings import HubSettings
+from hub.signing import opened_attester
 from hub.store import Store
-from wallet.attester import AttesterNetwork, AttesterSigner, open_attester
+from wallet.attester import AttesterNetwork, AttesterSigner
 
 _ATTESTATION_LOG: Final = "attestations.sqlite3"
 _DATABASE: Final = "hub.sqlite3"
@@ -102,10 +103,9 @@ async def open_hub(settings: HubSettings, password: str, registry: CollectorRegi
         node = await opened.enter_async_context(_node_client(settings.node_url))
         status = await _read_status(node, wait)
         network = AttesterNetwork(status.chain_id, parse_hash(status.genesis_hash))
-        signer = await asyncio.to_thread(
-            open_attester, settings.attester_keystore, password, network, settings.data_dir / _ATTESTATION_LOG
+        signer = await opened.enter_async_context(
+            opened_attester(settings, password, network, settings.data_dir / _ATTESTATION_LOG)
         )
-        opened.callback(signer.close)
         chain = ChainView(
             node,
             attester=signer.address,

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 
 from chain.primitives.hexadecimal import parse_hex, to_checksum_address, to_hex
+from chain.primitives.keys import SignerUnavailable
 from chain.primitives.receipt import Receipt
 from chain.primitives.rejection import Rejected
 from hub.artifacts import ArtifactFolder
@@ -276,6 +277,10 @@ class JobRunner:
             except AttestationLogError as error:
                 # Nothing may be signed without the log; the job waits until the operator has made room.
                 _log.error("attestation_log_unusable", job_id=job_id, detail=str(error))
+                await asyncio.sleep(_ATTESTATION_RETRY_S)
+            except SignerUnavailable as error:
+                # The entry in the log stays: when the signer is back, it signs the same.
+                _log.error("signer_away", job_id=job_id, detail=str(error))
                 await asyncio.sleep(_ATTESTATION_RETRY_S)
             except Rejected as error:
                 raise NoProvider("attestation_refused", error.message, status=500) from None

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hub.errors import HubConfigurationError
@@ -20,9 +20,26 @@ class HubSettings(BaseSettings):
 
     data_dir: Annotated[Path, Field(description="Folder of the database, the pictures and the attester's log.")]
     node_url: Annotated[str, Field(description="The chain node to ask, such as http://127.0.0.1:8545.")]
-    attester_keystore: Annotated[Path, Field(description="Keystore of the attester's key; it names its network.")]
+    attester_keystore: Annotated[
+        Path | None, Field(description="Keystore of the attester's key; it names its network.")
+    ] = None
     attester_password_file: Annotated[
         Path | None, Field(description="File with the keystore's password; else AITBC_PASSWORD or a prompt.")
+    ] = None
+    attester_signer_url: Annotated[
+        str | None, Field(description="Instead of a keystore: the remote signer that holds the attester's key.")
+    ] = None
+    attester_signer_public_key: Annotated[
+        str | None, Field(description="Which of the signer's keys: 0x and 66 or 130 hex digits.")
+    ] = None
+    attester_signer_genesis_hash: Annotated[
+        str | None, Field(description="The one network that this key serves, as a keystore would name it.")
+    ] = None
+    attester_signer_certificate: Annotated[
+        Path | None, Field(description="PEM file of certificate and key, to show to the signer in TLS.")
+    ] = None
+    attester_signer_ca: Annotated[
+        Path | None, Field(description="PEM file of who vouches for the signer's certificate.")
     ] = None
     clients_file: Annotated[Path, Field(description="TOML file of the clients' API keys.")]
     providers_file: Annotated[Path, Field(description="TOML file of the API key that each provider gave this hub.")]
@@ -74,6 +91,19 @@ class HubSettings(BaseSettings):
             raise ValueError(f"must match {_HUB_ID.pattern}")
         return hub_id
 
+    @model_validator(mode="after")
+    def _attester_is_in_one_place(self) -> Self:
+        signer = (self.attester_signer_url, self.attester_signer_public_key, self.attester_signer_genesis_hash)
+        if self.attester_keystore is None and self.attester_signer_url is None:
+            raise ValueError("--attester-keystore is missing (or --attester-signer-url, where a remote signer has it)")
+        if self.attester_keystore is not None and signer != (None,) * 3:
+            raise ValueError("the attester's key is in a keystore or in a remote signer, not in both")
+        if self.attester_keystore is None and None in signer:
+            raise ValueError(
+                "a remote signer needs --attester-signer-public-key and --attester-signer-genesis-hash as well"
+            )
+        return self
+
     @classmethod
     def build(cls, **flags: Any) -> Self:
         """From the flags that were given (None is not) and the environment; raises HubConfigurationError."""
@@ -81,7 +111,9 @@ class HubSettings(BaseSettings):
             return cls(**{name: value for name, value in flags.items() if value is not None})
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            name = str(first["loc"][0]) if first["loc"] else "settings"
+            if not first["loc"]:
+                raise HubConfigurationError(first["msg"].removeprefix("Value error, ")) from None
+            name = str(first["loc"][0])
             flag = "--" + name.replace("_", "-")
             if first["type"] == "missing":
                 raise HubConfigurationError(

@@ -12,7 +12,7 @@ from chain.primitives.certificate import (
     verify_certificate,
     verify_vote,
 )
-from chain.primitives.keys import PrivateKey, RecoverAddress
+from chain.primitives.keys import RecoverAddress, Signer
 from chain.primitives.types import Address, Hash32
 
 
@@ -24,7 +24,7 @@ class Committee:
         genesis_hash: Hash32,
         epoch: int,
         validators: tuple[Address, ...],
-        key: PrivateKey | None,
+        key: Signer | None,
         recover: RecoverAddress,
     ) -> None:
         self.epoch = epoch
@@ -43,7 +43,7 @@ class Committee:
         return (view + self.epoch) % self.size
 
     def sign(self, kind: VoteKind, view: int, parent_view: int = 0, block_hash: Hash32 = NO_BLOCK) -> Vote:
-        """An own vote; the key is a member's."""
+        """An own vote; the key is a member's. Raises SignerUnavailable."""
         assert self._key is not None and self.own_index is not None
         return sign_vote(
             self._key,

@@ -4,7 +4,8 @@ The driver owes an engine: one call at a time; `Started` first; the effects of e
 calls, and within one call: all `records` appended and, if any is a vote, synced once, then `sends`, then the rest; the
 result of each task as an event. Records without a vote keep their place in the journal, but nothing need wait for them.
 `now_ms` is the wall clock in Unix milliseconds and may jump either way; delays are real time. What an engine does
-follows from its events alone: same events, same effects.
+follows from its events alone: same events, same effects. With a key that lies elsewhere, also from when its signer
+refuses (SignerUnavailable): from then on the engine casts no vote, until SignerReturned.
 """
 
 from enum import StrEnum
@@ -115,6 +116,10 @@ class BlockExecuted(msgspec.Struct, frozen=True, tag=True):
     reason: str = ""
 
 
+class SignerReturned(msgspec.Struct, frozen=True, tag=True):
+    """The signer that has refused a signature gives them again. Comes some time after each refusal, if ever."""
+
+
 class BlockCommitted(msgspec.Struct, frozen=True, tag=True):
     """`CommitBlock` is done: block, state, certificate and floor are on the disk."""
 
@@ -135,6 +140,7 @@ Event = (
     | NothingToBuild
     | BlockExecuted
     | BlockCommitted
+    | SignerReturned
 )
 
 

@@ -20,6 +20,10 @@ HOLD: Final = "hold"  # A block from the near future becomes acceptable.
 MAX_CLOCK_DRIFT_MS: Final = 5_000
 """How far ahead of this node's clock a proposed block's time may be."""
 
+FOLLOW_UP_MS: Final = 1_000
+"""On an idle chain, one empty block comes so long after the last that held transactions. Clients of Ethereum look again
+only when a block comes, and some believe for 250 ms what they heard of a transaction just before it was final."""
+
 _MAX_FACTOR: Final = 8
 _MIN_PAUSE_MS: Final = 20
 
@@ -68,8 +72,13 @@ class Pace:
         self.is_pausing = True
         draft.set_timer(INTERVAL, max(0 if is_short else self.settings.block_interval_ms, _MIN_PAUSE_MS))
 
+    def heartbeat_after_ms(self, *, holds_transactions: bool) -> int:
+        """How long after a block that became final just now an idle chain makes an empty one."""
+        follow_up_ms = max(FOLLOW_UP_MS, self.settings.block_interval_ms)
+        return min(self.settings.heartbeat_ms, follow_up_ms) if holds_transactions else self.settings.heartbeat_ms
+
     def finalized(self, draft: Draft, heartbeat_after_ms: int) -> None:
-        """The network works: timeouts are short again, also those of this view, and the next heartbeat is far."""
+        """The network works: timeouts are short again, also those of this view, and the next heartbeat is set anew."""
         if self.consecutive_nullified:
             self._disarm(draft)
         self.consecutive_nullified = 0

@@ -25,6 +25,7 @@ from chain.consensus.effects import (
     PruneJournal,
     Recovered,
     Settings,
+    SignerReturned,
     Started,
     TimerFired,
     Verdict,
@@ -44,7 +45,7 @@ from chain.consensus.voter import Voter
 from chain.primitives import message_pack
 from chain.primitives.block import Block, Header
 from chain.primitives.certificate import Certificate, Vote, VoteKind
-from chain.primitives.keys import PrivateKey, RecoverAddress, recover_address
+from chain.primitives.keys import RecoverAddress, Signer, recover_address
 from chain.primitives.types import Hash32
 
 
@@ -55,7 +56,7 @@ class SimplexEngine:
         self,
         *,
         genesis_hash: Hash32,
-        key: PrivateKey | None,
+        key: Signer | None,
         settings: Settings,
         recovered: Recovered,
         recover: RecoverAddress = recover_address,
@@ -134,6 +135,8 @@ class SimplexEngine:
                 self._on_executed(event)
             case BlockCommitted():
                 self._on_committed(event)
+            case SignerReturned():
+                self._voter.signer_returned()
         self._advance()
         return self._draft.finish()
 
@@ -208,9 +211,14 @@ class SimplexEngine:
             for certificate in [*final, *notarized]:
                 self._look_for_disagreement(certificate.block_hash, "it was found invalid before")
             for certificate in final:
+                holds_transactions = self._holds_transactions(certificate.block_hash)
                 self._work.add_final(certificate)
-                self._pace.finalized(self._draft, self._pace.settings.heartbeat_ms)
+                self._pace.finalized(self._draft, self._pace.heartbeat_after_ms(holds_transactions=holds_transactions))
             self._voter.finalize(notarized)
+
+    def _holds_transactions(self, block_hash: Hash32) -> bool:
+        """Whether any block does that becomes final with this one, as far as they are here."""
+        return any(known.block.transactions for known in self._work.tree.path_to(block_hash)[0])
 
     def _on_view_entered(self) -> None:
         knowledge = self._knowledge
@@ -360,6 +368,7 @@ class SimplexEngine:
                 return
 
     def _on_committed(self, committed: BlockCommitted) -> None:
+        holds_transactions = self._holds_transactions(committed.block_hash)
         self._work.committed(committed.block_hash, self._draft)
         self._is_waiting = committed.is_waiting
         self._pace.settings = committed.settings
@@ -373,7 +382,7 @@ class SimplexEngine:
             self._knowledge.certify_own_votes()
             self._retelling.status_to_all()
             self._pace.enter_view(self._draft, after_nullification=False)
-            self._pace.finalized(self._draft, committed.settings.heartbeat_ms)
+            self._pace.finalized(self._draft, self._pace.heartbeat_after_ms(holds_transactions=holds_transactions))
 
 
 def _epoch_of(entry: JournalEntry) -> int:

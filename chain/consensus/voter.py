@@ -10,6 +10,7 @@ from chain.consensus.knowledge import Knowledge
 from chain.consensus.messages import Message, VoteMessage
 from chain.consensus.view import ViewState
 from chain.primitives.certificate import NO_BLOCK, Certificate, Vote, VoteKind
+from chain.primitives.keys import SignerUnavailable
 from chain.primitives.types import Hash32
 
 
@@ -20,6 +21,7 @@ class Voter:
         self._work = work
         self._draft = draft
         self._has_stopped = False
+        self._is_mute = False
         self._has_voted = not recovered.is_journal_new
         self._is_history_lost = recovered.is_vote_history_lost
         self._is_quarantined = recovered.is_vote_history_lost
@@ -45,7 +47,7 @@ class Voter:
     def may_vote_in(self, view: int) -> bool:
         """Whether this node votes at all, and has not to keep away from votes that it may have lost."""
         is_member = self._committee.own_index is not None
-        is_able = is_member and not self._has_stopped and not self._must_keep_away()
+        is_able = is_member and not self._has_stopped and not self._is_mute and not self._must_keep_away()
         return is_able and view >= self._vote_from_view
 
     def may_notarize(self, state: ViewState) -> bool:
@@ -83,11 +85,16 @@ class Voter:
         block_hash: Hash32,
         announce: Callable[[Vote], Message] = VoteMessage,
     ) -> None:
-        """Signs, records, sends and counts."""
+        """Signs, records, sends and counts; nothing of it where the signer is away."""
         own = self._knowledge.state(view).own
         assert kind not in own and self.may_vote_in(view)
         assert not {kind, *own} >= {VoteKind.NULLIFY, VoteKind.FINALIZE}
-        vote = own[kind] = self._committee.sign(kind, view, parent_view, block_hash)
+        try:
+            vote = self._committee.sign(kind, view, parent_view, block_hash)
+        except SignerUnavailable:
+            self._is_mute = True  # A vote that was never sent binds to nothing, whatever the signer has seen of it.
+            return
+        own[kind] = vote
         self._has_voted = True
         known = self._work.tree.get(block_hash) if kind is VoteKind.NOTARIZE else None
         self._draft.record_vote(vote, known.block if known is not None and not known.is_recorded else None)
@@ -107,6 +114,10 @@ class Voter:
                 "uses the key, or the vote journal is not the one that belongs to it. Stop the other process; if there "
                 "is none, rotate the key (aitbc node keys rotate)."
             )
+
+    def signer_returned(self) -> None:
+        """Votes can be signed again."""
+        self._is_mute = False
 
     def stop(self, reason: str) -> None:
         """No vote any more, and the node is to halt."""

@@ -16,6 +16,7 @@ At work
 - `peers`: the authenticated network between nodes, a package of its own
 - `catching_up`: which final blocks to ask whom for, a package; `ranges`: what is asked for and answered
 - `mempool`, `waiting`, `pool_limits`: what waits, within bounds
+- `feed`: tells whoever listens of each block and each admitted transaction
 - `metrics`: figures for Prometheus
 
 What is kept
@@ -23,12 +24,12 @@ What is kept
 - `records`: what is stored beside a block, and in the indexes; `index`: which index entries a block leaves
 - `caches`: signatures recovered and transactions decoded once are not worked out again
 - `folder`, `key_file`: what lies in a node's data folder, the validator's key, and which journal belongs to it;
-  `whole_file`: replacing a small file
+  `remote_key`: a key that a remote signer holds; `whole_file`: replacing a small file
 
 For the operator
 - `config`: the frozen settings of one process; `cli` builds them
 - `cli`: `aitbc node init | run | status | new-key`, where a node and its API are put together; `options`: what all
-  commands share
+  commands share; `signer_options`: where a validator's key is
 - `governance`, `verification`: the other commands, packages of their own
 
 Nothing here knows HTTP, but for the commands, what they call, and `peers`.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chain.node.config import DEFAULT_HOST, DEFAULT_PORT, NodeConfig
+from chain.node.config import DEFAULT_CORS_ORIGINS, DEFAULT_HOST, DEFAULT_PORT, NodeConfig, check_cors_origin
 from chain.node.folder import (
     NodeFolder,
     SetupError,
@@ -22,13 +22,24 @@ from chain.node.governance.cli import app as governance_app
 from chain.node.governance.cli import validators
 from chain.node.governance.keys_cli import app as keys_app
 from chain.node.options import DEFAULT_URL, EXIT_FAILED, AsJson, DataDir, NodeUrl, explained
+from chain.node.remote_key import keep_signer, opened_signer, read_signer, used_key_file
+from chain.node.signer_options import (
+    SignerCa,
+    SignerCertificate,
+    SignerCertificateKey,
+    SignerPublicKey,
+    SignerTimeoutS,
+    SignerUrl,
+    signer_settings,
+)
 from chain.node.verification.cli import verify
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
-from chain.primitives.keys import PrivateKey
+from chain.primitives.keys import PrivateKey, Signer
 from chain.primitives.network import Network, check_peer_url
 
 if TYPE_CHECKING:
     from chain.node.peers.settings import PeerSettings
+    from chain.remote_signer import RemoteSigner
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -90,6 +101,15 @@ def run(
     port: Annotated[
         int, typer.Option("--port", envvar="AITBC_NODE_PORT", min=0, max=65535, help="0: the system chooses.")
     ] = DEFAULT_PORT,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cors-origin",
+            envvar="AITBC_NODE_CORS_ORIGINS",
+            help="Web origin whose pages may read what the node answers, such as https://wallet.example; may be "
+            "repeated. Default: every one.",
+        ),
+    ] = None,
     max_connections: Annotated[
         int, typer.Option("--max-connections", envvar="AITBC_NODE_MAX_CONNECTIONS", min=2, help="More get a 503.")
     ] = 256,
@@ -118,6 +138,12 @@ def run(
             "process holds the key: otherwise it votes twice, which is evidence against it.",
         ),
     ] = False,
+    signer_url: SignerUrl = None,
+    signer_public_key: SignerPublicKey = None,
+    signer_certificate: SignerCertificate = None,
+    signer_certificate_key: SignerCertificateKey = None,
+    signer_ca: SignerCa = None,
+    signer_timeout_s: SignerTimeoutS = 1.0,
     log_level: Annotated[
         str, typer.Option("--log-level", envvar="AITBC_LOG_LEVEL", help="debug, info, warning or error.")
     ] = "info",
@@ -130,10 +156,19 @@ def run(
             data_dir=data_dir,
             host=host,
             port=port,
+            cors_origins=tuple(check_cors_origin(origin) for origin in cors_origin or DEFAULT_CORS_ORIGINS),
             max_connections=max_connections,
             peers=tuple(check_peer_url(url) for url in peer or ()),
             peer_url=check_peer_url(peer_url) if peer_url is not None else None,
             accepts_lost_votes=accept_lost_votes,
+            signer=signer_settings(
+                signer_url,
+                signer_public_key,
+                certificate=signer_certificate,
+                certificate_key=signer_certificate_key,
+                ca=signer_ca,
+                timeout_s=signer_timeout_s,
+            ),
         )
         fault = _run(config, log_level)
     if fault is not None:
@@ -154,10 +189,12 @@ def _run(config: NodeConfig, log_level: str) -> str | None:
 
     folder = NodeFolder.existing(config.data_dir)
     network = folder.read_network()
-    key = read_key_file(folder.key_file) if folder.key_file.exists() else None
     with ExitStack() as opened:
         ledger = opened.enter_context(Ledger.open(folder.chain, network))
         set_up_logging(log_level)
+        signer = _open_signer(config, folder, opened)
+        key_file = used_key_file(folder)
+        key: Signer | None = signer if signer is not None or key_file is None else read_key_file(key_file)
         journal, is_vote_history_lost = None, False
         if key is not None:
             journal, is_vote_history_lost = open_journal(
@@ -165,6 +202,7 @@ def _run(config: NodeConfig, log_level: str) -> str | None:
                 network,
                 accept_lost_history=config.accepts_lost_votes,
                 chain_height=ledger.head.height,
+                key_file=key_file,
             )
             opened.callback(journal.close)
         registry = CollectorRegistry()
@@ -177,16 +215,29 @@ def _run(config: NodeConfig, log_level: str) -> str | None:
             peers=_peer_settings(config, folder, network, key),
             is_vote_history_lost=is_vote_history_lost,
         )
+        if signer is not None:
+            node.watch_signer(signer)
         listener = listen(config.host, config.port)
-        api = create_api(node, registry=registry, version=version("aitbc"))
-        server = Server(api, listener, max_connections=config.max_connections)
+        api = create_api(node, registry=registry, version=version("aitbc"), cors_origins=config.cors_origins)
+        server = Server(api, listener, max_connections=config.max_connections, direct_answers=api.state.direct_answers)
         node.on_fault = server.stop
         settle_interpreter()
         server.run()
     return node.fault
 
 
-def _peer_settings(config: NodeConfig, folder: NodeFolder, network: Network, key: PrivateKey | None) -> "PeerSettings":
+def _open_signer(config: NodeConfig, folder: NodeFolder, opened: ExitStack) -> "RemoteSigner | None":
+    """Who holds the key by the settings, which the folder then keeps, or by what it has kept; None for nobody."""
+    if config.signer is not None:
+        signer = opened.enter_context(opened_signer(config.signer))
+        keep_signer(folder, config.signer)
+        return signer
+    if used_key_file(folder) != folder.remote_key_file:
+        return None
+    return opened.enter_context(opened_signer(read_signer(folder.remote_key_file)))
+
+
+def _peer_settings(config: NodeConfig, folder: NodeFolder, network: Network, key: Signer | None) -> "PeerSettings":
     """Whom to dial, and what others are told to dial."""
     from chain.node.peers.settings import PeerSettings
 

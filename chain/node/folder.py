@@ -2,6 +2,7 @@
 
 network.toml     a copy of the network file
 validator.key    JSON, readable by its owner alone; followers have none
+validator.remote the same without the key, where a remote signer holds it
 votes.journal    what the validator has voted for, and must not contradict
 peers.json       where peers were reached, forgotten without harm
 chain/           LevelDB
@@ -15,7 +16,14 @@ from typing import Final, Self
 
 import structlog
 
-from chain.node.key_file import SetupError, read_journal_id, read_key_file, write_journal_id, write_key_file
+from chain.node.key_file import (
+    SetupError,
+    read_journal_id,
+    read_key_file,
+    read_owner,
+    write_journal_id,
+    write_key_file,
+)
 from chain.node.whole_file import write_whole
 from chain.primitives.hexadecimal import to_hex
 from chain.primitives.network import MAX_NETWORK_FILE_BYTES, Network, parse_network
@@ -54,6 +62,11 @@ class NodeFolder:
     def key_file(self) -> Path:
         """The validator's key."""
         return self.path / "validator.key"
+
+    @property
+    def remote_key_file(self) -> Path:
+        """Where the validator's key is, if a remote signer holds it."""
+        return self.path / "validator.remote"
 
     @property
     def journal(self) -> Path:
@@ -133,16 +146,22 @@ def refuse_used_key(folder: NodeFolder, key_file: Path) -> None:
 
 
 def open_journal(
-    folder: NodeFolder, network: Network, *, accept_lost_history: bool, chain_height: int
+    folder: NodeFolder,
+    network: Network,
+    *,
+    accept_lost_history: bool,
+    chain_height: int,
+    key_file: Path | None = None,
 ) -> tuple[VoteJournal, bool]:
     """The validator's vote journal, made at its first run, and whether votes may be missing from it.
 
+    `key_file` is the folder's, unless its key is in a remote signer.
     `accept_lost_history`: the operator knows that no other process holds the key, and wants to go on without the
     votes. Only while the folder's chain is open, whose lock keeps other processes out. Raises SetupError and
     StorageError.
     """
     try:
-        journal = _Opening(folder, network).open(accept_lost_history=accept_lost_history)
+        journal = _Opening(folder, key_file or folder.key_file, network).open(accept_lost_history=accept_lost_history)
     except JournalMissing as error:
         raise SetupError(f"{error} The chain in this folder is at height {chain_height}.") from None
     except (JournalForeign, JournalDamaged) as error:
@@ -156,10 +175,10 @@ class _Opening:
     A new journal is on the disk before its id is in the key file, and both are before the first vote.
     """
 
-    def __init__(self, folder: NodeFolder, network: Network) -> None:
-        self._path, self._key_file = folder.journal, folder.key_file
+    def __init__(self, folder: NodeFolder, key_file: Path, network: Network) -> None:
+        self._path, self._key_file = folder.journal, key_file
         self._genesis_hash = network.genesis_hash
-        self._owner = read_key_file(self._key_file).address
+        self._owner = read_owner(self._key_file)
         self._known_id = read_journal_id(self._key_file)
 
     def open(self, *, accept_lost_history: bool) -> VoteJournal:

@@ -3,13 +3,18 @@
 Accounts find their transactions as sender, recipient, or in an event's indexed address. The zero address, which nobody
 owns, stands for everybody: its list has every block that holds transactions, so that the list of all transactions skips
 the empty ones.
+
+Logs are found through the kinds of events that a block holds, one entry for each however many logs there are, and
+through the accounts in their topics. The zero address as a topic, the origin of what is minted, is a kind of its own.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from chain.node.records import EpochEntry, MintEntry, ReceiptEntry, epoch_key
-from chain.primitives.block import Log, TransactionResult
+from chain.primitives.block import Log
+from chain.primitives.hashing import keccak256
 from chain.primitives.modules import (
     EVENTS,
     MINTED_EVENT,
@@ -21,15 +26,24 @@ from chain.primitives.modules import (
 from chain.primitives.records import Domain, ValidatorSet, state_key
 from chain.primitives.types import ZERO_ADDRESS, Address, BlockHeight, Hash32
 from chain.rules.execution import BlockOutcome
-from chain.storage.keys import Table, account_transaction_key, provider_mint_key, receipt_order_key
+from chain.storage.keys import (
+    Table,
+    account_transaction_key,
+    event_block_key,
+    provider_mint_key,
+    receipt_order_key,
+)
 
 Put = tuple[Table, bytes, bytes]
 
+ZERO_TOPIC: Final = Hash32(bytes(32))
+"""The zero address as a topic."""
+_EVENT_KIND_BYTES: Final = 16
+_CACHED_KINDS: Final = 1_024
 _INDEXED_MODULES: Final = (MINTER, REGISTRY)
 _VALIDATORS: Final = state_key(Domain.VALIDATORS)
 
-# Module and event → the topics that hold an address.
-_ADDRESS_TOPICS: Final[dict[bytes, tuple[int, ...]]] = {
+ADDRESS_TOPICS: Final[dict[bytes, tuple[int, ...]]] = {
     module + event.topic: tuple(
         position
         for position, parameter in enumerate((each for each in event.parameters if each.indexed), start=1)
@@ -38,6 +52,17 @@ _ADDRESS_TOPICS: Final[dict[bytes, tuple[int, ...]]] = {
     for module, events in EVENTS.items()
     for event in events
 }
+"""Module and event → the topics that hold an address."""
+
+
+@lru_cache(_CACHED_KINDS)
+def event_kind(signature: bytes, zero_topic: int | None = None) -> bytes:
+    """What EVENT_BLOCK's keys begin with.
+
+    `signature` is the module's address and the event's topic; `zero_topic` the position where the zero address stands.
+    """
+    place = b"" if zero_topic is None else bytes((zero_topic,)) + ZERO_TOPIC
+    return keccak256(signature + place)[:_EVENT_KIND_BYTES]
 
 
 def index_block(height: BlockHeight, outcome: BlockOutcome) -> list[Put]:
@@ -49,24 +74,33 @@ def index_block(height: BlockHeight, outcome: BlockOutcome) -> list[Put]:
         puts.append((Table.EPOCH, epoch_key(begun.epoch), EpochEntry(height, begun.addresses).encode()))
     if outcome.transactions:
         puts.append((Table.ACCOUNT_TRANSACTION, account_transaction_key(ZERO_ADDRESS, height, 0), b""))
+    kinds: set[tuple[bytes, int | None]] = set()
     steps = zip(outcome.transactions, outcome.senders, outcome.results, strict=True)
     for index, (transaction, sender, result) in enumerate(steps):
-        for account in _parties(sender, transaction.to, result):
+        for account in _parties(sender, transaction.to, result.logs, kinds):
             key = account_transaction_key(account, height, index)
             puts.append((Table.ACCOUNT_TRANSACTION, key, b""))
         if any(log.address in _INDEXED_MODULES for log in result.logs):
             puts += _mints(height, index, result.logs)
             puts += _registrations(result.logs)
+    puts += [(Table.EVENT_BLOCK, event_block_key(event_kind(*kind), height), b"") for kind in kinds]
     return puts
 
 
-def _parties(sender: Address, recipient: Address, result: TransactionResult) -> set[Address]:
+def _parties(
+    sender: Address, recipient: Address, logs: tuple[Log, ...], kinds: set[tuple[bytes, int | None]]
+) -> set[Address]:
+    """The accounts of one transaction; adds the kinds of its events."""
     parties = {sender}
     if not is_reserved(recipient):
         parties.add(recipient)
-    for log in result.logs:
-        for position in _ADDRESS_TOPICS.get(log.address + log.topics[0], ()):
+    for log in logs:
+        signature = log.address + log.topics[0]
+        kinds.add((signature, None))
+        for position in ADDRESS_TOPICS.get(signature, ()):
             parties.add(Address(log.topics[position][12:]))
+            if log.topics[position] == ZERO_TOPIC:
+                kinds.add((signature, position))
     parties.discard(ZERO_ADDRESS)  # The origin of minted tokens.
     return parties
 

@@ -1,17 +1,19 @@
 """A validator's key in a file that only its owner can read, with the id of the journal that its votes are in.
 
-The id is absent until the key first votes. It travels with the key, so that a key without its journal is noticed.
+The id is absent until the key first votes. It travels with the key, so that a key without its journal is noticed. Where
+a remote signer holds the key, the file has no secret, and says where the signer is (`chain.node.remote_key`).
 """
 
 import json
 import os
 import stat
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from chain.primitives.hexadecimal import parse_hex, to_checksum_address, to_hex
-from chain.primitives.keys import PrivateKey
+from chain.primitives.keys import PrivateKey, address_of_public_key
 from chain.primitives.rejection import Rejected
+from chain.primitives.types import Address
 from chain.storage.journal import ID_BYTES
 from chain.storage.journal_file import sync_folder
 
@@ -40,14 +42,46 @@ def write_key_file(path: Path, key: PrivateKey) -> None:
         raise SetupError(f"cannot write the key file {path}: {error.strerror or error}") from None
 
 
+def write_remote_key_file(path: Path, public_key: bytes, signer: dict[str, Any], journal_id: bytes | None) -> None:
+    """A file for a key that a signer holds, or a new one in its place; `signer` says where that is.
+
+    Raises SetupError.
+    """
+    fields = {
+        "version": KEY_FILE_VERSION,
+        "address": to_checksum_address(address_of_public_key(public_key)),
+        "public_key": to_hex(public_key),
+        "signer": signer,
+    }
+    if journal_id is not None:
+        fields["journal_id"] = to_hex(journal_id)
+    _replace(path, fields)
+
+
 def read_key_file(path: Path) -> PrivateKey:
     """A validator's key. Raises SetupError, also where others than the file's owner could read it."""
-    return _read(path)[0]
+    key = _read(path).key
+    if key is None:
+        raise SetupError(f"{path} holds no key: a remote signer has it")
+    return key
+
+
+def read_owner(path: Path) -> Address:
+    """Whose key it is, wherever the key itself lies. Raises SetupError."""
+    return _read(path).owner
+
+
+def read_remote_key_file(path: Path) -> tuple[bytes, Any]:
+    """The public key, and what was written of the signer. Raises SetupError where the file itself holds the key."""
+    content = _read(path)
+    if content.key is not None:
+        raise SetupError(f"{path} holds a key, and names no signer that does")
+    return parse_hex(content.fields["public_key"]), content.fields["signer"]
 
 
 def read_journal_id(path: Path) -> bytes | None:
     """The id of the journal that the key's votes are in; None for a key that has not voted. Raises SetupError."""
-    return _read(path)[1]
+    return _read(path).journal_id
 
 
 def write_journal_id(path: Path, journal_id: bytes) -> None:
@@ -55,15 +89,18 @@ def write_journal_id(path: Path, journal_id: bytes) -> None:
 
     Raises SetupError.
     """
+    _replace(path, {**_read(path).fields, "journal_id": to_hex(journal_id)})
+
+
+def _replace(path: Path, fields: dict[str, Any]) -> None:
     path = Path(os.path.realpath(path))  # A rename must replace the file, not a link to it.
-    fields = {**_read(path)[2], "journal_id": to_hex(journal_id)}
     beside = path.with_name(path.name + ".new")
     try:
         beside.unlink(missing_ok=True)
-        owner = path.stat()
+        owner = path.stat() if path.exists() else None
         try:
             _write_new(beside, fields)
-            if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
+            if owner is not None and (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
                 os.chown(beside, owner.st_uid, owner.st_gid)
             beside.replace(path)
         finally:
@@ -85,8 +122,16 @@ def _write_new(path: Path, fields: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def _read(path: Path) -> tuple[PrivateKey, bytes | None, dict[str, Any]]:
-    """Key, journal id, and all fields as they are."""
+class _Content(NamedTuple):
+    owner: Address
+    key: PrivateKey | None
+    """None where a signer holds it."""
+    journal_id: bytes | None
+    fields: dict[str, Any]
+    """As they are in the file."""
+
+
+def _read(path: Path) -> _Content:
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -99,11 +144,15 @@ def _read(path: Path) -> tuple[PrivateKey, bytes | None, dict[str, Any]]:
         fields: dict[str, Any] = json.loads(content)
         if fields["version"] != KEY_FILE_VERSION:
             raise SetupError(f"{path} has version {fields['version']!r}, this aitbc reads version {KEY_FILE_VERSION}")
-        key = PrivateKey(parse_hex(fields["private_key"], length=32, field="private_key"))
-        if fields["address"] != to_checksum_address(key.address):
+        if "signer" in fields:
+            key, owner = None, address_of_public_key(parse_hex(fields["public_key"], length=33, field="public_key"))
+        else:
+            key = PrivateKey(parse_hex(fields["private_key"], length=32, field="private_key"))
+            owner = key.address
+        if fields["address"] != to_checksum_address(owner):
             raise SetupError(f"{path} is damaged: its address does not belong to its key")
         has_id = "journal_id" in fields
         journal_id = parse_hex(fields["journal_id"], length=ID_BYTES, field="journal_id") if has_id else None
-        return key, journal_id, fields
+        return _Content(owner, key, journal_id, fields)
     except (ValueError, KeyError, TypeError, Rejected):
         raise SetupError(f"{path} is not a validator's key file") from None

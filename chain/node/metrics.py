@@ -62,6 +62,7 @@ class NodeMetrics:
                 "1 where another process has lately shown this node's key",
                 lambda: node.network.other_process_with_key,
             ),
+            ("aitbc_signer_away", "1 while a remote signer gives no signatures", lambda: node.is_signer_away),
             ("aitbc_known_height", "The greatest height that is to be believed", lambda: node.progress().target_height),
             ("aitbc_catching_up", "1 while final blocks are fetched", lambda: node.progress().is_catching_up),
             ("aitbc_mempool_bytes", "Bytes that wait in the mempool", lambda: pool.size_bytes),

@@ -9,6 +9,7 @@ import typer
 
 from chain.node.config import DEFAULT_HOST, DEFAULT_PORT
 from chain.node.key_file import SetupError
+from chain.primitives.keys import SignerUnavailable
 from chain.primitives.rejection import Rejected
 
 EXIT_FAILED: Final = 1
@@ -35,6 +36,15 @@ def explained() -> Iterator[None]:
 
     try:
         yield
-    except (SetupError, Rejected, StorageError, UnknownProtocolVersion, CannotListen, NodeError, ValueError) as error:
+    except (
+        SetupError,
+        Rejected,
+        StorageError,
+        UnknownProtocolVersion,
+        CannotListen,
+        NodeError,
+        SignerUnavailable,
+        ValueError,
+    ) as error:
         typer.echo(f"aitbc node: {error}", err=True)
         raise typer.Exit(EXIT_FAILED) from None

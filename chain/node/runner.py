@@ -6,19 +6,22 @@ on. Whatever moment the process dies at, the folder holds the last whole block a
 goes on from there.
 """
 
+import asyncio
 import gc
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from chain.consensus.effects import Event, PeerId, Recovered, Started, WaitingChanged
+from chain.consensus.effects import BlockCommitted, Event, PeerId, Recovered, SignerReturned, Started, WaitingChanged
 from chain.consensus.simplex import SimplexEngine
 from chain.node.blocks import BlockWork
 from chain.node.catching_up.catch_up import Progress
 from chain.node.driver import Driver, Halted
+from chain.node.feed import Feed
 from chain.node.intake import Intake
 from chain.node.ledger import Ledger, UnknownProtocolVersion
 from chain.node.mempool import Mempool
@@ -30,10 +33,13 @@ from chain.node.peers.settings import PeerSettings
 from chain.node.pool_limits import PoolLimits
 from chain.node.waiting import Entry
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
-from chain.primitives.keys import PrivateKey
+from chain.primitives.keys import Signer
 from chain.primitives.rejection import Rejected
 from chain.storage.errors import StorageError
 from chain.storage.journal import VoteJournal
+
+if TYPE_CHECKING:
+    from chain.remote_signer import RemoteSigner
 
 _SWITCH_S: Final = 0.0005
 """How long a thread may keep the interpreter while another one wants it."""
@@ -64,7 +70,7 @@ class Node:
         self,
         ledger: Ledger,
         *,
-        key: PrivateKey | None,
+        key: Signer | None,
         journal: VoteJournal | None,
         limits: PoolLimits,
         metrics: NodeMetrics,
@@ -85,11 +91,13 @@ class Node:
             decode=ledger.transactions.decode,
         )
         self.pool.rebase(ledger.view(), ledger.head)
+        self.feed = Feed()
         self.fault: str | None = None
         """What has gone wrong for good, None while all is well."""
         self.on_fault: Callable[[], None] = lambda: None
         """Called once when the node cannot go on; `fault` says why."""
         self._key = key
+        self._signer: RemoteSigner | None = None
         self._journal = journal
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="peers")
         self.engine = SimplexEngine(
@@ -137,8 +145,14 @@ class Node:
         )
         self._driver = Driver(self.engine, self._blocks, self._outbox, self._neighbours, on_error=self._fail)
 
+    def watch_signer(self, signer: "RemoteSigner") -> None:
+        """Call before `start` where the key is this signer's: the engine is told when it signs again."""
+        self._signer = signer
+
     async def start(self) -> None:
         """Begins to work."""
+        if self._signer is not None:
+            self._signer.on_change = partial(self._on_signer_changed, asyncio.get_running_loop())
         _log.info(
             "node_started",
             network=self.ledger.network.name,
@@ -155,6 +169,8 @@ class Node:
 
     async def stop(self) -> None:
         """Ends after the block and the sync in hand, and closes journal and ledger."""
+        if self._signer is not None:
+            self._signer.on_change = lambda fault: None
         self._driver.stop()
         await self._neighbours.stop()
         await self._outbox.close()
@@ -181,6 +197,18 @@ class Node:
         return self._neighbours.progress()
 
     @property
+    def ailment(self) -> str | None:
+        """Why this node does not do all its work, in a sentence for anybody; None while it does."""
+        if self.fault is None and self.is_signer_away:
+            return "the remote signer gives no signatures, so this validator casts no votes"
+        return self.fault
+
+    @property
+    def is_signer_away(self) -> bool:
+        """Whether the key is in a remote signer that does not sign now."""
+        return self._signer is not None and self._signer.fault is not None
+
+    @property
     def validator_index(self) -> int | None:
         """This node's place in the present validator set, None where it has none."""
         validators = self.ledger.settings().validators
@@ -190,11 +218,22 @@ class Node:
     def report(self, event: Event) -> None:
         """Hands the engine an event; what goes wrong with it is the node's fault, never the caller's."""
         self._driver.dispatch(event)
+        if isinstance(event, BlockCommitted):
+            self.feed.tell_block(self.ledger.head.height)
+
+    def _on_signer_changed(self, loop: asyncio.AbstractEventLoop, fault: str | None) -> None:
+        # On whatever thread has noticed it.
+        if fault is not None:
+            _log.error("signer_away", fault=fault)
+            return
+        _log.info("signer_returned")
+        loop.call_soon_threadsafe(self.report, SignerReturned())
 
     def _share(self, raws: Iterable[bytes], source: PeerId | None) -> None:
         self.network.share(raws, source)
 
     def _on_admitted(self, entry: Entry) -> None:
+        self.feed.tell_transaction(entry)
         if not self._driver.is_waiting and self._blocks.is_new(entry):
             self._driver.dispatch(WaitingChanged(is_waiting=True))
 

@@ -306,7 +306,8 @@ class HubProcess:
 
     def command(self) -> list[str]:
         """The command line."""
-        flags = [part for name, value in self._flags.items() for part in (f"--{name}", str(value))]
+        given = {name: value for name, value in self._flags.items() if value is not None}
+        flags = [part for name, value in given.items() for part in (f"--{name}", str(value))]
         return [sys.executable, "-m", "genesis.cli", "hub", "run", *flags]
 
     def spawn(self, *more: str) -> "subprocess.Popen[str]":

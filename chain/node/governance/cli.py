@@ -16,7 +16,6 @@ from chain.node.folder import NodeFolder, read_network_text
 from chain.node.governance.auditing import verify_validators
 from chain.node.governance.consent_file import read_consent
 from chain.node.governance.governing import Operator, is_carried
-from chain.node.key_file import read_key_file
 from chain.node.options import (
     DEFAULT_URL,
     AsJson,
@@ -25,6 +24,7 @@ from chain.node.options import (
     OptionalKeyFile,
     explained,
 )
+from chain.node.remote_key import opened_key
 from chain.primitives import modules
 from chain.primitives.call_text import describe_call
 from chain.primitives.certificate import faulty_bound, quorum
@@ -89,8 +89,8 @@ def _operator(data_dir: Path, key_file: Path | None, url: str) -> Iterator[Opera
     """The folder's key, or another one, at a node of the folder's network."""
     with explained(), NodeClient(url) as client:
         folder = NodeFolder.existing(data_dir)
-        key = read_key_file(key_file or folder.key_file)
-        yield Operator(client, key, network=folder.read_network(), timeout_s=_TIMEOUT_S)
+        with opened_key(folder, key_file) as key:
+            yield Operator(client, key, network=folder.read_network(), timeout_s=_TIMEOUT_S)
 
 
 def _text_of(proposal: ProposalView) -> str:

@@ -5,7 +5,7 @@ from chain.client import NodeClient
 from chain.governance_answers import ProposalView
 from chain.node.key_file import SetupError
 from chain.primitives.hexadecimal import parse_address, parse_hex, to_hex
-from chain.primitives.keys import PrivateKey
+from chain.primitives.keys import Signer
 from chain.primitives.modules import APPROVE_PROPOSAL, EXECUTE, GOVERNANCE, PROPOSE, PROPOSED_EVENT, REVOKE
 from chain.primitives.network import Network
 from chain.primitives.transaction import sign_transaction
@@ -14,7 +14,7 @@ from chain.primitives.transaction import sign_transaction
 class Operator:
     """A validator's key and the node that it speaks through. Methods raise NodeError, and SetupError for a refusal."""
 
-    def __init__(self, client: NodeClient, key: PrivateKey, *, network: Network, timeout_s: float) -> None:
+    def __init__(self, client: NodeClient, key: Signer, *, network: Network, timeout_s: float) -> None:
         """Raises SetupError where the node is of another network."""
         check_network(client, network)
         self.client = client

@@ -14,6 +14,7 @@ from chain.node.governance.governing import Operator, check_network
 from chain.node.governance.rotation import RotationStep, advance_rotation, next_key_file, prepare_next_key, switch_key
 from chain.node.key_file import SetupError, read_key_file
 from chain.node.options import DEFAULT_URL, DataDir, NodeUrl, OptionalKeyFile, TimeoutS, explained
+from chain.node.remote_key import opened_key, refuse_remote_key
 from chain.primitives.consent import sign_consent
 from chain.primitives.finality import max_head_age_ms
 from chain.primitives.hexadecimal import to_checksum_address
@@ -43,7 +44,6 @@ def consent(
     with explained():
         folder = NodeFolder.existing(data_dir)
         network = folder.read_network()
-        key = read_key_file(key_file or folder.key_file)
         if not is_offline:
             with NodeClient(url) as client:
                 status, parameters = check_network(client, network), client.parameters().parameters
@@ -57,7 +57,8 @@ def consent(
                         f"the node at {url} is at height {status.finalized.height}, {age_ms // 1000} s behind: let it "
                         "catch up first. Whoever joins must be able to vote at once."
                     )
-        signed = sign_consent(key, chain_id=network.chain_id, expires_at_ms=now_ms() + days * _DAY_MS)
+        with opened_key(folder, key_file) as key:
+            signed = sign_consent(key, chain_id=network.chain_id, expires_at_ms=now_ms() + days * _DAY_MS)
     typer.echo(consent_text(signed, chain_id=network.chain_id))
     typer.echo("Next: a validator runs `aitbc node governance propose add FILE` with this document.", err=True)
 
@@ -76,6 +77,7 @@ def rotate(
     """
     with explained(), NodeClient(url) as client:
         folder = NodeFolder.existing(data_dir)
+        refuse_remote_key(folder)
         operator = Operator(client, read_key_file(folder.key_file), network=folder.read_network(), timeout_s=timeout_s)
         successor = prepare_next_key(folder)
         expires_at_ms = now_ms() + days * _DAY_MS
@@ -109,6 +111,7 @@ def switch(
     """After a rotation, with the node stopped: make the new key the node's."""
     with explained():
         folder = NodeFolder.existing(data_dir)
+        refuse_remote_key(folder)
         address = switch_key(folder, is_early=is_early)
     typer.echo(f"{folder.key_file} is the key of {to_checksum_address(address)} now. Start the node again.")
     former = sorted(Path(data_dir).glob("validator.key.0x*"))

@@ -1,12 +1,13 @@
 """The handshake: both sides prove their identity for this network and this connection, and agree on keys.
 
 The side that dialled sends its Hello, the other answers with its own; then both prove themselves in the same order,
-each with a signature over SHA-256("aitbc/p2p/1" ‖ genesis hash ‖ role ‖ both identities ‖ both nonces ‖ both session
+each with a signature over Keccak-256("aitbc/p2p/1" ‖ genesis hash ‖ role ‖ both identities ‖ both nonces ‖ both session
 keys), where the dialling side's come first. The role differs, so a proof cannot be sent back to its maker; the nonces
 are new, so it cannot be used again. The frames' keys come from the session keys (Diffie-Hellman) and both Hellos as
 they were sent: whoever relays a handshake between two honest nodes learns no key, and changes nothing unseen.
 """
 
+import asyncio
 import hmac
 import secrets
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ from typing import Final
 import coincurve
 
 from chain.node.peers.messages import PROTOCOL_VERSION, Hello, Proof
-from chain.node.peers.sockets import Socket
+from chain.node.peers.sockets import Socket, SocketClosed
 from chain.node.peers.urls import is_sane_url
 from chain.primitives import message_pack
-from chain.primitives.hashing import sha256
-from chain.primitives.keys import PrivateKey, recover_address
+from chain.primitives.hashing import keccak256, sha256
+from chain.primitives.keys import Signer, SignerUnavailable, recover_address
 from chain.primitives.rejection import Rejected, RejectionReason
+from chain.primitives.signable import PROOF_PREFIX
 from chain.primitives.types import Address, Hash32
 
 MAX_HANDSHAKE_BYTES: Final = 1_024
@@ -44,7 +46,7 @@ class Credentials:
     """What a node shows to every peer."""
 
     genesis_hash: Hash32
-    key: PrivateKey
+    key: Signer
     instance: bytes
     listen_url: str
 
@@ -93,9 +95,9 @@ async def shake_hands_dialled(socket: Socket, credentials: Credentials, *, is_pr
     encoded = await _receive(socket)
     theirs = _read_hello(encoded, credentials.genesis_hash)
     secret = ours.shared_secret(theirs.session_key)
-    digests = {role: proof_digest(role, ours.hello, theirs) for role in Role}
-    await socket.send(message_pack.encode(Proof(credentials.key.sign(digests[Role.DIALLED]))))
-    await _check_proof(socket, theirs, digests[Role.ACCEPTED])
+    preimages = {role: proof_preimage(role, ours.hello, theirs) for role in Role}
+    await _prove(socket, credentials, preimages[Role.DIALLED])
+    await _check_proof(socket, theirs, preimages[Role.ACCEPTED])
     sending, receiving = _frame_keys(secret, ours.encoded, encoded)
     return _session(theirs, sending, receiving)
 
@@ -108,17 +110,17 @@ async def shake_hands_accepted(socket: Socket, credentials: Credentials) -> Sess
     await socket.send(ours.encoded)
     theirs = _read_hello(encoded, credentials.genesis_hash)
     secret = ours.shared_secret(theirs.session_key)
-    digests = {role: proof_digest(role, theirs, ours.hello) for role in Role}
-    await _check_proof(socket, theirs, digests[Role.DIALLED])
-    await socket.send(message_pack.encode(Proof(credentials.key.sign(digests[Role.ACCEPTED]))))
+    preimages = {role: proof_preimage(role, theirs, ours.hello) for role in Role}
+    await _check_proof(socket, theirs, preimages[Role.DIALLED])
+    await _prove(socket, credentials, preimages[Role.ACCEPTED])
     receiving, sending = _frame_keys(secret, encoded, ours.encoded)
     return _session(theirs, sending, receiving)
 
 
-def proof_digest(role: Role, dialled: Hello, accepted: Hello) -> Hash32:
-    """What the side with this role signs."""
-    return sha256(
-        b"aitbc/p2p/1"
+def proof_preimage(role: Role, dialled: Hello, accepted: Hello) -> bytes:
+    """What the side with this role signs the hash of."""
+    return (
+        PROOF_PREFIX
         + dialled.genesis_hash
         + bytes((role,))
         + dialled.identity
@@ -128,6 +130,15 @@ def proof_digest(role: Role, dialled: Hello, accepted: Hello) -> Hash32:
         + dialled.session_key
         + accepted.session_key
     )
+
+
+async def _prove(socket: Socket, credentials: Credentials, preimage: bytes) -> None:
+    try:
+        # In a thread, because the signer may be far away.
+        signature = await asyncio.to_thread(credentials.key.sign_keccak, preimage)
+    except SignerUnavailable as error:
+        raise SocketClosed(f"this node cannot prove itself: {error}") from None
+    await socket.send(message_pack.encode(Proof(signature)))
 
 
 async def _receive(socket: Socket) -> bytes:
@@ -150,9 +161,9 @@ def _read_hello(encoded: bytes, genesis_hash: Hash32) -> Hello:
     return hello
 
 
-async def _check_proof(socket: Socket, theirs: Hello, digest: Hash32) -> None:
+async def _check_proof(socket: Socket, theirs: Hello, preimage: bytes) -> None:
     proof = message_pack.decode(await _receive(socket), Proof)
-    if recover_address(digest, proof.signature) != theirs.identity:
+    if recover_address(keccak256(preimage), proof.signature) != theirs.identity:
         raise Rejected(RejectionReason.BAD_SIGNATURE, "the proof is not signed by the identity that it names")
 
 

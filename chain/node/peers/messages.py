@@ -11,7 +11,8 @@ from chain.primitives.block import HashField, Uint63
 from chain.primitives.keys import SIGNATURE_BYTES
 from chain.primitives.transaction import MAX_TRANSACTION_BYTES
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
+"""Since 2, votes and proofs are signed over Keccak-256 instead of SHA-256."""
 MAX_URL_BYTES: Final = 256
 MAX_NEIGHBOURS: Final = 128
 MAX_URLS: Final = 32

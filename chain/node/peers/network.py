@@ -29,7 +29,7 @@ from chain.node.peers.settings import PeerCounts, PeerHandler, PeerSettings, Pee
 from chain.node.peers.sockets import CloseCode, Socket
 from chain.node.peers.urls import P2P_PATH
 from chain.primitives import message_pack
-from chain.primitives.keys import PrivateKey
+from chain.primitives.keys import PrivateKey, Signer
 from chain.primitives.network import Network
 from chain.primitives.types import Address
 
@@ -40,7 +40,7 @@ _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("chain.node.pee
 class PeerNetwork:
     """All peers of one node. `start` and `stop` once each, on one event loop, where everything else is called too."""
 
-    def __init__(self, *, network: Network, key: PrivateKey | None, settings: PeerSettings) -> None:
+    def __init__(self, *, network: Network, key: Signer | None, settings: PeerSettings) -> None:
         """Without a key the node is a follower, and shows an identity drawn for this process."""
         identity_key = key or PrivateKey.generate()
         self.identity: Address = identity_key.address

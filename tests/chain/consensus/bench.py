@@ -32,7 +32,7 @@ from chain.consensus.messages import BlockMessage, CertificateMessage, Message, 
 from chain.consensus.simplex import SimplexEngine
 from chain.primitives.block import Block
 from chain.primitives.certificate import Certificate, Vote, VoteKind
-from chain.primitives.keys import PrivateKey
+from chain.primitives.keys import Signer
 from chain.primitives.types import Hash32
 from tests.chain.consensus.cast import FINALIZE, GENESIS_HASH, NOTARIZE, NULLIFY, START_MS, Cast
 
@@ -45,7 +45,7 @@ class Bench:
     `records` is the synced journal; `sends` and `tasks` are what the engine has wanted since the last `clear`.
     """
 
-    def __init__(self, cast: Cast, index: int | None = 0, *, key: PrivateKey | None = None, **recovered: Any) -> None:
+    def __init__(self, cast: Cast, index: int | None = 0, *, key: Signer | None = None, **recovered: Any) -> None:
         self.cast = cast
         self.key = key or (cast.keys[index] if index is not None else None)
         self.now_ms = START_MS

@@ -16,11 +16,11 @@ from chain.consensus.effects import (
     PruneJournal,
 )
 from chain.consensus.messages import CertificateMessage, Proposal, Status, VoteMessage
-from chain.consensus.pace import GRACE, HEARTBEAT, INTERVAL, LEADER
+from chain.consensus.pace import FOLLOW_UP_MS, GRACE, HEARTBEAT, INTERVAL, LEADER
 from chain.primitives.block import Block
 from chain.primitives.certificate import Certificate
 from tests.chain.consensus.bench import Bench
-from tests.chain.consensus.cast import FINALIZE, HEARTBEAT_MS, NOTARIZE, NULLIFY, Cast
+from tests.chain.consensus.cast import FINALIZE, NOTARIZE, NULLIFY, Cast
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_the_next_epoch_begins_at_view_one_on_it(bench: Bench, cast: Cast, later
     engine = bench.engine
     assert (engine.epoch, engine.view, engine.floor) == (1, 1, Floor(1, 0, last.header.height, last.header.hash))
     assert bench.wanted(PruneJournal) == [PruneJournal(1, 0)]
-    assert bench.timers[HEARTBEAT] == HEARTBEAT_MS
+    assert bench.timers[HEARTBEAT] == FOLLOW_UP_MS
     bench.clear()
     block = later.block(last)
     bench.hear(later.proposal(1, block))

@@ -71,13 +71,13 @@ def journal_examples() -> dict[str, JournalEntry]:
 # Short ones in full, SHA-256 of the others: a change of any of these is a change of the protocol, or of the journal's
 # format, which running networks have on their disks.
 GOLDEN = {
-    "proposal": "59a5dd449e3fbd0ef29d7366bd3307280455b8cc74d7b3755ef44b948076dea7",
-    "first proposal": "b4909ab7d6be7350027ab49ae4abc22a5b9c41fc6edcd5d7c2c133cc27a910f8",
-    "notarize": "487594958c0e69097bcbbd804f19b90289c1abc4b0672c4228fdb1c30f6470c2",
-    "nullify": "d8de90636fcb7fa3a284a11726dfb589bc12ef7b4e2c8e99dba352f7b79c3aa4",
-    "finalize": "5330ba9d930fc776bf1d3618366b2be87968089f599a0031d2b0954f30e6ec50",
-    "certificate": "1f8c65f061bfd73f0a93e9442b09f616455d4cb88020b12d6611fb23050312e4",
-    "evidence": "12486b2f69f60ba396436d86d7f554cd037fe88de44b6f8decccae87c5fb7fc5",
+    "proposal": "4d5dd2d10545f6682cecc41278c15ba394585c52f8fae110ff9b3d5d4160931d",
+    "first proposal": "77edd229e2a30e7f35e809595afcc8e9f0212cede407ffa0c5ce7b54ffd65dea",
+    "notarize": "60508cf12f615d46019c7ae822966439f91a9c015bdc4f392eeb68a1f346d05b",
+    "nullify": "390baab5592f8665549309cb8afa318b121d403f89386d35ff43b9edb4086d29",
+    "finalize": "5ed8fe485c63b6833a5b75600e99233e8dd99b7ac48bbe1f7d94908e7ba79ac6",
+    "certificate": "617044c36e45c6e0a00d92311734c7ce6c592eb2e9f4d1708e862663862cd4ef",
+    "evidence": "973c4fbeffff52228f3ea619117f34a7e31a902891d208d497c717ce9d648aff",
     "get certificates": "930505cf7fffffffffffffff",
     "get block": "9206c4208bb63fa586a29e98ea43c4754300cfa2e5712e078a59c087670345c56a6801b5",
     "block": "c016c95ec9c452e37e21a65bfdd1f042c635fe9edb0df0c1ff3ec2adc1fdfb82",
@@ -86,9 +86,9 @@ GOLDEN = {
     "range": "bb96a01620fe573c0fb56371325f77f59c2d356a563c2ef30e0ed30bb7c8c88c",
 }
 GOLDEN_JOURNAL = {
-    "vote": "abedcdfd933151ffec8b2b0b53b12689aa19e8637a03fb307e75a534ef4383a6",
-    "vote with block": "6fcc301965090ad05bf6cdc504143354c54980a936f2e8dcc2f10400c8c133ae",
-    "certificate": "084b68fddc033d410e4acc26759c73c65ce5324a3c3c512d525404839d676564",
+    "vote": "e965f63d9296cb91a57da9d010138ab31a154e4ae914251f1b1bbc4ad3c27f41",
+    "vote with block": "658bd26eb639da3c382461a8bb39901790cfc0c5fa1f68ebb179f73d7ed6f518",
+    "certificate": "920f616e5ed434df107fc4f05f766d0b636f4af867d34fe8bfaf147b6774d7d2",
 }
 
 

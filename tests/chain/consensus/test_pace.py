@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from chain.consensus.draft import Draft
@@ -87,6 +88,19 @@ def test_finality_makes_timeouts_short_and_the_heartbeat_far(clock: Clock) -> No
     clock.pace.finalized(clock.draft, HEARTBEAT_MS)
     assert clock.timers()[HEARTBEAT] == HEARTBEAT_MS
     assert (clock.pace.consecutive_nullified, clock.pace.is_heartbeat_due) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("interval_ms", "heartbeat_ms", "expected_ms"), [(0, 60_000, 1_000), (3_000, 60_000, 3_000), (0, 800, 800)]
+)
+def test_after_transactions_an_idle_chain_makes_one_block_soon(
+    clock: Clock, interval_ms: int, heartbeat_ms: int, expected_ms: int
+) -> None:
+    clock.pace.settings = msgspec.structs.replace(
+        clock.pace.settings, block_interval_ms=interval_ms, heartbeat_ms=heartbeat_ms
+    )
+    assert clock.pace.heartbeat_after_ms(holds_transactions=True) == expected_ms
+    assert clock.pace.heartbeat_after_ms(holds_transactions=False) == heartbeat_ms
 
 
 def test_finality_shortens_the_deadline_of_the_view_that_runs(clock: Clock) -> None:

@@ -22,10 +22,10 @@ from chain.consensus.messages import (
     Status,
     VoteMessage,
 )
-from chain.consensus.pace import GRACE, HEARTBEAT, HOLD, INTERVAL, LEADER, MAX_CLOCK_DRIFT_MS, RETRY, VIEW
+from chain.consensus.pace import FOLLOW_UP_MS, GRACE, HEARTBEAT, HOLD, INTERVAL, LEADER, MAX_CLOCK_DRIFT_MS, RETRY, VIEW
 from chain.primitives.types import Hash32
 from tests.chain.consensus.bench import Bench
-from tests.chain.consensus.cast import DELAY_MS, FINALIZE, INTERVAL_MS, NOTARIZE, NULLIFY, START_MS, Cast
+from tests.chain.consensus.cast import DELAY_MS, FINALIZE, HEARTBEAT_MS, INTERVAL_MS, NOTARIZE, NULLIFY, START_MS, Cast
 
 
 def given_up(bench: Bench) -> list[int]:
@@ -253,6 +253,23 @@ def test_who_has_voted_in_a_view_sees_it_through(bench: Bench) -> None:
 def test_the_first_heartbeat_after_a_start_counts_from_the_head(cast: Cast) -> None:
     bench = Bench(cast)
     assert bench.timers[HEARTBEAT] == 0, "the head is a whole heartbeat old"
+
+
+def test_one_empty_block_soon_follows_the_last_with_transactions(bench: Bench, cast: Cast) -> None:
+    """Clients of Ethereum look again when a block comes; on an idle chain that would else be a whole heartbeat away."""
+    full = cast.block(cast.genesis)
+    bench.finalize(1, 0, full)
+    assert bench.timers[HEARTBEAT] == FOLLOW_UP_MS
+    bench.finalize(2, 1, cast.block(full, transactions=()))
+    assert bench.timers[HEARTBEAT] == HEARTBEAT_MS
+
+
+def test_it_follows_too_where_an_empty_block_has_made_the_full_one_final(bench: Bench, cast: Cast) -> None:
+    full = cast.block(cast.genesis)
+    bench.hear(cast.proposal(1, full))
+    bench.hear_certificate(NOTARIZE, 1, 0, full)
+    bench.finalize(2, 1, cast.block(full, transactions=()))
+    assert bench.timers[HEARTBEAT] == FOLLOW_UP_MS
 
 
 # Saying it again

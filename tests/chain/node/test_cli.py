@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 import typer
 from typer.core import TyperGroup
@@ -101,6 +102,20 @@ def run() -> Iterator[Callable[..., NodeProcess]]:
     yield start
     for process in started:
         process.end_if_alive()
+
+
+def test_web_origins_that_may_read_answers(data_dir: Path, run: Callable[..., NodeProcess], aitbc_node: Aitbc) -> None:
+    process = run(data_dir, "--cors-origin", "https://a.example", "--cors-origin", "http://127.0.0.1:3000")
+    for origin in ("https://a.example", "http://127.0.0.1:3000", "https://b.example"):
+        call = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
+        answer = httpx.post(f"{process.url}/rpc", json=call, headers={"Origin": origin})
+        assert answer.json()["result"]
+        allowed = None if "b.example" in origin else origin
+        assert answer.headers.get("access-control-allow-origin") == allowed
+    assert process.end(signal.SIGTERM) == 0
+    for wrong in ("a.example", "https://a.example/", "https://*.example", "null", ""):
+        refused = aitbc_node("run", "--data-dir", data_dir, "--cors-origin", wrong, expect=1)
+        assert "is no origin such as" in refused.stderr
 
 
 def test_sigterm_ends_it_within_two_seconds_and_a_restart_keeps_the_head(

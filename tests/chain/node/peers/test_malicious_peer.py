@@ -12,8 +12,8 @@ import pytest
 
 from chain.consensus.messages import BlockMessage, GetBlock, Range, Status, VoteMessage, encode_message
 from chain.node.peers.frames import Chunk, FrameOpener, FrameSealer, Lane
-from chain.node.peers.handshake import Credentials, Role, proof_digest, shake_hands_accepted, shake_hands_dialled
-from chain.node.peers.messages import Hello, Proof, Transactions, Urls
+from chain.node.peers.handshake import Credentials, Role, proof_preimage, shake_hands_accepted, shake_hands_dialled
+from chain.node.peers.messages import PROTOCOL_VERSION, Hello, Proof, Transactions, Urls
 from chain.node.peers.sockets import SocketClosed, dial
 from chain.primitives import message_pack
 from chain.primitives.block import Block, Header
@@ -86,7 +86,7 @@ class Raw:
 def hello_of(station: Reachable, key: PrivateKey, **changes: object) -> Hello:
     """What a stranger says first."""
     fields: dict[str, object] = {
-        "version": 1,
+        "version": PROTOCOL_VERSION,
         "genesis_hash": station.network.genesis_hash,
         "identity": key.address,
         "nonce": Hash32(os.urandom(32)),
@@ -142,7 +142,7 @@ async def test_a_hello_must_be_of_this_network_and_sound(station: Station) -> No
     wrong_genesis = await knock(station, encode(hello_of(station, key, genesis_hash=ZERO_HASH)))
     assert wrong_genesis.code == 4001
     assert "genesis" in str(wrong_genesis)
-    assert (await knock(station, encode(hello_of(station, key, version=2)))).code == 4001
+    assert (await knock(station, encode(hello_of(station, key, version=PROTOCOL_VERSION - 1)))).code == 4001
     assert (await knock(station, encode(hello_of(station, key, session_key=bytes(33))))).code == 4000
     assert (await knock(station, encode(hello_of(station, key, listen_url="http://169.254.169.254/p2p")))).code == 4000
     not_canonical = encode(hello_of(station, key))[:-1] + b"\xc3\xc0"
@@ -185,8 +185,8 @@ async def test_a_proof_cannot_be_sent_back_to_its_maker(station: Station) -> Non
     socket = await dial(station.url, local_address=None, timeout_s=WAIT_S)
     await socket.send(message_pack.encode(hello_of(station, key_of("a"))))
     theirs = message_pack.decode(await socket.receive(), Hello)
-    mirrored = proof_digest(Role.ACCEPTED, theirs, theirs)
-    await socket.send(message_pack.encode(Proof(key_of("b").sign(mirrored))))
+    mirrored = proof_preimage(Role.ACCEPTED, theirs, theirs)
+    await socket.send(message_pack.encode(Proof(key_of("b").sign_keccak(mirrored))))
     with pytest.raises(SocketClosed):
         await socket.receive()
     socket.abort()

@@ -1,0 +1,108 @@
+"""An attester whose key is in a remote signer: the same attestations and network, and patience when it is away."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+
+from chain.primitives.hexadecimal import parse_hash, parse_hex, to_hex
+from chain.primitives.keys import PrivateKey, recover_address
+from chain.primitives.receipt import Receipt, attestation_digest
+from hub.errors import HubConfigurationError
+from hub.hub import open_hub
+from hub.settings import HubSettings
+from tests.wallet.signers.signer_process import SignerProcess
+from wallet.attester import AttesterNetwork
+from wallet.keystore import KeystoreError
+
+
+@pytest.fixture
+def signer(tmp_path: Path, chain: Any) -> Iterator[SignerProcess]:
+    """Holds the attester's key."""
+    home = tmp_path / "signer"
+    home.mkdir()
+    network = AttesterNetwork(chain.chain_id, parse_hash(chain.genesis_hash))
+    process = SignerProcess(home, chain.attester, "--for", "attestations", network=network)
+    process.start()
+    yield process
+    process.stop()
+
+
+def _flags(chain: Any, signer: SignerProcess, **changes: Any) -> dict[str, Any]:
+    return {
+        "attester_keystore": None,
+        "attester_signer_url": signer.url,
+        "attester_signer_public_key": to_hex(chain.attester.public_key),
+        "attester_signer_genesis_hash": chain.genesis_hash,
+        **changes,
+    }
+
+
+def _check(answer: httpx.Response, chain: Any) -> None:
+    """The attestation is the attester's, for this receipt."""
+    assert answer.status_code == 200, answer.text
+    job = answer.json()
+    receipt = Receipt.from_json(json.dumps(job["receipt"]))
+    digest = attestation_digest(receipt.provider, receipt.amount, receipt.hash)
+    assert recover_address(digest, parse_hex(job["attestation"])) == chain.attester.address
+
+
+def test_jobs_are_attested_and_wait_while_the_signer_is_away(
+    make_hub: Any, chain: Any, signer: SignerProcess, eventually: Callable[..., Any]
+) -> None:
+    hub = make_hub(**_flags(chain, signer)).start()
+    _check(hub.post_job(), chain)
+
+    signer.stop()
+    answers: list[httpx.Response] = []
+    waiting = threading.Thread(target=lambda: answers.append(hub.post_job()))
+    waiting.start()
+    eventually(lambda: '"signer_away"' in hub.log)
+    assert answers == []
+    signer.start()
+    waiting.join(30)
+    _check(answers[0], chain)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"attester_signer_genesis_hash": "0x" + "99" * 32}, "does not sign for chain"),
+        ({"attester_signer_public_key": to_hex(PrivateKey(b"\x71" * 32).public_key)}, "does not hold the key"),
+        ({"attester_signer_public_key": "0x02"}, "not a secp256k1 public key"),
+        ({"attester_signer_genesis_hash": "0x99"}, "32 bytes"),
+        ({"attester_signer_url": "signer:9000"}, "not the URL of a signer"),
+    ],
+)
+async def test_what_it_does_not_start_with(
+    make_hub: Any, chain: Any, signer: SignerProcess, changes: dict[str, Any], words: str
+) -> None:
+    settings = HubSettings.build(**make_hub(**_flags(chain, signer, **changes)).settings())
+    with pytest.raises((HubConfigurationError, KeystoreError), match=words):
+        await open_hub(settings, "", CollectorRegistry(), wait=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"attester_signer_url": None}, "--attester-keystore is missing"),
+        ({"attester_keystore": Path("k")}, "not in both"),
+        ({"attester_signer_public_key": None}, "needs --attester-signer-public-key"),
+        ({"attester_signer_genesis_hash": None}, "needs --attester-signer-public-key"),
+    ],
+)
+def test_a_key_is_in_one_place(make_hub: Any, chain: Any, changes: dict[str, Any], words: str) -> None:
+    given = {
+        "attester_keystore": None,
+        "attester_signer_url": "http://127.0.0.1:9000",
+        "attester_signer_public_key": "0x02",
+        "attester_signer_genesis_hash": "0x00",
+        **changes,
+    }
+    with pytest.raises(HubConfigurationError, match=words):
+        HubSettings.build(**make_hub(**given).settings())
