@@ -16,6 +16,9 @@ T = TypeVar("T")
 
 HashText = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-f]{64}$")]
 AddressText = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-fA-F]{40}$")]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+NetworkName = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
+"""As in a network's file: nobody's name can write lines into what a person is asked to confirm."""
 HexText = Annotated[str, msgspec.Meta(pattern="^0x([0-9a-f]{2})*$")]
 
 
@@ -65,7 +68,7 @@ class StatusView(Answer, frozen=True):
 
     chain_id: int
     genesis_hash: HashText
-    network: str
+    network: NetworkName
     version: str
     protocol_version: int
     finalized: FinalizedHead
@@ -176,8 +179,8 @@ class AccountView(Answer, frozen=True):
 
     address: AddressText
     balance: Atoms
-    nonce: int
-    pending_nonce: int
+    nonce: Count
+    pending_nonce: Count
     height: BlockHeight
     finalized: bool
 

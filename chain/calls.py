@@ -4,7 +4,7 @@ A function each, `account(address) -> Call[AccountView]`; `chain.client` perform
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
@@ -155,6 +155,39 @@ def providers(*, cursor: str | None = None, limit: int = 50) -> Call[Page[Provid
 def parameters() -> Call[ParametersView]:
     """What governance has set."""
     return _get(ParametersView, "/v1/parameters")
+
+
+class GasEstimate(msgspec.Struct, frozen=True):
+    """What would become of a transaction: the gas that it is charged, or why it would be refused, or fail."""
+
+    gas: int | None
+    refusal: str | None
+
+
+class _RpcError(msgspec.Struct):
+    message: str
+
+
+class _RpcAnswer(msgspec.Struct):
+    result: Annotated[str, msgspec.Meta(pattern="^0x[0-9a-f]{1,16}$")] | None = None
+    error: _RpcError | None = None
+
+
+def estimate_gas(sender: Address, to: Address, value: int, call_data: bytes) -> Call[GasEstimate]:
+    """Whether the sender's transaction would succeed now: the node runs the chain's rules on it, and keeps nothing."""
+    call = {"from": to_hex(sender), "to": to_hex(to), "value": hex(value), "data": to_hex(call_data)}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "eth_estimateGas", "params": [call]}
+    return Call("POST", "/rpc", _read_estimate, {}, msgspec.json.encode(request))
+
+
+def _read_estimate(content: bytes) -> GasEstimate:
+    answer = msgspec.json.decode(content, type=_RpcAnswer)
+    if answer.error is not None:
+        # The words that Ethereum's clients expect around the reason.
+        return GasEstimate(None, answer.error.message.removeprefix("execution reverted: ")[:500])
+    if answer.result is None:
+        raise msgspec.ValidationError("neither a result nor an error")
+    return GasEstimate(int(answer.result, 16), None)
 
 
 def hash_text(key: int | bytes | str) -> str:

@@ -97,7 +97,7 @@ class _Base:
             if response.is_success:
                 return call.read(content)
             problem = msgspec.json.decode(content, type=_ProblemBody)
-        except (msgspec.MsgspecError, Rejected, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, Rejected, RecursionError, UnicodeDecodeError) as error:
             raise NodeUnavailable(
                 f"{self.url} answered {response.status_code} with something that no AITBC node says: {error}"
             ) from error
@@ -208,6 +208,7 @@ class NodeClient(_Base):
     provider = _blocking(calls.provider)
     providers = _blocking(calls.providers)
     parameters = _blocking(calls.parameters)
+    estimate_gas = _blocking(calls.estimate_gas)
 
 
 class AsyncNodeClient(_Base):
@@ -280,3 +281,4 @@ class AsyncNodeClient(_Base):
     provider = _awaitable(calls.provider)
     providers = _awaitable(calls.providers)
     parameters = _awaitable(calls.parameters)
+    estimate_gas = _awaitable(calls.estimate_gas)

@@ -75,6 +75,32 @@ class FinalityView(Answer, frozen=True):
         )
 
 
+class OtherLeafView(Answer, frozen=True):
+    """The leaf that stands where the path of an absent key ends."""
+
+    tree_key: HashText
+    value_hash: HashText
+
+
+class StateProofPath(Answer, frozen=True):
+    """The siblings along a path of the state tree, from the root down (`chain.primitives.state_proof`)."""
+
+    siblings: list[HashText]
+    other_leaf: OtherLeafView | None
+
+
+class StateProofView(Answer, frozen=True):
+    """What the state after a block holds under a key, and the proof of it; `value` is None where it holds nothing."""
+
+    height: BlockHeight
+    block_hash: HashText
+    state_root: HashText
+    state_key: HexText
+    value: HexText | None
+    proof: StateProofPath
+    finalized: bool
+
+
 def _header(text: str) -> Header:
     return message_pack.decode(parse_hex(text, field="header"), Header)
 

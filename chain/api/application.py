@@ -1,12 +1,13 @@
 """The node's HTTP application: the routers, and an OpenAPI document that knows every answer."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CollectorRegistry
+from starlette.middleware.cors import CORSMiddleware
 
 from chain.answers import (
     AccountView,
@@ -25,6 +26,7 @@ from chain.answers import (
     TransactionView,
     ValidatorsView,
 )
+from chain.api.abi import ContractsView, abi_router
 from chain.api.accounts import accounts_router
 from chain.api.answering import component_schemas
 from chain.api.blocks import blocks_router
@@ -35,10 +37,20 @@ from chain.api.proposals import proposals_router
 from chain.api.providers import providers_router
 from chain.api.reading import BlockCache
 from chain.api.receipts import receipts_router
+from chain.api.rpc.budget import MAX_BODIES_BYTES, MAX_UNSENT_BYTES, ByteBudget
+from chain.api.rpc.dispatch import Dispatcher
+from chain.api.rpc.heavy_pool import HeavyPool
+from chain.api.rpc.http import PATHS, RpcEndpoint
+from chain.api.rpc.metrics import RpcMetrics
+from chain.api.rpc.openrpc import discover_method, openrpc_document, openrpc_router
+from chain.api.rpc.served_chain import ServedChain
+from chain.api.rpc.table import all_methods
+from chain.api.rpc.websocket import RpcSockets
 from chain.api.sending import sending_router
 from chain.api.status import status_router
 from chain.api.transactions import transactions_router
 from chain.governance_answers import FinalityView, ProposalView
+from chain.node.config import DEFAULT_CORS_ORIGINS
 from chain.node.runner import Node
 from chain.storage.errors import StorageError
 from chain.web.application import create_application
@@ -50,6 +62,7 @@ _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("chain.api")
 _ANSWERS: Final = [
     AccountView,
     AttestersView,
+    ContractsView,
     FinalityView,
     ParametersView,
     SentTransaction,
@@ -67,15 +80,26 @@ _ANSWERS: Final = [
 ]
 
 
-def create_api(node: Node, *, registry: CollectorRegistry, version: str) -> FastAPI:
-    """An application whose lifespan starts and stops the node."""
+def create_api(
+    node: Node, *, registry: CollectorRegistry, version: str, cors_origins: Sequence[str] = DEFAULT_CORS_ORIGINS
+) -> FastAPI:
+    """An application whose lifespan starts and stops the node. Pages of `cors_origins` may read what it answers."""
+    cache, pool, unsent = BlockCache(), HeavyPool(), ByteBudget(MAX_UNSENT_BYTES)
+    chain = ServedChain(node, cache, version=version)
+    methods = all_methods(chain)
+    document = openrpc_document(methods, version=version)
+    dispatcher = Dispatcher((*methods, discover_method(document)), pool=pool, metrics=RpcMetrics(registry))
+    sockets = RpcSockets(chain, dispatcher, unsent, registry=registry, origins=cors_origins)
 
     @asynccontextmanager
     async def lifespan(_application: FastAPI) -> AsyncIterator[None]:
         await node.start()
+        sockets.start()
         try:
             yield
         finally:
+            await sockets.close()
+            await pool.close()
             await node.stop()
 
     application = create_application(
@@ -85,11 +109,10 @@ def create_api(node: Node, *, registry: CollectorRegistry, version: str) -> Fast
         registry=registry,
         max_body_bytes=MAX_BODY_BYTES,
         response_timeout_s=RESPONSE_TIMEOUT_S,
-        health=lambda: node.fault,
+        health=lambda: node.ailment,
         lifespan=lifespan,
     )
     application.add_exception_handler(StorageError, _on_storage_error)
-    cache = BlockCache()
     for router in (
         status_router(node, version),
         blocks_router(node),
@@ -102,9 +125,22 @@ def create_api(node: Node, *, registry: CollectorRegistry, version: str) -> Fast
         proofs_router(node),
         evidence_router(node),
         providers_router(node),
+        abi_router(),
+        openrpc_router(document),
     ):
         application.include_router(router)
     node.network.mount(application)
+    sockets.mount(application)
+    application.state.direct_answers = dict.fromkeys(PATHS, dispatcher.answer_now)  # For chain.web.server.
+    application.add_middleware(RpcEndpoint, dispatcher=dispatcher, unsent=unsent, bodies=ByteBudget(MAX_BODIES_BYTES))
+    application.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(cors_origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        allow_private_network=True,  # Or browsers that ask keep public pages from a node on loopback.
+        max_age=86_400,
+    )
     application.more_schemas = lambda: component_schemas(_ANSWERS)
     return application
 

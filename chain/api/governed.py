@@ -66,18 +66,22 @@ def governed_router(node: Node) -> APIRouter:
 
     @router.get("/parameters", summary="What governance has set", **answers(ParametersView))
     def parameters() -> Response:
-        state, head = state_and_head()
-        values = state.parameters()
-        return respond(
-            ParametersView(
-                parameters={name: BigInteger(getattr(values, name)) for name in PARAMETER_BOUNDS},
-                minting_paused=state.minting_paused(),
-                height=head.height,
-                finalized=True,
-            )
-        )
+        return respond(parameters_view(node.ledger.view()))
 
     return router
+
+
+def parameters_view(view: StateView) -> ParametersView:
+    """What governance has set, as of a view's head."""
+    assert view.head is not None
+    state = State(view)
+    values = state.parameters()
+    return ParametersView(
+        parameters={name: BigInteger(getattr(values, name)) for name in PARAMETER_BOUNDS},
+        minting_paused=state.minting_paused(),
+        height=view.head.height,
+        finalized=True,
+    )
 
 
 def _validators_view(view: StateView, network: Network) -> ValidatorsView:

@@ -42,30 +42,32 @@ def proofs_router(node: Node) -> APIRouter:
 
     @router.get("/finality/{height}", summary="Why a block is final", **answers(FinalityView))
     def finality(height: BlockHeightPath, known_epoch: KnownEpoch = 0) -> Response:
-        view = node.ledger.view()
-        header = _header_at(view, height)
-        if header is None:
-            raise not_found("no block has this height", field="height")
-        if known_epoch > header.epoch:
-            raise Rejected(
-                RejectionReason.OUT_OF_RANGE, f"the block is of epoch {header.epoch}, before yours", field="known_epoch"
-            )
-        descendants, certificate = _covering(view, height)
-        last = min(header.epoch, known_epoch + MAX_EPOCH_ENDS)
-        return respond(
-            FinalityView(
-                height=header.height,
-                block_hash=to_hex(header.hash),
-                epoch=header.epoch,
-                epoch_ends=[_epoch_end(view, epoch) for epoch in range(known_epoch, last)],
-                header=_encoded(header),
-                descendants=[_encoded(descendant) for descendant in descendants],
-                certificate=to_hex(certificate),
-                finalized=True,
-            )
-        )
+        return respond(finality_view(node.ledger.view(), height, known_epoch))
 
     return router
+
+
+def finality_view(view: StateView, height: int, known_epoch: int) -> FinalityView:
+    """Why a block is final, for somebody who knows the validators of an epoch. Raises Problem and Rejected."""
+    header = _header_at(view, height)
+    if header is None:
+        raise not_found("no block has this height", field="height")
+    if known_epoch > header.epoch:
+        raise Rejected(
+            RejectionReason.OUT_OF_RANGE, f"the block is of epoch {header.epoch}, before yours", field="known_epoch"
+        )
+    descendants, certificate = _covering(view, height)
+    last = min(header.epoch, known_epoch + MAX_EPOCH_ENDS)
+    return FinalityView(
+        height=header.height,
+        block_hash=to_hex(header.hash),
+        epoch=header.epoch,
+        epoch_ends=[_epoch_end(view, epoch) for epoch in range(known_epoch, last)],
+        header=_encoded(header),
+        descendants=[_encoded(descendant) for descendant in descendants],
+        certificate=to_hex(certificate),
+        finalized=True,
+    )
 
 
 def _header_at(view: StateView, height: int) -> Header | None:

@@ -100,11 +100,12 @@ def block_view(encoded: bytes, *, covering: tuple[int, bytes] | None = None, is_
         size_bytes=len(encoded),
         finalized=True,
         transactions=[to_hex(keccak256(raw)) for raw in block.transactions] if is_whole else None,
-        certificate=_certificate_view(*covering) if covering is not None else None,
+        certificate=certificate_view(*covering) if covering is not None else None,
     )
 
 
-def _certificate_view(height: int, encoded: bytes) -> CertificateView:
+def certificate_view(height: int, encoded: bytes) -> CertificateView:
+    """An encoded certificate over the block of a height."""
     certificate = message_pack.decode_trusted(encoded, Certificate)
     return CertificateView(
         height=BlockHeight(height),

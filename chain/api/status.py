@@ -17,29 +17,30 @@ def status_router(node: Node, version: str) -> APIRouter:
 
     @router.get("/v1/status", summary="The network, and how far this node is", **answers(StatusView))
     async def status() -> Response:
-        network, head, progress = node.ledger.network, node.ledger.head, node.progress()
-        validator_index = node.validator_index
-        syncing = Syncing(height=head.height, target=progress.target_height) if progress.is_catching_up else None
-        return respond(
-            StatusView(
-                chain_id=network.chain_id,
-                genesis_hash=to_hex(network.genesis_hash),
-                network=network.name,
-                version=version,
-                protocol_version=PROTOCOL_VERSION,
-                finalized=FinalizedHead(height=head.height, hash=to_hex(head.block_hash), time_ms=head.time_ms),
-                modules={name: to_checksum_address(address) for name, address in MODULES.items()},
-                peers=PeerCounts(
-                    connected=len(node.network.peers()), validators=len(node.network.connected_validators)
-                ),
-                role="follower" if validator_index is None else "validator",
-                validator_index=validator_index,
-                epoch=node.engine.epoch,
-                view=node.engine.view,
-                syncing=syncing,
-                block_interval_ms=network.block_interval_ms,
-                mempool=MempoolSize(transactions=len(node.pool), bytes=node.pool.size_bytes),
-            )
-        )
+        return respond(status_view(node, version))
 
     return router
+
+
+def status_view(node: Node, version: str) -> StatusView:
+    """One node's status, as of now. On the event loop."""
+    network, head, progress = node.ledger.network, node.ledger.head, node.progress()
+    validator_index = node.validator_index
+    syncing = Syncing(height=head.height, target=progress.target_height) if progress.is_catching_up else None
+    return StatusView(
+        chain_id=network.chain_id,
+        genesis_hash=to_hex(network.genesis_hash),
+        network=network.name,
+        version=version,
+        protocol_version=PROTOCOL_VERSION,
+        finalized=FinalizedHead(height=head.height, hash=to_hex(head.block_hash), time_ms=head.time_ms),
+        modules={name: to_checksum_address(address) for name, address in MODULES.items()},
+        peers=PeerCounts(connected=len(node.network.peers()), validators=len(node.network.connected_validators)),
+        role="follower" if validator_index is None else "validator",
+        validator_index=validator_index,
+        epoch=node.engine.epoch,
+        view=node.engine.view,
+        syncing=syncing,
+        block_interval_ms=network.block_interval_ms,
+        mempool=MempoolSize(transactions=len(node.pool), bytes=node.pool.size_bytes),
+    )

@@ -14,7 +14,7 @@ moment finds the last whole block when it opens the folder again.
 - `subtree`: hashes of a handful of sorted leaves
 - `levels`, `tree`: the state tree's top, updated once per block for the touched keys, and its proofs
 - `values`, `view`, `pending`, `past`: the state at the head, after a block that is not committed, and some blocks ago
-- `reader`: blocks, results, certificates, locations, indexes
+- `reader`, `cursor`: blocks, results, certificates, locations, indexes
 - `evidence`: contradicting votes, which belong to no block
 - `opening`, `store`: opening with all checks; preparing, committing, proving
 - `journal_format`, `journal_file`, `journal_reading`, `journal`: the vote journal's bytes, its file, whether it is the

@@ -137,6 +137,11 @@ def write_failed(path: Path, what: str, error: Exception) -> WriteFailed:
     )
 
 
+def closed_error(path: Path) -> StorageError:
+    """The error for reading or writing after the end."""
+    return StorageError(f"The chain data in {path} have been closed: the node is shutting down.")
+
+
 def corrupted(path: Path, detail: str) -> FolderCorrupted:
     """The error for files that are missing, garbled or contradictory."""
     return FolderCorrupted(

@@ -17,7 +17,7 @@ MAX_RECORD_BYTES: Final = 40 << 20
 """More than a vote with the largest block that the parameters allow, 8 MiB."""
 
 _MAGIC: Final = b"aitbcvot"
-_VERSION: Final = 1
+_VERSION: Final = 2  # Since 2, the votes in it are signed over Keccak-256.
 _HEADER: Final = struct.Struct(">8sB16s32s20sBQ")
 _FIELDS: Final = struct.Struct(">IQQBI")
 _CRC: Final = struct.Struct(">I")

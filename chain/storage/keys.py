@@ -57,6 +57,9 @@ class Table(Enum):
     PROVIDER = (b"P", True)
     """Address → a registered provider."""
 
+    EVENT_BLOCK = (b"L", True)
+    """Kind of event, height → a block that holds such a log."""
+
     EPOCH = (b"E", True)
     """Epoch → the block that set its validators up, and who they are."""
 
@@ -104,6 +107,11 @@ def account_transaction_key(address: bytes, height: int, index: int) -> bytes:
 def provider_mint_key(address: bytes, height: int, index: int, part: int = 0) -> bytes:
     """A key behind PROVIDER_MINT; `part` counts the providers of a split mint."""
     return address + location_value(height, index) + part.to_bytes(INDEX_BYTES, "big")
+
+
+def event_block_key(kind: bytes, height: int) -> bytes:
+    """A key behind EVENT_BLOCK."""
+    return kind + height.to_bytes(HEIGHT_BYTES, "big")
 
 
 def evidence_key(epoch: int, signer: int) -> bytes:

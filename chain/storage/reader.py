@@ -9,8 +9,8 @@ from typing import Any, Final
 import plyvel
 
 from chain.primitives.rejection import Rejected, RejectionReason
-from chain.storage.database import translate
-from chain.storage.errors import StorageError
+from chain.storage.cursor import IndexCursor
+from chain.storage.database import closed_error, translate
 from chain.storage.keys import FLOOR_KEY, Table, height_key, height_of_key, parse_location
 
 MAX_PAGE_ITEMS: Final = 1000
@@ -104,6 +104,19 @@ class ChainReader(ABC):
             items.append((key[1:], value))
         return Page(tuple(items), None)
 
+    def index_cursor(self, table: Table, prefix: bytes) -> IndexCursor:
+        """For leaps through the keys that start with `prefix`; close it."""
+        start = table.prefix + prefix
+        try:
+            iterator = self._snapshot_now().iterator(
+                start=start, stop=_after_prefix(start), include_value=False, verify_checksums=True
+            )
+        except plyvel.Error as error:
+            raise translate(error, self._path) from None
+        except RuntimeError:
+            raise closed_error(self._path) from None
+        return IndexCursor(self._path, iterator, start)
+
     def rows(self, table: Table, *, from_key: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Keys, without the table's byte, and values of a whole table, or from a key on; in order."""
         for key, value in self._scan(table.prefix + from_key, table.end, is_reversed=False):
@@ -129,11 +142,6 @@ class ChainReader(ABC):
             raise translate(error, self._path) from None
         except RuntimeError:
             raise closed_error(self._path) from None
-
-
-def closed_error(path: Path) -> StorageError:
-    """The error for reading or writing after the end."""
-    return StorageError(f"The chain data in {path} have been closed: the node is shutting down.")
 
 
 def _after_prefix(prefix: bytes) -> bytes:

@@ -16,7 +16,7 @@ import plyvel
 from chain.primitives.state_proof import OtherLeaf, StateProof, tree_key
 from chain.primitives.types import Hash32
 from chain.storage.batch import CommittedBlock, check_follows
-from chain.storage.database import corrupted, open_database, translate, write_failed
+from chain.storage.database import closed_error, corrupted, open_database, translate, write_failed
 from chain.storage.errors import FolderUnusable, StalePending, StorageError
 from chain.storage.evidence import EvidenceTable
 from chain.storage.folder_lock import FolderLock
@@ -24,7 +24,7 @@ from chain.storage.keys import Table
 from chain.storage.opening import open_chain, prune_undo
 from chain.storage.past import PastState, past_state
 from chain.storage.pending import PendingState
-from chain.storage.reader import ChainReader, Page, closed_error
+from chain.storage.reader import ChainReader, Page
 from chain.storage.records import Head
 from chain.storage.rows import StateRow, leaves_of_rows, rows_of_changes, rows_of_past
 from chain.storage.tree import StateTree, TreeUpdate

@@ -6,10 +6,10 @@ from typing import Any
 
 import plyvel
 
-from chain.storage.database import translate
+from chain.storage.database import closed_error, translate
 from chain.storage.keys import Table
 from chain.storage.leaves import LeafScanner
-from chain.storage.reader import ChainReader, closed_error
+from chain.storage.reader import ChainReader
 from chain.storage.records import Head
 from chain.storage.values import Entry, ValueCache
 

@@ -5,7 +5,8 @@
 - `middleware`: bounds on bodies and time, one log line and one metric per request
 - `application`: `create_application`, which puts the above on a FastAPI application with /healthz and /metrics
 - `logs`: structured events, JSON lines when not on a terminal
-- `protocol`: bounds on connections, heads, and slow clients
+- `protocol`, `websocket`: bounds on connections, heads, messages, and slow clients; `direct`: the plainest requests,
+  answered before any of the above
 - `server`: a process that serves an application: listening socket, signals, shutdown
 
 Imports `chain.primitives` only.

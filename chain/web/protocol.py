@@ -1,10 +1,12 @@
 """uvicorn's HTTP/1.1 with what it lacks: bounds, and problem bodies for what is no HTTP."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from chain.web.direct import DirectAnswer, DirectRequests
 from chain.web.problems import PROBLEM_MEDIA_TYPE, Problem
 
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -17,6 +19,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     receive_timeout_s: float
     send_timeout_s: float
     max_open_connections: int
+    max_connections: int
+    direct_answers: Mapping[bytes, DirectAnswer]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -24,6 +28,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._send_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._is_in_head = True
+        self._is_between_requests = True
+        self._direct = DirectRequests(self.direct_answers)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The clock starts with the connection: one that sends nothing ends too."""
@@ -50,12 +56,42 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        """Refuses a head that goes on for ever."""
-        super().data_received(data)
+        """Answers the plainest requests at once; refuses a head that goes on for ever."""
+        if self._is_idle():
+            if self._direct.is_holding or self._may_answer_directly():
+                response, data = self._direct.take(data)
+                if response is not None:
+                    self._respond(response)
+                    return
+            self._unset_keepalive_if_required()
+            if self._receive_timer is None:  # Empty lines begin no request, but must not hold the connection either.
+                self._start_receive_timer()
+        if data:
+            super().data_received(data)
         if self._is_in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response(f"The request's line and headers have more than {MAX_HEAD_BYTES} bytes.")
+
+    def _is_idle(self) -> bool:
+        """Whether nothing of another request is in the parser or still to be answered."""
+        return (
+            self._is_between_requests
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.transport.is_closing()
+        )
+
+    def _may_answer_directly(self) -> bool:
+        """Whether the client takes answers, and is not one too many."""
+        return not self.flow.write_paused and len(self.connections) <= self.max_connections
+
+    def _respond(self, response: bytes) -> None:
+        """As `on_response_complete` leaves things: the next request may take as long as the first."""
+        self._unset_keepalive_if_required()
+        self._stop_receive_timer()
+        self.transport.write(response)
+        self.server_state.total_requests += 1
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is no HTTP, and ends the connection."""
@@ -71,6 +107,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
+        self._is_between_requests = False
         self._head_bytes = 0
         self._is_in_head = True
         if self._receive_timer is None:
@@ -85,6 +122,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The whole request is here."""
+        self._is_between_requests = True
         self._stop_receive_timer()
         super().on_message_complete()
 

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from chain.web.direct import DirectAnswer
 from chain.web.middleware import send_problem
 from chain.web.problems import Problem
 from chain.web.protocol import BoundedHttpProtocol
@@ -71,12 +72,14 @@ class Server:
         on_stopping: Callable[[], None] | None = None,
         receive_timeout_s: float = RECEIVE_TIMEOUT_S,
         send_timeout_s: float = SEND_TIMEOUT_S,
+        direct_answers: Mapping[str, DirectAnswer] | None = None,
     ) -> None:
         """Beyond `max_connections`, requests are answered with 503 at once; beyond twice as many, not at all.
 
         `on_stopping` is called once on the event loop when the end begins; requests in flight then have
         `shutdown_timeout_s` until they are cancelled. `receive_timeout_s` is what a client may take to send a request,
-        `send_timeout_s` how long it may read nothing of an answer.
+        `send_timeout_s` how long it may read nothing of an answer. `direct_answers`: paths whose plainest POSTs never
+        reach the application, if these answer them.
         """
         host, self.port = listener.getsockname()[:2]
         self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
@@ -85,6 +88,8 @@ class Server:
             "receive_timeout_s": receive_timeout_s,
             "send_timeout_s": send_timeout_s,
             "max_open_connections": _REFUSED_FACTOR * max_connections,
+            "max_connections": max_connections,
+            "direct_answers": {path.encode(): answer for path, answer in (direct_answers or {}).items()},
         }
         self._uvicorn = _UvicornServer(
             on_stopping or (lambda: None),
@@ -98,7 +103,7 @@ class Server:
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE_TIMEOUT_S,
                 timeout_graceful_shutdown=shutdown_timeout_s,
-                ws=BoundedWebSocketProtocol,
+                ws=type("WebSocketProtocol", (BoundedWebSocketProtocol,), {"send_timeout_s": send_timeout_s}),
                 ws_max_size=MAX_MESSAGE_BYTES,
                 ws_per_message_deflate=False,  # A compressed message can be a bomb.
                 ws_ping_interval=None,  # Those who speak over WebSockets here have heartbeats of their own.

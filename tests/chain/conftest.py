@@ -214,7 +214,9 @@ class RunningNode:
             )
             opened.pop_all()
         self.api = create_api(self.node, registry=registry, version="test")
-        self._server = Server(self.api, listener or listen("127.0.0.1", 0))
+        self._server = Server(
+            self.api, listener or listen("127.0.0.1", 0), direct_answers=self.api.state.direct_answers
+        )
         self.node.on_fault = self._server.stop
         self.url = self._server.url
         self._is_ready = threading.Event()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from chain import calls
@@ -22,8 +23,9 @@ from chain.client import (
 )
 from chain.primitives.hashing import keccak256
 from chain.primitives.hexadecimal import to_checksum_address
+from chain.primitives.modules import TOKEN, TOKEN_TRANSFER
 from chain.primitives.rejection import Rejected
-from chain.primitives.types import BlockHeight
+from chain.primitives.types import ATOMS_PER_AIT, Address, BlockHeight
 
 if TYPE_CHECKING:
     from tests.chain.conftest import People, RunningNode, StartNode
@@ -85,7 +87,7 @@ async def test_async_client_speaks_like_the_blocking_one(node: RunningNode) -> N
 def test_every_call_is_a_method_of_both_clients() -> None:
     names = [name for name, value in vars(calls).items() if getattr(value, "__module__", "") == calls.__name__]
     requests = [name for name in names if name.islower() and not name.startswith("_") and name != "hash_text"]
-    assert len(requests) == 21
+    assert len(requests) == 22
     for client in (NodeClient, AsyncNodeClient):
         for name in requests:
             assert getattr(client, name).__doc__ == getattr(calls, name).__doc__
@@ -141,6 +143,7 @@ def test_nobody_listens() -> None:
         b'{"chain_id": "x"}',
         b"\xff" * 10,
         b"[" * 100_000,
+        b'{"a":' * 100_000,
         json.dumps({"chain_id": 1, "genesis_hash": "0xzz"}).encode(),
     ],
 )
@@ -169,6 +172,38 @@ def test_endless_answers_are_cut_off(serve: Serve) -> None:
 def test_compressed_answers_are_not_unpacked(serve: Serve) -> None:
     with pytest.raises(NodeUnavailable):
         status_of(serve(b"\x1f\x8b\x08" + bytes(100), headers={"Content-Encoding": "gzip"}))
+
+
+def test_a_transaction_is_tried_before_it_is_signed(node: RunningNode) -> None:
+    ann, bob = node.people.address("ann"), node.people.address("bob")
+    node.settle(node.people.mint("ann", ATOMS_PER_AIT, nonce=0))
+    transfer = TOKEN_TRANSFER.encode(bob, 1)
+    with NodeClient(node.url) as client:
+        assert client.estimate_gas(ann, bob, ATOMS_PER_AIT, b"") == calls.GasEstimate(21_000, None)
+        assert client.estimate_gas(ann, TOKEN, 0, transfer) == calls.GasEstimate(100_000 + 16 * len(transfer), None)
+        refused = client.estimate_gas(ann, bob, ATOMS_PER_AIT + 1, b"")
+    assert refused.gas is None
+    assert refused.refusal is not None
+    assert "insufficient funds" in refused.refusal
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"result": 1}', b'{"result": "21000"}', b'{"result": "0x"}', b'{"error": "no"}']
+)
+def test_estimates_of_something_else(body: bytes) -> None:
+    call = calls.estimate_gas(Address(bytes(20)), Address(bytes(20)), 0, b"")
+    with pytest.raises(msgspec.MsgspecError):
+        call.read(body)
+    assert call.read(b'{"error": {"code": 3, "message": "' + b"x" * 9999 + b'"}}').refusal == "x" * 500
+
+
+@pytest.mark.parametrize("field", ["nonce", "pending_nonce"])
+def test_nonces_below_zero_are_no_answer(field: str) -> None:
+    fields = {"address": "0x" + "11" * 20, "balance": "0", "nonce": 0, "pending_nonce": 0, "height": 1}
+    read = calls.account(Address(b"\x11" * 20)).read
+    assert read(json.dumps(fields | {"finalized": True}).encode()).nonce == 0
+    with pytest.raises(msgspec.ValidationError):
+        read(json.dumps(fields | {"finalized": True, field: -1}).encode())
 
 
 def test_paths_cannot_be_forged(node: RunningNode) -> None:

@@ -226,7 +226,10 @@ def test_a_batch_is_bounded(node: RunningNode) -> None:
 
 
 def test_there_is_no_way_to_hand_in_a_block(node: RunningNode) -> None:
-    """Nothing but POST /v1/transactions takes anything; a block sent to any other path meets a 404 or 405."""
+    """Nothing but POST /v1/transactions takes anything, and JSON-RPC has no method for blocks.
+
+    A block sent to any other path meets a 404 or 405.
+    """
     writing = {
         (path, method)
         for path, item in node.api.openapi()["paths"].items()
@@ -235,9 +238,11 @@ def test_there_is_no_way_to_hand_in_a_block(node: RunningNode) -> None:
     }
     assert writing == {("/v1/transactions", "post")}
     head = node.client.block(node.client.status().finalized.height)
-    paths = ("/v1/blocks", f"/v1/blocks/{head.height + 1}", "/blocks", "/v1/block", "/receive_block", "/p2p", "/rpc")
+    paths = ("/v1/blocks", f"/v1/blocks/{head.height + 1}", "/blocks", "/v1/block", "/receive_block", "/p2p")
     with httpx.Client(base_url=node.url) as client:
         for path, method in product(paths, ("POST", "PUT", "PATCH")):
             answer = client.request(method, path, json={"height": head.height + 1, "transactions": []})
             assert answer.status_code in (404, 405)
+        answer = client.post("/rpc", json={"height": head.height + 1, "transactions": []})
+        assert answer.json()["error"]["code"] == -32600
     assert node.client.status().finalized.height == head.height

@@ -446,9 +446,9 @@ def test_a_creation_that_was_cut_off_is_done_again(path: Path) -> None:
 def test_another_format_is_named(path: Path) -> None:
     journal_id = written(path, [])
     content = bytearray(path.read_bytes())
-    content[8] = 2
+    content[8] = 1
     path.write_bytes(content)
-    with pytest.raises(JournalDamaged, match="version 2"):
+    with pytest.raises(JournalDamaged, match="version 1"):
         reopen(path, journal_id)
 
 

@@ -119,6 +119,17 @@ def drips(served: Served, request_bytes: bytes) -> bool:
     return True
 
 
+def test_empty_lines_hold_no_connection(serve: Callable[..., Served]) -> None:
+    served = serve(receive_timeout_s=0.3)
+    with served.connect() as connection:
+        connection.settimeout(5)
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(4_096).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"\r\n")
+        while connection.recv(4_096):
+            pass
+
+
 def test_endless_head_is_refused(serve: Callable[..., Served]) -> None:
     served = serve()
     with served.connect() as connection:

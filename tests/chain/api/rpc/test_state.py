@@ -1,0 +1,76 @@
+"""Accounts, now and some blocks ago."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chain.primitives.hexadecimal import to_checksum_address, to_hex
+from chain.primitives.modules import MODULES
+
+if TYPE_CHECKING:
+    from tests.chain.api.rpc.conftest import RpcClient
+    from tests.chain.conftest import RunningNode, StartNode
+
+MINTED = 10**18
+
+
+@pytest.fixture
+def ann(node: RunningNode) -> str:
+    """Somebody who holds a minted balance."""
+    node.settle(node.people.mint("ann", MINTED, nonce=0))
+    return to_hex(node.people.address("ann"))
+
+
+def test_balance_and_nonce_by_every_name_of_the_newest_block(node: RunningNode, rpc: RpcClient, ann: str) -> None:
+    newest = rpc.call("eth_getBlockByNumber", "latest", False)
+    names = ["latest", "safe", "finalized", "pending", newest["number"], newest["hash"], None]
+    names += [{"blockNumber": newest["number"]}, {"blockHash": newest["hash"], "requireCanonical": True}]
+    for name in names:
+        assert rpc.call("eth_getBalance", ann, name) == hex(MINTED)
+        assert rpc.call("eth_getTransactionCount", ann, name) == "0x1"
+        assert rpc.call("eth_getCode", ann, name) == "0x"
+    assert rpc.call("eth_getBalance", ann) == hex(MINTED)
+    checksum = to_checksum_address(node.people.address("ann"))
+    for spelled in (checksum, checksum.upper().replace("0X", "0x"), ann):
+        assert rpc.call("eth_getBalance", spelled, "latest") == hex(MINTED)
+    assert rpc.call("eth_getBalance", "0x" + "ee" * 20, "latest") == "0x0"
+
+
+def test_state_some_blocks_ago(node: RunningNode, rpc: RpcClient, ann: str) -> None:
+    before = rpc.call("eth_blockNumber")
+    node.settle(node.people.transfer("ann", "bob", 400, nonce=1))
+    bob = to_hex(node.people.address("bob"))
+    assert (rpc.call("eth_getBalance", bob, "latest"), rpc.call("eth_getBalance", bob, before)) == ("0x190", "0x0")
+    assert rpc.call("eth_getBalance", ann, before) == hex(MINTED)
+    assert rpc.call("eth_getTransactionCount", ann, before) == "0x1"
+    before_hash = rpc.call("eth_getBlockByNumber", before, False)["hash"]
+    assert rpc.call("eth_getBalance", ann, {"blockHash": before_hash}) == hex(MINTED)
+    assert rpc.call("eth_getBalance", ann, "earliest") == rpc.call("eth_getBalance", ann, "0x0") == "0x0"
+
+
+def test_blocks_that_are_not_there(rpc: RpcClient, ann: str) -> None:
+    for method in ("eth_getBalance", "eth_getTransactionCount", "eth_getCode"):
+        assert rpc.error(method, ann, "0xffffff") == {"code": -32000, "message": "header not found"}
+        unknown = rpc.error(method, ann, {"blockHash": "0x" + "11" * 32})
+        assert unknown == {"code": -32000, "message": "header for hash not found"}
+
+
+def test_pending_nonce_counts_what_waits(start_node: StartNode, rpc_of: Callable[[RunningNode], RpcClient]) -> None:
+    node = start_node(block_interval_ms=60_000)
+    rpc = rpc_of(node)
+    node.send(*(node.people.mint("ann", 10, nonce=nonce) for nonce in range(3)))
+    ann = to_hex(node.people.address("ann"))
+    assert rpc.call("eth_getTransactionCount", ann, "pending") == "0x3"
+    assert rpc.call("eth_getTransactionCount", ann, "latest") == "0x0"
+    assert rpc.call("eth_getBalance", ann, "pending") == "0x0"
+
+
+def test_modules_have_code_and_nobody_has_storage(rpc: RpcClient, ann: str) -> None:
+    for module in MODULES.values():
+        assert rpc.call("eth_getCode", to_hex(module), "latest") == "0xfe"
+    for slot in ("0x0", "0x00", "0x" + "00" * 31 + "07", "0x" + "ff" * 32):
+        assert rpc.call("eth_getStorageAt", ann, slot, "latest") == "0x" + "00" * 32
+    assert rpc.error("eth_getStorageAt", ann, "0x" + "ff" * 33, "latest")["code"] == -32602
