@@ -3,13 +3,17 @@
 From the ground up:
 
 - `keystore_format`, `keystore`: Web3 Secret Storage v3 files, written whole and synced; `passwords` that open them
+- `words`, `derivation`: BIP-39 and BIP-44; `ledger_account`, `ledger`: keys that stay in a Ledger
 - `attestation_log`, `attester`: an attester's signatures, for one network and once per job, and the memory of them
 - `accounts`, `known_networks`: what a home folder holds: named keys, and the networks that it has met
 - `actions`, `payees`: what a transaction does, in words, and to whom nothing is sent
+- `typed_data`, `typed_values`, `authorizations`: what is signed off the chain, and transfers that others submit
+- `unsigned`, `drafts`, `sending`, `history`: plan and show, sign, submit and follow; an account's past
 - `verification`, `documents`, `chain_verification`: what can be checked about a receipt, alone and with a node
-- `sending`, `history`: plan, sign, submit, wait; an account's past
-- `cli`, `chain_commands`, `receipt_commands` with `options`, `terminal`, `node_session`: `aitbc wallet`
+- `checkup`: whether the wallet itself is in order
+- `cli`, `commands` with `options`, `terminal`, `node_session`: `aitbc wallet`
+- `signers`: the service that signs for nodes and hubs on other machines
 
-`attester`, `keystore` and `verification` are what hub and provider use. Importing any of it is quick: httpx and
-eth-keyfile load when they are needed.
+`attester`, `keystore` and `verification` are what hub and provider use. Importing any of it is quick: httpx,
+eth-account and eth-keyfile load when they are needed (`ethereum_libraries`).
 """

@@ -1,5 +1,6 @@
 """What a transaction does, in words: shown before anything is signed, and in the history."""
 
+import datetime
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +15,12 @@ from chain.primitives.types import Address
 _MODULE_NAMES: Final = {address: name for name, address in MODULES.items()}
 # Parameters of module calls that are amounts of AIT.
 _AMOUNT_PARAMETERS: Final = frozenset({"value", "units", "pricePerUnit"})
+# Parameters that are Unix seconds (ERC-3009).
+_TIME_PARAMETERS: Final = frozenset({"validAfter", "validBefore"})
+# Parameters that are called like something else that is shown of every transaction.
+_LABELS: Final = {"from": "owner", "nonce": "authorization"}
 _LONGEST_TEXT: Final = 200
+_LAST_SECOND: Final = 253_402_300_799  # Of the year 9999, where the calendar of Python ends.
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -29,6 +35,12 @@ def describe_action(to: Address, value: int, call_data: bytes) -> Action:
     if not is_reserved(to):
         note = (("note", _printable(call_data)),) if call_data else ()
         return Action("transfer", (("to", to_checksum_address(to)), ("amount", describe_amount(value)), *note))
+    call = _describe_call(to, call_data)
+    # No block takes value sent to a module, but the signature would be over it.
+    return Action(call.name, (*call.details, ("value", describe_amount(value)))) if value else call
+
+
+def _describe_call(to: Address, call_data: bytes) -> Action:
     function = _find_function(to, call_data)
     arguments = _decode(function, call_data)
     if function is None or arguments is None:
@@ -40,13 +52,23 @@ def describe_action(to: Address, value: int, call_data: bytes) -> Action:
     if function is MINT_WITH_RECEIPT:
         return _describe_mint(*arguments)
     named = zip(function.inputs, arguments, strict=True)
-    details = tuple((parameter.name, _describe_value(parameter.name, argument)) for parameter, argument in named)
+    details = tuple(
+        (_LABELS.get(parameter.name, parameter.name), _describe_value(parameter.name, argument))
+        for parameter, argument in named
+    )
     return Action(function.name, (("module", _MODULE_NAMES[to]), *details))
 
 
 def describe_amount(atoms: int) -> str:
     """`1.5 AIT (1500000000000000000 atoms)`"""
     return f"{format_ait(atoms)} AIT ({atoms} atoms)"
+
+
+def describe_time(unix_seconds: int) -> str:
+    """`2026-01-31 12:00:00 UTC`; 0 and very large numbers stand for no bound."""
+    if not 0 < unix_seconds <= _LAST_SECOND:
+        return "any time" if unix_seconds == 0 else "after the year 9999"
+    return f"{datetime.datetime.fromtimestamp(unix_seconds, datetime.UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _find_function(module: Address, call_data: bytes) -> Function | None:
@@ -74,20 +96,26 @@ def _describe_mint(provider: Address, amount: int, receipt_hash: bytes, attestat
 
 def _describe_value(name: str, value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(_describe_value(name, element) for element in value)[:_LONGEST_TEXT] or "none"
+        return _cut(", ".join(_describe_value(name, element) for element in value), f"{len(value)} in all") or "none"
     if isinstance(value, bytes):
         return to_checksum_address(Address(value)) if len(value) == 20 else _short(value)
     if isinstance(value, str):
         return _printable(value.encode())
+    if name in _TIME_PARAMETERS:
+        return describe_time(value)
     return describe_amount(value) if name in _AMOUNT_PARAMETERS else str(value)
 
 
 def _short(octets: bytes) -> str:
-    text = to_hex(octets)
-    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}… ({len(octets)} bytes)"
+    return _cut(to_hex(octets), f"{len(octets)} bytes")
 
 
 def _printable(octets: bytes) -> str:
     """Text as it is where it cannot confuse a terminal, else hex."""
     text = octets.decode("ascii", errors="replace")
-    return text[:_LONGEST_TEXT] if text.isprintable() and text.isascii() else _short(octets)
+    return _cut(text, f"{len(octets)} bytes") if text.isprintable() and text.isascii() else _short(octets)
+
+
+def _cut(text: str, whole: str) -> str:
+    """The text, or its beginning and how much there is: what is signed and not shown must not go unnoticed."""
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}… ({whole})"

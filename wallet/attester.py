@@ -10,9 +10,10 @@ from typing import Final
 
 import msgspec
 
+from chain.primitives.hashing import keccak256
 from chain.primitives.hexadecimal import parse_hash, to_hex
-from chain.primitives.keys import PrivateKey
-from chain.primitives.receipt import Receipt, attestation_digest
+from chain.primitives.keys import PrivateKey, Signer
+from chain.primitives.receipt import Receipt, attestation_preimage
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import Address, Hash32
 from wallet.attestation_log import Attestation, AttestationForm, AttestationLog
@@ -82,7 +83,7 @@ def attester_network(keystore: Keystore) -> AttesterNetwork | None:
 class AttesterSigner:
     """Signs attestations for one network, each after its entry in the log is on disk. Safe to share between threads."""
 
-    def __init__(self, key: PrivateKey, network: AttesterNetwork, log: AttestationLog) -> None:
+    def __init__(self, key: Signer, network: AttesterNetwork, log: AttestationLog) -> None:
         """`open_attester` is the usual way: it makes sure that key and network belong together."""
         self._key = key
         self._log = log
@@ -94,10 +95,12 @@ class AttesterSigner:
         return self._key.address
 
     def sign_mint(self, receipt: Receipt) -> bytes:
-        """65 bytes that `mintWithReceipt` takes; the same receipt gives the same bytes, also after a restart.
+        """65 bytes that `mintWithReceipt` takes; the same receipt gives the same digest, also after a restart.
 
+        And the same bytes, unless a remote signer has a vault or HSM behind it that draws its nonces.
         Raises Rejected (wrong_chain_id) for a receipt of another network, ConflictingAttestationError where the job was
-        attested with another receipt, AttestationLogError where the entry cannot be written.
+        attested with another receipt, AttestationLogError where the entry cannot be written, SignerUnavailable where
+        the key is elsewhere and gives no signature: the entry stays, and the same receipt can be signed later.
         """
         if receipt.chain_id != self.network.chain_id:
             raise Rejected(
@@ -106,15 +109,31 @@ class AttesterSigner:
                 field="chain_id",
             )
         receipt_hash = receipt.checked().hash
-        digest = attestation_digest(receipt.provider, receipt.amount, receipt_hash)
+        preimage = attestation_preimage(receipt.provider, receipt.amount, receipt_hash)
+        digest = keccak256(preimage)
         self._log.record(
             Attestation(receipt.hub_id, receipt.job_id, AttestationForm.MINT, receipt_hash, digest, self.address)
         )
-        return self._key.sign(digest)
+        return self._key.sign_keccak(preimage)
 
     def close(self) -> None:
         """Closes the log."""
         self._log.close()
+
+
+def open_remote_attester(
+    key: Signer, genesis_hash: Hash32, network: AttesterNetwork, log_path: Path | str
+) -> AttesterSigner:
+    """The signer for `network` where a service holds the key; `genesis_hash` is what a keystore would name.
+
+    Raises KeystoreError where that is another network, AttestationLogError where the log is another's.
+    """
+    if genesis_hash != network.genesis_hash:
+        raise KeystoreError(
+            f"the attester's key serves the network with the genesis hash {to_hex(genesis_hash)}; it does not sign for "
+            f"chain {network.chain_id} (genesis {to_hex(network.genesis_hash)})"
+        )
+    return AttesterSigner(key, network, AttestationLog(log_path, network.genesis_hash))
 
 
 def open_attester(

@@ -4,10 +4,11 @@ The node is believed here; proofs that need no belief are the light client's.
 """
 
 from chain.answers import ReceiptView, StatusView
-from chain.client import NodeClient, NodeRefused
+from chain.client import NodeClient
 from chain.primitives.hexadecimal import parse_hex, to_checksum_address
 from chain.primitives.receipt import Receipt
 from chain.primitives.rejection import Rejected
+from wallet.sending import find_receipt
 from wallet.verification import Check, Document, check_attesters, recover_attesters
 
 
@@ -18,7 +19,7 @@ def check_on_chain(document: Document, client: NodeClient, status: StatusView) -
         return [
             Check("chain_id", False, f"the receipt is of chain {receipt.chain_id}, the node's is {status.chain_id}")
         ]
-    minted = _find(client, receipt)
+    minted = find_receipt(client, receipt.hash)
     checks = [Check("chain_id", True, f"{status.network} ({status.chain_id})"), _check_mint(receipt, minted)]
     attestation = document.attestation
     if attestation is None and minted is not None:
@@ -35,13 +36,6 @@ def check_on_chain(document: Document, client: NodeClient, status: StatusView) -
             names = [attester.address for attester in listed.attesters]
             checks.append(check_attesters(attesters, names, listed.threshold, was_minted=was_minted))
     return checks
-
-
-def _find(client: NodeClient, receipt: Receipt) -> ReceiptView | None:
-    try:
-        return client.receipt(receipt.hash)
-    except NodeRefused:
-        return None
 
 
 def _check_mint(receipt: Receipt, minted: ReceiptView | None) -> Check:

@@ -1,6 +1,7 @@
 """A transaction as a line of an account's history: what it did, and what it changed in the account."""
 
 import datetime
+from typing import Final
 
 import msgspec
 
@@ -10,6 +11,8 @@ from chain.primitives.modules import TOKEN, TRANSFER_EVENT
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Address
 from wallet.actions import describe_action
+
+_LAST_MS: Final = 253_402_300_799_999  # Of the year 9999; what a node says may be anything.
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
@@ -71,6 +74,6 @@ def _change(view: TransactionView, account: Address) -> int:
 
 
 def _format_time(time_ms: int | None) -> str:
-    if time_ms is None:
+    if time_ms is None or not 0 <= time_ms <= _LAST_MS:
         return "-"
     return datetime.datetime.fromtimestamp(time_ms / 1000, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -14,10 +14,8 @@ import json
 import os
 import secrets
 import stat
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +24,7 @@ from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.keys import PrivateKey
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Address
+from wallet.ethereum_libraries import load_library
 from wallet.keystore_format import SECRET_BYTES, parse_fields
 
 STANDARD_SCRYPT_N: Final = 262_144
@@ -66,7 +65,7 @@ class Keystore(msgspec.Struct, frozen=True):
     def unlock(self, password: str) -> PrivateKey:
         """The key; raises WrongPasswordError, or KeystoreError where the file contradicts itself."""
         try:
-            secret = _eth_keyfile().decode_keyfile_json(self.fields, _password_bytes(password))
+            secret = load_library("eth_keyfile.keyfile").decode_keyfile_json(self.fields, _password_bytes(password))
         except ValueError as error:
             if "MAC mismatch" in str(error):
                 raise WrongPasswordError(f"the password does not open {self.path}") from None
@@ -104,7 +103,7 @@ def save_key(
     assert scrypt_n.bit_count() == 1
     if os.path.lexists(path):  # Said before a second of scrypt; `write_new_file` makes sure of it.
         raise _exists(path)
-    fields = _eth_keyfile().create_keyfile_json(
+    fields = load_library("eth_keyfile.keyfile").create_keyfile_json(
         key.secret, _password_bytes(password), kdf="scrypt", iterations=scrypt_n
     )
     # Lower case and without 0x, as geth writes it.
@@ -120,6 +119,11 @@ def add_field(keystore: Keystore, extra: Mapping[str, object]) -> None:
     replace_file(keystore.path, _to_json(keystore.fields | dict(extra)))
 
 
+def copy_keystore(keystore: Keystore, path: Path) -> None:
+    """Writes the same keystore to another place, for the same password; AlreadyExistsError, KeystoreError."""
+    write_new_file(path, _to_json(keystore.fields))
+
+
 def load_key(path: Path | str, password: str, *, allow_shared: bool = False) -> PrivateKey:
     """The key in a keystore file; raises WrongPasswordError or KeystoreError.
 
@@ -131,7 +135,7 @@ def load_key(path: Path | str, password: str, *, allow_shared: bool = False) -> 
 def read_keystore(path: Path | str, *, allow_shared: bool = False) -> Keystore:
     """A checked, still locked keystore; raises KeystoreError. `allow_shared` as in `load_key`."""
     path = Path(path)
-    text = _read_bounded(path, allow_shared)
+    text = read_closed_file(path, allow_shared=allow_shared)
     try:
         fields = parse_fields(text)
     except ValueError as error:
@@ -139,9 +143,50 @@ def read_keystore(path: Path | str, *, allow_shared: bool = False) -> Keystore:
     return Keystore(path, fields)
 
 
+def read_closed_file(path: Path, *, allow_shared: bool = False) -> bytes:
+    """A small file's content; raises KeystoreError where it is none, is too large, or is open to other users."""
+    try:
+        # Non-blocking, so that a named pipe in the place of the file does not hold us up.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise KeystoreError(f"{path} is not a file")
+            if status.st_mode & 0o077 and not allow_shared:
+                raise KeystoreError(
+                    f"{path} is open to other users of this machine (mode {stat.S_IMODE(status.st_mode):04o}); "
+                    f"close it with: chmod 600 {path}"
+                )
+            text = file.read(MAX_KEYSTORE_BYTES + 1)
+    except KeystoreError:
+        raise
+    except OSError as error:
+        raise KeystoreError(f"cannot read {path}: {error.strerror or error}") from None
+    if len(text) > MAX_KEYSTORE_BYTES:
+        raise KeystoreError(f"{path} is not a keystore: larger than {MAX_KEYSTORE_BYTES} bytes")
+    return text
+
+
 def write_new_file(path: Path, content: bytes) -> None:
     """Creates `path` with mode 0600 and durable content, whole or not at all; AlreadyExistsError where it exists."""
     _write_whole(path, content, _link_new)
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Gives a file another name, durably; AlreadyExistsError where that name is taken.
+
+    At every moment one of the names leads to the file: after a power cut perhaps both.
+    """
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _link_new(source, target)
+        sync_folder(target.parent)
+        source.unlink()
+        sync_folder(source.parent)
+    except KeystoreError:
+        raise
+    except OSError as error:
+        raise KeystoreError(f"cannot move {source} to {target}: {error.strerror or error}") from None
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -191,19 +236,6 @@ def _write_synced(path: Path, content: bytes) -> None:
         os.fsync(descriptor)
 
 
-def _eth_keyfile() -> ModuleType:
-    """Loaded late, as it takes most of a second, and with the interpreter's recursion limit put back.
-
-    It imports py_ecc, which raises the limit to 100,000. In a process that has done that, nested JSON from anybody
-    overflows the C stack: a crash where there was a RecursionError.
-    """
-    limit = sys.getrecursionlimit()
-    from eth_keyfile import keyfile
-
-    sys.setrecursionlimit(limit)
-    return keyfile
-
-
 def _to_json(fields: Mapping[str, object]) -> bytes:
     return json.dumps(fields, indent=2).encode() + b"\n"
 
@@ -215,30 +247,10 @@ def _exists(path: Path) -> AlreadyExistsError:
 
 
 def _password_bytes(password: str) -> bytes:
-    encoded = password.encode()
+    try:
+        encoded = password.encode()
+    except UnicodeEncodeError:  # The environment may hold any bytes.
+        raise KeystoreError("the password is not UTF-8 text") from None
     if len(encoded) > MAX_PASSWORD_BYTES:
         raise KeystoreError(f"a password has at most {MAX_PASSWORD_BYTES} bytes")
     return encoded
-
-
-def _read_bounded(path: Path, allow_shared: bool) -> bytes:
-    try:
-        # Non-blocking, so that a named pipe in the place of the file does not hold us up.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise KeystoreError(f"{path} is not a file")
-            if status.st_mode & 0o077 and not allow_shared:
-                raise KeystoreError(
-                    f"{path} is open to other users of this machine (mode {stat.S_IMODE(status.st_mode):04o}); "
-                    f"close it with: chmod 600 {path}"
-                )
-            text = file.read(MAX_KEYSTORE_BYTES + 1)
-    except KeystoreError:
-        raise
-    except OSError as error:
-        raise KeystoreError(f"cannot read {path}: {error.strerror or error}") from None
-    if len(text) > MAX_KEYSTORE_BYTES:
-        raise KeystoreError(f"{path} is not a keystore: larger than {MAX_KEYSTORE_BYTES} bytes")
-    return text

@@ -6,7 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
-from wallet.accounts import HOME_VARIABLE, default_home
+from chain.primitives.transaction import MAX_NONCE
+from wallet.accounts import HOME_VARIABLE, AccountError, Accounts, default_home
 from wallet.passwords import PASSWORD_VARIABLE
 
 NODE_URL_VARIABLE: Final = "AITBC_NODE_URL"
@@ -18,7 +19,17 @@ class Wait(StrEnum):
     """How far to follow a transaction."""
 
     FINAL = "final"
+    INCLUDED = "included"
     NONE = "none"
+
+
+def complete_names(context: typer.Context, incomplete: str) -> list[str]:
+    """For the shell's completion: the accounts of this home."""
+    home = context.params.get("home") or default_home()
+    try:
+        return [name for name in Accounts(home).names() if name.startswith(incomplete)]
+    except AccountError:  # The command itself will say it.
+        return []
 
 
 Home = Annotated[
@@ -31,7 +42,12 @@ Home = Annotated[
     ),
 ]
 NodeUrl = Annotated[
-    str, typer.Option("--node-url", envvar=NODE_URL_VARIABLE, help="Whom to ask: the address of a node.")
+    str | None,
+    typer.Option(
+        "--node-url",
+        envvar=NODE_URL_VARIABLE,
+        help=f"Whom to ask; else the network's own node, else {DEFAULT_NODE_URL}.",
+    ),
 ]
 OptionalNodeUrl = Annotated[
     str | None,
@@ -39,7 +55,7 @@ OptionalNodeUrl = Annotated[
 ]
 ChainId = Annotated[
     int | None,
-    typer.Option("--chain-id", min=1, help="The network meant; without it, the first one that this home has met."),
+    typer.Option("--chain-id", min=1, help="The network meant; else the default one: see `network use`."),
 ]
 PasswordFile = Annotated[
     Path | None,
@@ -48,11 +64,29 @@ PasswordFile = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; amounts as decimal strings of atoms.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before signing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Show what will be done, but do not ask.")]
 Light = Annotated[bool, typer.Option("--light", help="Cheaper scrypt (4 MiB, not 256): only for keys of little worth.")]
 TimeoutS = Annotated[float, typer.Option("--timeout-s", min=0, max=86_400, help="How long to wait for finality.")]
+NewName = Annotated[str, typer.Argument(help="Name of the account: letters, digits, '.', '_', '-'.")]
+Name = Annotated[str, typer.Argument(help="Name or address of the account.", autocompletion=complete_names)]
 From = Annotated[
-    str | None, typer.Option("--from", help="Account that signs: name or address. Not needed where there is one only.")
+    str | None,
+    typer.Option(
+        "--from",
+        help="Account that signs: name or address. Not needed where there is one only.",
+        autocompletion=complete_names,
+    ),
 ]
-Nonce = Annotated[int | None, typer.Option("--nonce", min=0, help="Instead of the account's next one.")]
-WaitFor = Annotated[Wait, typer.Option("--wait", help="Until it is final, or only until the node has it.")]
+Nonce = Annotated[int | None, typer.Option("--nonce", min=0, max=MAX_NONCE, help="Instead of the account's next one.")]
+WaitFor = Annotated[
+    Wait,
+    typer.Option("--wait", help="Until it is final, or in a block (here the same), or only until the node has it."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show it, and ask the node whether it would succeed; nothing is signed.")
+]
+Payee = Annotated[
+    str,
+    typer.Argument(help="Address, or the name of another account of this home.", autocompletion=complete_names),
+]
+Atoms = Annotated[bool, typer.Option("--atoms", help="AMOUNT counts atoms: 10^18 are 1 AIT.")]

@@ -25,10 +25,10 @@ def read_password(password_file: Path | None, *, purpose: str, is_new: bool = Fa
         raise KeystoreError(
             f"no password for {purpose}: there is no terminal to ask on. Use --password-file or {PASSWORD_VARIABLE}"
         )
-    password = getpass.getpass(f"Password for {purpose}: ", stream=sys.stderr)
+    password = ask_hidden(f"Password for {purpose}: ")
     if not password:
         raise KeystoreError("an empty password protects nothing")
-    if is_new and getpass.getpass("The same password again: ", stream=sys.stderr) != password:
+    if is_new and ask_hidden("The same password again: ") != password:
         raise KeystoreError("the two passwords differ; nothing was written")
     return password
 
@@ -47,6 +47,32 @@ def read_password_file(path: Path | str) -> str:
     if not password or len(password.encode()) > MAX_PASSWORD_BYTES:
         raise KeystoreError(f"the password file {path} must hold 1 to {MAX_PASSWORD_BYTES} bytes")
     return password
+
+
+def read_secret(prompt: str, *, longest: int) -> str:
+    """A key or words, from a hidden prompt or, where stdin is no terminal, from all of stdin; without space around it.
+
+    Never from the command line, which others see. What is longer than `longest` is cut off one character later.
+    """
+    if is_person_asked():
+        return ask_hidden(prompt)[: longest + 1].strip()
+    try:
+        return sys.stdin.read(longest + 1).strip()
+    except UnicodeDecodeError:
+        raise KeystoreError("what stands on stdin is not UTF-8 text") from None
+
+
+def ask_hidden(prompt: str) -> str:
+    """What a person types without seeing it; the prompt is on stderr."""
+    try:
+        return getpass.getpass(prompt, stream=sys.stderr)
+    except UnicodeDecodeError:
+        raise KeystoreError("what was typed is not UTF-8 text") from None
+
+
+def is_person_asked() -> bool:
+    """Whether a secret is asked for at a terminal, not read from stdin."""
+    return sys.stdin.isatty() and has_terminal()
 
 
 def has_terminal() -> bool:

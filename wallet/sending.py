@@ -1,7 +1,4 @@
-"""From an intention to a final transaction: plan, show, sign, submit, wait.
-
-What is shown is taken from the bytes that will be signed, and signing makes sure that they are the same.
-"""
+"""A signed transaction on its way: submit it, and follow it until it is final."""
 
 import time
 from collections.abc import Callable
@@ -9,115 +6,41 @@ from typing import Final
 
 import msgspec
 
-from chain.answers import StatusView
+from chain.answers import ReceiptView
 from chain.client import NodeClient, NodeRefused, NodeUnavailable
-from chain.primitives.hexadecimal import to_checksum_address, to_hex
-from chain.primitives.keys import PrivateKey
-from chain.primitives.rejection import Rejected, RejectionReason
-from chain.primitives.transaction import Transaction, sign_transaction
-from chain.primitives.types import Address, Hash32
-from wallet.actions import Action, describe_action, describe_amount
+from chain.primitives.hexadecimal import to_hex
+from chain.primitives.transaction import Transaction
+from chain.primitives.types import Hash32
 
 _SUBMISSION_ATTEMPTS: Final = 3
 _RETRY_PAUSE_S: Final = 0.5
 _FIRST_POLL_S: Final = 0.1
 _SLOWEST_POLL_S: Final = 1.0
-# Signs drafts, which only serve to be looked at. Its address owns nothing.
-_DRAFT_KEY: Final = PrivateKey(bytes(31) + b"\x01")
-
-
-class Draft(msgspec.Struct, frozen=True):
-    """A transaction before the user has agreed to it."""
-
-    transaction: Transaction
-    sender: Address
-    sender_name: str
-    network_name: str
-    fee_atoms: int
-    """The most that it can cost, in atoms."""
-
-    @property
-    def action(self) -> Action:
-        """What it does."""
-        return describe_action(self.transaction.to, self.transaction.value, self.transaction.data)
-
-    def lines(self) -> list[tuple[str, str]]:
-        """Label and text of everything that the signature will say."""
-        return [
-            ("action", self.action.name),
-            ("from", f"{self.sender_name} {to_checksum_address(self.sender)}"),
-            *self.action.details,
-            ("fee", f"at most {describe_amount(self.fee_atoms)}" if self.fee_atoms else "none"),
-            ("network", f"{self.network_name} (chain id {self.transaction.chain_id})"),
-            ("nonce", str(self.transaction.nonce)),
-        ]
-
-    def sign(self, key: PrivateKey) -> Transaction:
-        """The draft, signed by its sender's key."""
-        draft = self.transaction
-        signed = sign_transaction(
-            key,
-            chain_id=draft.chain_id,
-            nonce=draft.nonce,
-            to=draft.to,
-            value=draft.value,
-            data=draft.data,
-            gas_limit=draft.gas_limit,
-            max_fee=draft.max_fee,
-        )
-        assert signed.signing_hash == draft.signing_hash
-        assert key.address == self.sender
-        return signed
+_NOT_FOUND: Final = "not_found"
+"""Why a node refuses to show what it does not have; where the reason is another, such as its load, it may have it."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How far a transaction has come. Not final: `height` and `succeeded` are None."""
+    """How far a transaction has come. In no block yet: `height` and `succeeded` are None."""
 
     transaction_hash: str
     height: int | None = None
     succeeded: bool | None = None
     reason: str | None = None
-    """Why a failed one failed, or why nothing is known of one that is not final."""
+    """Why a failed one failed, or what is known of one that is in no block."""
+    is_final: bool = False
+    """Whether nothing can change it any more."""
+    is_known: bool = True
+    """Whether the node that was asked has it."""
 
     @property
-    def is_final(self) -> bool:
-        """Whether nothing can change it any more."""
-        return self.height is not None
-
-
-def plan_transaction(
-    client: NodeClient,
-    status: StatusView,
-    sender: Address,
-    sender_name: str,
-    *,
-    to: Address,
-    value: int = 0,
-    call_data: bytes = b"",
-    nonce: int | None = None,
-) -> Draft:
-    """A draft with the sender's next nonce and the network's fee; raises Rejected where the balance is too low."""
-    account = client.account(sender)
-    # 0 on most networks: then a fee need not even be offered.
-    fee_per_gas = client.parameters().parameters.get("base_fee_atoms", 0)
-    transaction = sign_transaction(
-        _DRAFT_KEY,
-        chain_id=status.chain_id,
-        nonce=account.pending_nonce if nonce is None else nonce,
-        to=to,
-        value=value,
-        data=call_data,
-        max_fee=fee_per_gas,
-    )
-    fee = transaction.gas_used * fee_per_gas
-    # A mint needs no funds: newcomers pay no fee.
-    if value and value + fee > account.balance:
-        raise Rejected(
-            RejectionReason.INSUFFICIENT_FUNDS,
-            f"{sender_name} has {describe_amount(account.balance)}; this needs {describe_amount(value + fee)}",
-            field="amount",
-        )
-    return Draft(transaction, sender, sender_name, status.network, fee)
+    def state(self) -> str:
+        """`final`, `included`, `pending` or `unknown`"""
+        if self.is_final:
+            return "final"
+        if self.height is not None:
+            return "included"
+        return "pending" if self.is_known else "unknown"
 
 
 def submit(client: NodeClient, transaction: Transaction) -> None:
@@ -150,10 +73,11 @@ def _is_known(client: NodeClient, transaction_hash: Hash32) -> bool:
 
 def wait_until_final(
     client: NodeClient,
-    transaction: Transaction,
+    transaction_hash: Hash32,
     *,
     timeout_s: float,
     receipt_hash: Hash32 | None = None,
+    included_suffices: bool = False,
     on_progress: Callable[[float, str], None] = lambda waited_s, state: None,
 ) -> Outcome:
     """Asks until the transaction is final or the time is up. `on_progress` gets seconds waited and what was heard.
@@ -162,36 +86,49 @@ def wait_until_final(
     """
     started = time.monotonic()
     pause_s = _FIRST_POLL_S
-    heard = "not asked yet"
+    outcome = Outcome(to_hex(transaction_hash), reason="not asked yet")
     while (waited_s := time.monotonic() - started) < timeout_s:
         try:
-            outcome, heard = _look(client, transaction.hash, receipt_hash)
-            if outcome is not None:
-                return outcome
-        except NodeUnavailable as error:
-            heard = str(error)
-        on_progress(waited_s, heard)
+            outcome = look(client, transaction_hash, receipt_hash)
+        except (NodeRefused, NodeUnavailable) as error:
+            outcome = msgspec.structs.replace(outcome, reason=str(error))
+        if outcome.is_final or (included_suffices and outcome.height is not None):
+            return outcome
+        on_progress(waited_s, outcome.reason or outcome.state)
         time.sleep(min(pause_s, max(0.0, timeout_s - waited_s)))
         pause_s = min(pause_s * 1.3, _SLOWEST_POLL_S)
-    return Outcome(to_hex(transaction.hash), reason=heard)
+    return outcome
 
 
-def _look(client: NodeClient, transaction_hash: Hash32, receipt_hash: Hash32 | None) -> tuple[Outcome | None, str]:
+def look(client: NodeClient, transaction_hash: Hash32, receipt_hash: Hash32 | None = None) -> Outcome:
+    """How far a transaction has come by now, asked once; raises NodeUnavailable, NodeRefused where it will not say."""
     try:
         view = client.transaction(transaction_hash)
     except NodeRefused as refusal:
+        if refusal.reason != _NOT_FOUND:
+            raise
         if receipt_hash is not None and (outcome := find_mint(client, receipt_hash)):
-            return outcome, "minted"
-        return None, f"the node does not know it: {refusal.message}"
-    if view.finalized and view.height is not None and view.status != "pending":
-        return Outcome(view.hash, view.height, view.status == "success", view.reason), view.status
-    return None, view.status
+            return outcome
+        reason = f"the node does not know it: {refusal.message}"
+        return Outcome(to_hex(transaction_hash), reason=reason, is_known=False)
+    if view.height is None or view.status == "pending":
+        return Outcome(view.hash, reason="pending")
+    return Outcome(view.hash, view.height, view.status == "success", view.reason, view.finalized)
 
 
 def find_mint(client: NodeClient, receipt_hash: Hash32) -> Outcome | None:
     """The final mint of a receipt, if there is one."""
-    try:
-        view = client.receipt(receipt_hash)
-    except NodeRefused:
+    view = find_receipt(client, receipt_hash)
+    if view is None or not view.finalized:
         return None
-    return Outcome(view.transaction_hash, view.height, True) if view.finalized else None
+    return Outcome(view.transaction_hash, view.height, True, is_final=True)
+
+
+def find_receipt(client: NodeClient, receipt_hash: Hash32) -> ReceiptView | None:
+    """How a receipt was used; None while it was not. Raises NodeUnavailable, NodeRefused where the node won't say."""
+    try:
+        return client.receipt(receipt_hash)
+    except NodeRefused as refusal:
+        if refusal.reason != _NOT_FOUND:
+            raise
+        return None

@@ -6,16 +6,19 @@ import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
 
+from chain.primitives.keys import SignerUnavailable
 from chain.primitives.rejection import Rejected, RejectionReason
 from wallet.keystore import WrongPasswordError
 from wallet.known_networks import NetworkMismatchError
 
 _DEBUG_VARIABLE: Final = "AITBC_DEBUG"
+_LONGEST_ANSWER: Final = 4096  # What a terminal's line holds.
 
 
 class ExitCode(IntEnum):
@@ -36,11 +39,11 @@ class ExitCode(IntEnum):
 # \b keeps the lines that follow it as they are.
 EXIT_CODES: Final = """\b
 Exit codes:
-  0  done                          6  sent, but not final in time
+  0  done                          6  not final (yet, or in time)
   1  failed (account, file, …)     7  final, but the transaction failed
-  2  wrong usage                   8  a check of the receipt failed
+  2  wrong usage                   8  a check failed
   3  wrong password                9  not confirmed
-  4  no usable answer from a node  10 the node serves another network
+  4  no usable answer from a node  10 another network is meant
   5  refused, or too little AIT    130 interrupted
 """
 
@@ -58,15 +61,26 @@ class WalletGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command that the command line names."""
+        _open_missing_streams()
         try:
             return super().invoke(ctx)
-        except (CommandError, NetworkMismatchError, Rejected, OSError) as error:
+        except (CommandError, NetworkMismatchError, Rejected, SignerUnavailable, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 raise
             if os.environ.get(_DEBUG_VARIABLE):
                 traceback.print_exc()
             say(f"aitbc: {error}")
             raise typer.Exit(_exit_code(error)) from None
+
+
+def _open_missing_streams() -> None:
+    """Stands in for stdin, stdout and stderr where whoever started us closed them, as some services do.
+
+    Otherwise what is for the person would go to stdout, and a keystore could become file descriptor 2.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - as long as the process lives
 
 
 def _exit_code(error: Exception) -> int:
@@ -82,6 +96,14 @@ def _exit_code(error: Exception) -> int:
 def plain(text: str) -> str:
     """Without what could steer a terminal: some of what is shown comes from nodes and files of others."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def escaped(text: str) -> str:
+    """The same with an escape for each such character: nothing of what is signed is left out or invisible."""
+    return "".join(
+        character if character.isprintable() and character != "\\" else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def say(text: str) -> None:
@@ -104,18 +126,36 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def confirm(lines: Sequence[tuple[str, str]], *, yes: bool) -> None:
-    """Shows what will be signed and asks; raises CommandError (not confirmed). `yes` shows it without asking."""
-    say("This will be signed:")
+def confirm(
+    lines: Sequence[tuple[str, str]],
+    *,
+    yes: bool,
+    heading: str = "This will be signed:",
+    question: str = "Sign and send it?",
+    otherwise: str = "nothing was signed",
+) -> None:
+    """Shows what will be done and asks; raises CommandError (not confirmed). `yes` shows it without asking.
+
+    `otherwise` is what a person is told who does not confirm it.
+    """
+    say(heading)
     for line in columns(lines):
         say(f"  {line}")
     if yes:
         return
     if not sys.stdin.isatty():
-        raise CommandError("nobody is there to confirm it: add --yes. Nothing was signed", ExitCode.NOT_CONFIRMED)
-    print("Sign and send it? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise CommandError("not confirmed; nothing was signed", ExitCode.NOT_CONFIRMED)
+        raise CommandError(f"nobody is there to confirm it: add --yes; {otherwise}", ExitCode.NOT_CONFIRMED)
+    if ask(f"{question} [y/N] ").lower() not in ("y", "yes"):
+        raise CommandError(f"not confirmed; {otherwise}", ExitCode.NOT_CONFIRMED)
+
+
+def ask(prompt: str) -> str:
+    """One line that a person types, without the spaces around it; the prompt is on stderr."""
+    print(prompt, end="", file=sys.stderr, flush=True)
+    try:
+        return sys.stdin.readline(_LONGEST_ANSWER).strip()
+    except UnicodeDecodeError:  # No question has such an answer.
+        return ""
 
 
 class Progress:

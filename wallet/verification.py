@@ -29,11 +29,21 @@ _DATA_URL_MARK: Final = ";base64,"
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One question about a receipt. `passed` is None where nothing was there to check it with."""
+    """One question, about a receipt or a wallet. `passed` is None where nothing was there to check it with."""
 
     name: str
     passed: bool | None
     detail: str
+
+    def to_object(self) -> dict[str, object]:
+        """As `--json` shows it."""
+        return {"name": self.name, "passed": self.passed, "detail": self.detail}
+
+
+def rows_of(checks: Iterable[Check]) -> list[list[str]]:
+    """As people see them: mark, name, detail."""
+    marks = {True: "ok", False: "WRONG", None: "-"}
+    return [[marks[check.passed], check.name, check.detail] for check in checks]
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):

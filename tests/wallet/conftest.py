@@ -6,7 +6,7 @@ import pty
 import select
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from typer.testing import CliRunner
 from chain.primitives.keys import PrivateKey
 from chain.primitives.receipt import Receipt, compute_amount
 from chain.primitives.types import Hash32
+from tests.wallet.running_node import RunningNode
 from wallet.cli import app
+from wallet.keystore import LIGHT_SCRYPT_N, save_key
 
 MakeReceipt = Callable[..., Receipt]
 PASSWORD = "correct horse battery staple"
@@ -37,6 +39,7 @@ class Ran(msgspec.Struct, frozen=True):
 
 
 RunWallet = Callable[..., Ran]
+Answer = str | Callable[[str], str]
 
 
 def _environment(tmp_path: Path, changes: dict[str, str]) -> dict[str, str]:
@@ -85,6 +88,23 @@ def password_file(tmp_path: Path) -> Path:
     path = tmp_path / "password"
     path.write_text(PASSWORD + "\n")
     return path
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
+    """One node for all of the wallet's tests; each test has accounts of its own."""
+    running = RunningNode(tmp_path_factory.mktemp("node") / "main")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> dict[str, PrivateKey]:
+    """Two accounts in the wallet's home, with the keys that only a test would know."""
+    keys = {"alice": PrivateKey.generate(), "bob": PrivateKey.generate()}
+    for name, key in keys.items():
+        save_key(tmp_path / "home" / "keys" / f"{name}.json", key, PASSWORD, scrypt_n=LIGHT_SCRYPT_N)
+    return keys
 
 
 @pytest.fixture
@@ -150,9 +170,12 @@ def _read_screen(screen: int) -> bytes:
 
 @pytest.fixture
 def run_at_terminal(tmp_path: Path) -> RunWallet:
-    """The same with a person at a terminal, who waits for each prompt and types the answer. `stderr` is the screen."""
+    """The same with a person at a terminal, who waits for each prompt and types the answer. `stderr` is the screen.
 
-    def run_there(*arguments: str | Path, answers: list[tuple[str, str]], **environment: str) -> Ran:
+    An answer may be found by looking at the screen so far.
+    """
+
+    def run_there(*arguments: str | Path, answers: list[tuple[str, Answer]], **environment: str) -> Ran:
         screen, terminal = pty.openpty()
         with subprocess.Popen(
             [sys.executable, "-c", AT_TERMINAL, os.ttyname(terminal), *map(str, arguments)],
@@ -162,16 +185,39 @@ def run_at_terminal(tmp_path: Path) -> RunWallet:
             text=True,
             start_new_session=True,
         ) as process:
-            seen = b""
+            seen, answered = b"", 0
             for prompt, answer in answers:
-                while prompt.encode() not in seen:
+                while prompt.encode() not in seen[answered:]:
                     seen += _read_screen(screen)
-                os.write(screen, answer.encode() + b"\n")
+                answered = len(seen)
+                typed = answer if isinstance(answer, str) else answer(seen.decode())
+                os.write(screen, typed.encode(errors="surrogateescape") + b"\n")
             stdout, _ = process.communicate(timeout=60)
             os.close(terminal)
             while more := _read_screen(screen):
                 seen += more
             os.close(screen)
-        return Ran(process.returncode, stdout, seen.decode().replace("\r\n", "\n"))
+        return Ran(process.returncode, stdout, seen.decode(errors="replace").replace("\r\n", "\n"))
 
     return run_there
+
+
+@pytest.fixture
+def wallet(run: RunWallet, node: RunningNode) -> RunWallet:
+    """The wallet with the node and the password set."""
+
+    def run_with_node(*arguments: str | Path, stdin: str | bytes = "", **environment: str) -> Ran:
+        return run(*arguments, stdin=stdin, **{"AITBC_NODE_URL": node.url, "AITBC_PASSWORD": PASSWORD} | environment)
+
+    return run_with_node
+
+
+@pytest.fixture
+def offline(run: RunWallet) -> RunWallet:
+    """The wallet with its password on a machine where no node can be reached."""
+
+    def run_without_node(*arguments: str | Path, stdin: str | bytes = "", **environment: str) -> Ran:
+        unreachable = {"AITBC_NODE_URL": "http://127.0.0.1:1", "AITBC_PASSWORD": PASSWORD}
+        return run(*arguments, stdin=stdin, **unreachable | environment)
+
+    return run_without_node

@@ -16,6 +16,7 @@ from chain.primitives.modules import (
     TOKEN,
     TOKEN_APPROVE,
     TOKEN_TRANSFER,
+    TRANSFER_WITH_AUTHORIZATION,
 )
 from chain.primitives.types import Address
 from wallet.actions import describe_action
@@ -36,6 +37,11 @@ def test_a_note_cannot_steer_the_terminal() -> None:
     assert dict(describe_action(PERSON, 1, b"\x1b[2Jhi").details)["note"] == "0x1b5b324a6869"
 
 
+def test_value_that_a_module_would_not_take_is_shown() -> None:
+    action = describe_action(TOKEN, 5, TOKEN_TRANSFER.encode(PERSON, 1))
+    assert action.details[-1] == ("value", "0.000000000000000005 AIT (5 atoms)")
+
+
 def test_a_mint() -> None:
     action = describe_action(MINTER, 0, MINT_WITH_RECEIPT.encode(PERSON, 10**18, b"\x05" * 32, b"\x06" * 130))
     assert action.name == "mintWithReceipt"
@@ -54,6 +60,14 @@ def test_other_calls_show_every_argument() -> None:
         "spender": PERSON_TEXT,
         "value": "0.000000000000000005 AIT (5 atoms)",
     }
+    authorized = TRANSFER_WITH_AUTHORIZATION.encode(PERSON, PERSON, 5, 0, 1_800_000_000, b"\x07" * 32, b"\x06" * 65)
+    shown = dict(describe_action(TOKEN, 0, authorized).details)
+    assert (shown["owner"], shown["validAfter"], shown["validBefore"]) == (
+        PERSON_TEXT,
+        "any time",
+        "2027-01-15 08:00:00 UTC",
+    )
+    assert shown["authorization"] == "0x" + "07" * 32
     split = dict(describe_action(MINTER, 0, MINT_SPLIT.encode([PERSON] * 2, [1, 2], b"\x05" * 32, b"")).details)
     assert split["providers"] == f"{PERSON_TEXT}, {PERSON_TEXT}"
     offer = describe_action(REGISTRY, 0, REGISTER.encode("http://x", ["m"], 7, "images", 0, PERSON))
@@ -85,3 +99,13 @@ def test_any_bytes_are_described_in_printable_words(module: Address, index: int,
     functions = FUNCTIONS[module]
     action = describe_action(module, value, functions[index % len(functions)].selector + arguments)
     assert all(text.isprintable() for line in action.details for text in line)
+
+
+def test_what_is_not_shown_is_said() -> None:
+    """Nobody signs for a fifth provider, or the end of a text, without a sign that there is more."""
+    many = dict(describe_action(MINTER, 0, MINT_SPLIT.encode([PERSON] * 9, [1] * 9, b"\x05" * 32, b"")).details)
+    assert many["providers"].endswith("… (9 in all)")
+    assert many["units"].endswith("… (9 in all)")
+    note = dict(describe_action(PERSON, 1, b"x" * 201).details)["note"]
+    assert note == "x" * 200 + "… (201 bytes)"
+    assert dict(describe_action(PERSON, 1, b"x" * 200).details)["note"] == "x" * 200

@@ -17,7 +17,9 @@ def test_commands_and_options() -> None:
     group = typer.main.get_group(app)
     for name, command in group.commands.items():
         assert f"`{name}" in GUIDE
-        for each in (*getattr(command, "commands", {}).values(), command):
+        within = getattr(command, "commands", {})
+        assert [each for each in within if f"`{name} {each}" not in GUIDE] == []
+        for each in (*within.values(), command):
             options = [option for parameter in each.params for option in parameter.opts if option.startswith("--")]
             assert [option for option in options if f"`{option}" not in GUIDE and option != "--help"] == []
 

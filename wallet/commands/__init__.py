@@ -1,0 +1,17 @@
+"""`aitbc wallet`, a module per theme; `wallet.cli` puts them together. They load fast: httpx and eth-account late.
+
+Keys, without a node:
+
+- `making`: `new`, `import`, `derive`, with `phrases` for words at a terminal
+- `keys`: `list`, `show`, `rename`, `remove`, `bind`; `exporting`: `export`
+- `signatures`: `sign message|typed`, `verify message|typed`
+
+The chain, through a node:
+
+- `balances`: `balance`, `nonce`, `history`
+- `sending`: `send`, `mint`; `relaying`: `authorize`, `relay`, `revoke`; `transactions`: `tx`; with `outcomes`
+  to follow and report
+- `receipts`: `receipt`; `networks`: `network`; `doctor`
+
+`arguments` reads what stands on a command line or in the files that it names.
+"""

@@ -1,0 +1,131 @@
+"""The commands that sign a transaction and see it through: send, mint."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from chain.primitives.hexadecimal import to_checksum_address, to_hex
+from chain.primitives.modules import MINT_WITH_RECEIPT, MINTER
+from wallet.accounts import Accounts
+from wallet.commands.arguments import account_of, amount_of, payee_of
+from wallet.commands.outcomes import follow, report, report_dry_run, sign_and_submit
+from wallet.documents import read_document
+from wallet.node_session import open_node
+from wallet.options import (
+    AsJson,
+    Atoms,
+    ChainId,
+    DryRun,
+    From,
+    Home,
+    NodeUrl,
+    Nonce,
+    PasswordFile,
+    Payee,
+    TimeoutS,
+    Wait,
+    WaitFor,
+    Yes,
+)
+from wallet.terminal import CommandError, ExitCode, say
+from wallet.verification import parse_attestation, recover_attesters
+
+_ONLY_ASSET: Final = "AIT"
+
+
+def send(
+    home: Home,
+    to: Payee,
+    amount: Annotated[str, typer.Argument(help="AIT, such as 1.5.")],
+    asset: Annotated[
+        str, typer.Option("--asset", help="What AMOUNT counts; the chain has only AIT yet.")
+    ] = _ONLY_ASSET,
+    sender: From = None,
+    atoms: Atoms = False,
+    wait: WaitFor = Wait.FINAL,
+    timeout_s: TimeoutS = 60,
+    nonce: Nonce = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    node_url: NodeUrl = None,
+    chain_id: ChainId = None,
+    password_file: PasswordFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send AIT to an address."""
+    keys = Accounts(home)
+    if asset != _ONLY_ASSET:
+        raise CommandError(f"this chain has no asset {asset[:80]!r}, only {_ONLY_ASSET}", ExitCode.USAGE)
+    payee = payee_of(keys, to)
+    value = amount_of(amount, atoms=atoms)
+    account = account_of(keys, sender)
+    details = {"asset": _ONLY_ASSET, "amount_atoms": str(value)}
+    with open_node(node_url, home, chain_id) as (client, status):
+        from wallet.drafts import plan_transaction
+
+        with keys.hold(account, say):
+            draft = plan_transaction(client, status, account.address, account.name, to=payee, value=value, nonce=nonce)
+            if dry_run:
+                report_dry_run(client, draft, as_json, details)
+                return
+            transaction = sign_and_submit(client, draft, account, password_file, yes=yes)
+        outcome = follow(client, transaction.hash, wait, timeout_s)
+    report(outcome, wait, as_json, draft.to_object() | details)
+
+
+def mint(
+    home: Home,
+    receipt_file: Annotated[Path, typer.Argument(help="A receipt's JSON, or a hub's answer that has it; - for stdin.")],
+    attestation: Annotated[
+        str | None, typer.Option("--attestation", help="0x-hex signature(s); not needed where the file has them.")
+    ] = None,
+    sender: From = None,
+    wait: WaitFor = Wait.FINAL,
+    timeout_s: TimeoutS = 60,
+    nonce: Nonce = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    node_url: NodeUrl = None,
+    chain_id: ChainId = None,
+    password_file: PasswordFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Mint for an attested receipt. Anyone may send it, the AIT go to the receipt's provider; twice is once."""
+    document = read_document(receipt_file)
+    signatures = parse_attestation(attestation) if attestation else document.attestation
+    if signatures is None:
+        raise CommandError("there is no attestation in the file: give --attestation", ExitCode.USAGE)
+    receipt = document.receipt
+    recover_attesters(receipt, signatures)
+    keys = Accounts(home)
+    account = account_of(keys, sender)
+    details = {
+        "receipt_hash": to_hex(receipt.hash),
+        "provider": to_checksum_address(receipt.provider),
+        "amount_atoms": str(receipt.amount),
+    }
+    with open_node(node_url, home, chain_id) as (client, status):
+        from wallet.drafts import plan_transaction
+        from wallet.sending import find_mint
+
+        if receipt.chain_id != status.chain_id:
+            raise CommandError(
+                f"the receipt is of chain {receipt.chain_id}, the node serves {status.chain_id}", ExitCode.WRONG_NETWORK
+            )
+        call_data = MINT_WITH_RECEIPT.encode(receipt.provider, receipt.amount, receipt.hash, signatures)
+        with keys.hold(account, say):
+            draft = plan_transaction(
+                client, status, account.address, account.name, to=MINTER, call_data=call_data, nonce=nonce
+            )
+            if dry_run:
+                report_dry_run(client, draft, as_json, details)
+                return
+            outcome = find_mint(client, receipt.hash)
+            transaction = None if outcome else sign_and_submit(client, draft, account, password_file, yes=yes)
+        if transaction is not None:
+            outcome = follow(client, transaction.hash, wait, timeout_s, receipt.hash)
+        else:
+            say("The receipt was minted before; nothing was sent.")
+        assert outcome is not None
+    report(outcome, wait, as_json, draft.to_object() | details)
