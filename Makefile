@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMPS := $(VENV)/.installed
-NODE_FOLDER := tests/contracts
+NODE_FOLDERS := $(patsubst %/package.json,%,$(wildcard tests/*/package.json))
 # torch unpacks to 0.9 GB, what comes with it to as much again, and pip needs room beside both.
 DISK_NEEDED_MB := 3000
 PYTEST := $(BIN)/python -m pytest
@@ -20,7 +20,7 @@ TESTS ?= tests
 PACKAGES := chain provider wallet hub genesis tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo devnet test test-tools simulate soak check lint types imports format bench clean
+.PHONY: help install demo devnet test test-tools simulate soak check lint types imports format abi bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -33,10 +33,11 @@ help:
 	@echo "  make test      every test; TESTS=tests/chain runs a part, WORKERS=auto uses every core"
 	@echo "  make check     formatting, lint, types, import rules, then the tests: what CI runs"
 	@echo "  make format    let ruff rewrite what it can"
+	@echo "  make abi       chain/abi/*.json anew, after a declaration of a module has changed"
 	@echo "  make bench     the speed figures of docs/benchmarks.md, measured here"
 	@echo "  make simulate  the consensus engine under faults: SEEDS=1000 FIRST=0 WORKERS=2, and N=4 fixes the validators"
 	@echo "  make soak      four validators and a follower under load, killed, frozen and cut off: MINUTES=10"
-	@echo "  make test-tools  the Solidity compiler and EVM chain (npm) that some tests compare against"
+	@echo "  make test-tools  what some tests need from npm: Ethereum's clients, MetaMask's parts, a Solidity compiler, an EVM chain"
 	@echo "  make clean     remove .venv, caches and the installed test tools"
 	@echo
 	@echo "  Another Python: make install PYTHON=python3.12"
@@ -69,7 +70,7 @@ $(STAMPS)/torch: constraints.txt | $(STAMPS)/environment
 
 $(STAMPS)/aitbc: pyproject.toml $(STAMPS)/torch
 	@echo "Installing the other packages, and aitbc itself"
-	@$(PIP_INSTALL) --no-build-isolation -e '.[provider,hub,dev]'
+	@$(PIP_INSTALL) --no-build-isolation -e '.[provider,hub,ledger,dev]'
 	@touch $@
 
 demo: install
@@ -80,10 +81,10 @@ devnet: install
 
 # Left out of `install`: only the tests that compare with the Ethereum world need it, and they say so when it is missing.
 # Not `npm ci`: it refuses a lock file that lacks the other platforms' builds of anvil.
-test-tools: $(NODE_FOLDER)/node_modules/.installed
-$(NODE_FOLDER)/node_modules/.installed: $(NODE_FOLDER)/package.json $(NODE_FOLDER)/package-lock.json
+test-tools: $(NODE_FOLDERS:%=%/node_modules/.installed)
+%/node_modules/.installed: %/package.json %/package-lock.json
 	@command -v npm >/dev/null || { echo "make: no npm here; install Node.js 20 or newer (Debian: apt install nodejs npm)" >&2; exit 1; }
-	cd $(NODE_FOLDER) && npm install --no-save
+	cd $* && npm install --no-save
 	@touch $@
 
 test: install
@@ -117,6 +118,9 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+abi: install
+	$(BIN)/python -m chain.abi
+
 # BENCH="latency --samples 50" runs one of them, BENCH=--long all.
 BENCH ?=
 bench: install
@@ -124,5 +128,5 @@ bench: install
 
 clean:
 	rm -rf $(VENV) *.egg-info build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	rm -rf $(NODE_FOLDER)/node_modules
+	rm -rf $(NODE_FOLDERS:%=%/node_modules)
 	find $(PACKAGES) -name __pycache__ -type d -prune -exec rm -rf {} +

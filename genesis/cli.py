@@ -115,7 +115,9 @@ def root_command() -> TyperGroup:
     # Plain text here: drawing the same page with Rich takes 100 ms more than the 75 ms that this takes.
     application = typer.Typer(name="aitbc", no_args_is_help=True, epilog=EPILOG, rich_markup_mode=None)
     application.callback()(_root)
-    root = typer.main.get_group(application)
+    # Not get_group: only this adds --install-completion and --show-completion, and answers the shell that completes.
+    root = typer.main.get_command(application)
+    assert isinstance(root, TyperGroup)
     for group in GROUPS:
         root.add_command(LazyGroup(group))
     return root

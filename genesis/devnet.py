@@ -20,6 +20,7 @@ from genesis.job import PROMPT, Job, JobSummary, asking
 from genesis.nodes import DevnetNodes
 from genesis.processes import Process, ProcessFailed, free_port, wait_ready
 from genesis.secrets import PROVIDER_NAMES, DevnetSecrets
+from genesis.topology import wallet_network
 from wallet.attester import AttesterNetwork
 from wallet.keystore import replace_file
 
@@ -160,6 +161,7 @@ class Devnet:
             "warning": secrets.warning,
             "chain_id": network.chain_id,
             "genesis_hash": to_hex(network.genesis_hash),
+            "wallet_network": wallet_network(network.chain_id, network.name, nodes.follower.url),
             "nodes": nodes.describe(),
             "hub": {"url": hub.url, "pid": hub.pid, "api_key": secrets.api_keys["hub"]},
             "providers": [

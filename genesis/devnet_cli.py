@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 import typer
@@ -101,7 +101,22 @@ def _keep_running(network: Devnet, console: Console) -> None:
     for part in parts:
         console.print(f"  {part['name']:<12} {part['url']}/docs", soft_wrap=True)
     console.print(f"  {'the rest':<12} {network.description_file}", soft_wrap=True)
+    _print_wallet_network(description["wallet_network"], description["chain_id"], console)
     console.print("  Ctrl-C stops everything; the same --dir takes it up again.\n")
     while True:
         network.require_running()
         time.sleep(0.5)
+
+
+def _print_wallet_network(parameters: dict[str, Any], chain_id: int, console: Console) -> None:
+    """What one types into MetaMask to add the network."""
+    console.print("\n  in MetaMask, “Add a custom network”:")
+    rows = [
+        ("name", parameters["chainName"]),
+        ("RPC URL", parameters["rpcUrls"][0]),
+        ("chain id", str(chain_id)),
+        ("symbol", parameters["nativeCurrency"]["symbol"]),
+    ]
+    for label, value in rows:
+        console.print(f"  {label:<12} {value}", soft_wrap=True)
+    console.print()

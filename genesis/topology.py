@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from chain.node.folder import NodeFolder, write_key_file
 from chain.node.ledger import Ledger
@@ -16,6 +16,8 @@ MAX_VALIDATORS: Final = 10
 FOLLOWER: Final = "follower"
 """The node without a key that the hub, the providers and everybody else talk to."""
 PEER_PATH: Final = "/p2p"
+RPC_PATH: Final = "/rpc"
+DEVNET_NAME: Final = "aitbc-devnet"
 _BLOCK_INTERVAL_MS: Final = 200
 
 
@@ -31,7 +33,7 @@ def devnet_network(secrets: DevnetSecrets, validator_ports: Sequence[int]) -> Ne
     keys = [secrets.key(name) for name in secrets.validator_names]
     return Network(
         chain_id=secrets.chain_id,
-        name="aitbc-devnet",
+        name=DEVNET_NAME,
         validators=tuple(
             Validator(key.address, key.public_key, peer_url(port))
             for key, port in zip(keys, validator_ports, strict=True)
@@ -44,6 +46,20 @@ def devnet_network(secrets: DevnetSecrets, validator_ports: Sequence[int]) -> Ne
         parameters=parameters,
         block_interval_ms=_BLOCK_INTERVAL_MS,
     )
+
+
+def wallet_network(chain_id: int, name: str, node_url: str) -> dict[str, Any]:
+    """What MetaMask and others take to add a network: the parameter of `wallet_addEthereumChain` (EIP-3085).
+
+    There is no block explorer, which MetaMask wants to hear as null: it refuses an empty list.
+    """
+    return {
+        "chainId": hex(chain_id),
+        "chainName": name,
+        "nativeCurrency": {"name": "AIT", "symbol": "AIT", "decimals": 18},
+        "rpcUrls": [node_url + RPC_PATH],
+        "blockExplorerUrls": None,
+    }
 
 
 def prepare_node_folder(path: Path, network: Network, key: PrivateKey | None) -> None:

@@ -1,5 +1,6 @@
 """What every test shares: how hypothesis runs, and which tests need something that a machine may lack."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-NODE_TOOLS = Path(__file__).parent / "contracts" / "node_modules" / ".bin"
+TESTS = Path(__file__).parent
 
 # A deadline per example would judge the machine's load. In CI the examples are the same in every run, so that a change
 # is never blamed for what a lucky draw found; elsewhere each run looks at new ones.
@@ -16,12 +17,29 @@ settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
-def _missing_node_tools() -> str | None:
-    """Why tests that need Node.js cannot run here; None when they can."""
+def _missing_node_packages(folder: Path) -> str | None:
+    """Why tests that need the Node.js packages of a folder cannot run here; None when they can."""
     if shutil.which("node") is None:
         return "Node.js is not installed"
-    missing = [name for name in ("anvil", "solcjs") if not (NODE_TOOLS / name).exists()]
-    return f"{' and '.join(missing)} not installed: make test-tools" if missing else None
+    named = json.loads((folder / "package.json").read_text())["dependencies"]
+    missing = [name for name in named if not (folder / "node_modules" / name).exists()]
+    return (
+        f"{', '.join(missing)} not installed in {folder.relative_to(TESTS.parent)}: make test-tools"
+        if missing
+        else None
+    )
+
+
+def _what_is_missing(item: pytest.Item) -> str | None:
+    """What a test marked `node` or `chromium` lacks on this machine."""
+    if marker := item.get_closest_marker("node"):
+        folders = [TESTS / name for name in marker.args] or [item.path.parent]
+        for reason in map(_missing_node_packages, folders):
+            if reason:
+                return reason
+    if item.get_closest_marker("chromium") and shutil.which("chromium") is None:
+        return "Chromium is not installed"
+    return None
 
 
 def _has_gpu() -> bool:
@@ -31,8 +49,8 @@ def _has_gpu() -> bool:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skips a test marked `node` or `gpu` where the machine lacks it; CI demands Node.js with AITBC_REQUIRE_NODE=1."""
-    if item.get_closest_marker("node") and (reason := _missing_node_tools()):
+    """Skips a test whose marker names what the machine lacks; CI demands all but the GPU with AITBC_REQUIRE_NODE=1."""
+    if reason := _what_is_missing(item):
         if os.environ.get("AITBC_REQUIRE_NODE") == "1":
             pytest.fail(f"AITBC_REQUIRE_NODE=1, but {reason}")
         pytest.skip(reason)
@@ -42,5 +60,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def node_tools() -> Path:
-    """The folder with `anvil` and `solcjs`, for tests marked `node`."""
-    return NODE_TOOLS
+    """The folder with `anvil` and `solcjs`, for tests marked `node("contracts")`."""
+    return TESTS / "contracts" / "node_modules" / ".bin"
+
+
+@pytest.fixture(scope="session")
+def cast() -> Path:
+    """Foundry's `cast`, for tests marked `node("clients")`: the program itself, as npm's launcher loses exit codes."""
+    (binary,) = (TESTS / "clients" / "node_modules" / "@foundry-rs").glob("cast-*/bin/cast*")
+    return binary

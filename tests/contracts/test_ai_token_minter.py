@@ -17,6 +17,7 @@ import pytest
 
 from chain.primitives import modules
 from chain.primitives.abi import Function
+from chain.primitives.contract_abi import contract_abi
 from chain.primitives.hexadecimal import parse_address, parse_hex, to_checksum_address, to_hex
 from chain.primitives.keys import CURVE_ORDER, PrivateKey
 from chain.primitives.receipt import Receipt, attestation_digest, compute_amount
@@ -100,7 +101,7 @@ def compiled(node_tools: Path) -> dict[str, Any]:
     """Contract name → solc's output for it."""
     folder = Path(__file__).parent
     sources = {path.name: {"content": path.read_text()} for path in sorted(folder.glob("*.sol"))}
-    selection = {"*": {"*": ["evm.bytecode.object", "evm.methodIdentifiers"]}}
+    selection = {"*": {"*": ["abi", "evm.bytecode.object", "evm.methodIdentifiers"]}}
     request = {"language": "Solidity", "sources": sources, "settings": {"outputSelection": selection}}
     output = subprocess.run(
         [node_tools / "solcjs", "--standard-json"],
@@ -204,6 +205,20 @@ def test_selectors_are_those_that_solc_computes(compiled: dict[str, Any]) -> Non
     assert compiled["AITokenMinter"]["evm"]["methodIdentifiers"] == {
         function.signature: function.selector.hex() for function in functions
     }
+
+
+def test_the_published_abi_has_all_of_the_contract(compiled: dict[str, Any]) -> None:
+    """But for the constructor and the name of one parameter, which no call carries."""
+    published = [_nameless(entry) for entry in contract_abi("minter")]
+    for entry in compiled["AITokenMinter"]["abi"]:
+        assert entry["type"] == "constructor" or _nameless(entry) in published
+
+
+def _nameless(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry without the names of inputs and outputs, and without Solidity's own names of types."""
+    kept = {**entry, "outputs": [output["type"] for output in entry.get("outputs", ())]}
+    kept["inputs"] = [(parameter["type"], parameter.get("indexed")) for parameter in entry["inputs"]]
+    return kept
 
 
 def test_an_attested_receipt_mints_once(evm: Evm, token: Address, minter: Address) -> None:

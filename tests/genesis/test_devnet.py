@@ -98,6 +98,8 @@ def test_description_has_the_shape_that_tools_attach_to(devnet: Any, node: NodeC
     assert len({each["url"] for each in description["nodes"]}) == 5
     assert len(node.validators().validators) == 4
     assert len(description["providers"]) == 2
+    assert int(description["wallet_network"]["chainId"], 16) == description["chain_id"]
+    assert description["wallet_network"]["rpcUrls"] == [f"{devnet.node_url}/rpc"]
     assert {name: parse_address(text) for name, text in description["modules"].items()} == MODULES
     for account in description["accounts"]:
         key = PrivateKey(parse_hex(account["private_key"], length=32))
