@@ -48,13 +48,23 @@ class MadeChain:
         fresh = [PrivateKey(self._rng.randbytes(32)) for _ in range(count)]
         mints = []
         for key in fresh:
-            receipt_hash = Hash32(self._rng.randbytes(32))
-            attestation = self._attester.sign(attestation_digest(key.address, ATOMS_PER_AIT, receipt_hash))
-            call = MINT_WITH_RECEIPT.encode(key.address, ATOMS_PER_AIT, receipt_hash, attestation)
+            call = self._mint_call(key.address, ATOMS_PER_AIT)
             mints.append(sign_transaction(key, chain_id=CHAIN_ID, nonce=0, to=MINTER, data=call))
         self._add_block(mints)
         self._payers += fresh
         self._nonces += [1] * count
+
+    def add_mint(self, provider: Address) -> None:
+        """A block with a mint for a provider, sent by the first payer."""
+        call = self._mint_call(provider, 1)
+        mint = sign_transaction(self._payers[0], chain_id=CHAIN_ID, nonce=self._nonces[0], to=MINTER, data=call)
+        self._nonces[0] += 1
+        self._add_block((mint,))
+
+    def _mint_call(self, provider: Address, amount: int) -> bytes:
+        receipt_hash = Hash32(self._rng.randbytes(32))
+        attestation = self._attester.sign(attestation_digest(provider, amount, receipt_hash))
+        return MINT_WITH_RECEIPT.encode(provider, amount, receipt_hash, attestation)
 
     def add_transfers(self, count: int) -> None:
         """A block of transfers to strangers, by all payers in turn."""

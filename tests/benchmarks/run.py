@@ -18,6 +18,8 @@ from tests.benchmarks.catching_up import catch_up_speed, memory_after
 from tests.benchmarks.certificates import certificate_sizes
 from tests.benchmarks.consensus import latency, throughput
 from tests.benchmarks.importing import MANY_ACCOUNTS, importing
+from tests.benchmarks.json_rpc import json_rpc
+from tests.benchmarks.log_search import log_search
 from tests.benchmarks.measuring import Table, machine
 from tests.benchmarks.simulating import simulation_speed
 
@@ -32,8 +34,12 @@ QUICK: dict[str, Benchmark] = {
     "catching-up": lambda options, folder: catch_up_speed(
         folder, full_blocks=options.full_blocks, empty_blocks=options.empty_blocks
     ),
+    "json-rpc": lambda options, folder: json_rpc(folder, requests=options.requests),
 }
-LONG: dict[str, Benchmark] = {"memory": lambda options, folder: memory_after(folder, options.memory_blocks)}
+LONG: dict[str, Benchmark] = {
+    "memory": lambda options, folder: memory_after(folder, options.memory_blocks),
+    "logs": lambda options, folder: log_search(folder, options.log_blocks),
+}
 """Left out unless they are named, or `--long` is given: they take more than a minute or two."""
 
 
@@ -49,7 +55,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--transactions", type=int, default=40_000, help="transfers of the throughput")
     parser.add_argument("--full-blocks", type=int, default=40, help="of 500 transfers, to catch up with")
     parser.add_argument("--empty-blocks", type=int, default=5_000, help="to catch up with")
+    parser.add_argument("--requests", type=int, default=8_000, help="single calls of JSON-RPC that change something")
     parser.add_argument("--memory-blocks", type=int, default=100_000)
+    parser.add_argument("--log-blocks", type=int, default=100_000, help="to search, with a mint in each")
     parser.add_argument("--dir", type=Path, help="where the databases are built; default: a temporary folder")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
