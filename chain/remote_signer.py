@@ -182,19 +182,26 @@ class RemoteSigner:
     def _fetch(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
         """Status and body. Raises SignerUnavailable."""
         deadline_s = time.monotonic() + self._timeout_s
-        content = b""
         try:
-            with self._http.stream(method, path, json=body) as response:
-                for chunk in response.iter_raw():
-                    content += chunk
-                    if len(content) > _MAX_RESPONSE_BYTES or time.monotonic() > deadline_s:
-                        raise SignerUnavailable(f"the signer at {self.url} answers without end")
-                return response.status_code, content
+            try:
+                return self._exchange(method, path, body, deadline_s)
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                # A connection that was kept open may have been closed at the other side a moment ago.
+                return self._exchange(method, path, body, deadline_s)
         except SignerUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - whatever is made of its bytes, it must end neither node nor thread
             cause = _shown(str(error).encode()) or type(error).__name__
             raise SignerUnavailable(f"no answer from the signer at {self.url}: {cause}") from None
+
+    def _exchange(self, method: str, path: str, body: object, deadline_s: float) -> tuple[int, bytes]:
+        content = b""
+        with self._http.stream(method, path, json=body) as response:
+            for chunk in response.iter_raw():
+                content += chunk
+                if len(content) > _MAX_RESPONSE_BYTES or time.monotonic() > deadline_s:
+                    raise SignerUnavailable(f"the signer at {self.url} answers without end")
+            return response.status_code, content
 
     @property
     def _owner(self) -> str:

@@ -71,6 +71,16 @@ def test_a_signer_that_signs_nothing_but_probes_is_tried_ever_more_seldom(server
     signer.close()
 
 
+def test_a_signer_that_hangs_up_after_each_answer_is_not_away(server: SignerServer) -> None:
+    """The client learns of it only when it uses the connection again, at times after it has sent its request."""
+    signer = RemoteSigner(SignerSettings(server.url, KEY.public_key, timeout_s=PATIENT_S))
+    for number in range(50):
+        message = b"%d" % number
+        assert signer.sign_keccak(message) == KEY.sign_keccak(message)
+    assert signer.fault is None
+    signer.close()
+
+
 def test_no_vote_waits_for_proofs(server: SignerServer) -> None:
     """Strangers decide how many proofs a node makes: too many are no fault of the signer, and votes go before them."""
     proof = PROOF_PREFIX + bytes(32)

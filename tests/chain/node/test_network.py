@@ -165,7 +165,7 @@ def test_idle_network_makes_no_block_but_heartbeats(devnet: Validate) -> None:
     net.start(*NAMES)
     net.settle(net.people.mint("ann", ATOMS_PER_AIT, nonce=0))
     net.wait_for_height(net.height("validator"))
-    time.sleep(1)  # What was under way, such as the block that helps the last one to finality, comes to its end.
+    time.sleep(2.5)  # The one empty block that follows transactions has come, and what was under way has ended.
     before, views = net.height("validator"), net["validator"].client.status().view
     time.sleep(1)
     assert net.height("validator") == before
