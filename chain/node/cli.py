@@ -21,7 +21,18 @@ from chain.node.folder import (
 from chain.node.governance.cli import app as governance_app
 from chain.node.governance.cli import validators
 from chain.node.governance.keys_cli import app as keys_app
-from chain.node.options import DEFAULT_URL, EXIT_FAILED, AsJson, DataDir, NodeUrl, explained
+from chain.node.options import (
+    DEFAULT_URL,
+    EXIT_FAILED,
+    AcceptLostVotes,
+    AsJson,
+    CorsOrigins,
+    DataDir,
+    NodeUrl,
+    Peers,
+    PeerUrl,
+    explained,
+)
 from chain.node.remote_key import keep_signer, opened_signer, read_signer, used_key_file
 from chain.node.signer_options import (
     SignerCa,
@@ -101,43 +112,13 @@ def run(
     port: Annotated[
         int, typer.Option("--port", envvar="AITBC_NODE_PORT", min=0, max=65535, help="0: the system chooses.")
     ] = DEFAULT_PORT,
-    cors_origin: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--cors-origin",
-            envvar="AITBC_NODE_CORS_ORIGINS",
-            help="Web origin whose pages may read what the node answers, such as https://wallet.example; may be "
-            "repeated. Default: every one.",
-        ),
-    ] = None,
+    cors_origin: CorsOrigins = None,
     max_connections: Annotated[
         int, typer.Option("--max-connections", envvar="AITBC_NODE_MAX_CONNECTIONS", min=2, help="More get a 503.")
     ] = 256,
-    peer: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--peer",
-            envvar="AITBC_NODE_PEERS",
-            help="URL of a peer to dial (ws://host:port/p2p) besides those of the network file; may be repeated.",
-        ),
-    ] = None,
-    peer_url: Annotated[
-        str | None,
-        typer.Option(
-            "--peer-url",
-            envvar="AITBC_NODE_PEER_URL",
-            help="What other nodes dial to reach this one. Default: what the network file says of this node's key; "
-            "without either it only dials out.",
-        ),
-    ] = None,
-    accept_lost_votes: Annotated[
-        bool,
-        typer.Option(
-            "--accept-lost-votes",
-            help="Go on although the record of this key's votes is lost or damaged. Only if you know that no other "
-            "process holds the key: otherwise it votes twice, which is evidence against it.",
-        ),
-    ] = False,
+    peer: Peers = None,
+    peer_url: PeerUrl = None,
+    accept_lost_votes: AcceptLostVotes = False,
     signer_url: SignerUrl = None,
     signer_public_key: SignerPublicKey = None,
     signer_certificate: SignerCertificate = None,

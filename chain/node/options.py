@@ -25,6 +25,41 @@ NodeUrl = Annotated[str, typer.Option("--url", envvar="AITBC_NODE_URL", help="Wh
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 TimeoutS = Annotated[float, typer.Option("--timeout-s", min=1, max=86_400, help="How long to wait for finality.")]
 
+CorsOrigins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cors-origin",
+        envvar="AITBC_NODE_CORS_ORIGINS",
+        help="Web origin whose pages may read what the node answers, such as https://wallet.example; may be "
+        "repeated. Default: every one.",
+    ),
+]
+Peers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--peer",
+        envvar="AITBC_NODE_PEERS",
+        help="URL of a peer to dial (ws://host:port/p2p) besides those of the network file; may be repeated.",
+    ),
+]
+PeerUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--peer-url",
+        envvar="AITBC_NODE_PEER_URL",
+        help="What other nodes dial to reach this one. Default: what the network file says of this node's key; "
+        "without either it only dials out.",
+    ),
+]
+AcceptLostVotes = Annotated[
+    bool,
+    typer.Option(
+        "--accept-lost-votes",
+        help="Go on although the record of this key's votes is lost or damaged. Only if you know that no other "
+        "process holds the key: otherwise it votes twice, which is evidence against it.",
+    ),
+]
+
 
 @contextmanager
 def explained() -> Iterator[None]:

@@ -11,7 +11,9 @@ from chain.api.rpc.values import BOOLEAN, HASH, QUANTITY_SCHEMA, UINT64, quantit
 
 _NUMBER: Final = Parameter("block", BLOCK_NUMBER)
 _HASH: Final = Parameter("blockHash", HASH)
+_BY_NAME: Final = (("Number", _NUMBER), ("Hash", _HASH))
 _IS_FULL: Final = Parameter("fullTransactions", BOOLEAN, False)
+_COUNT_OR_NULL: Final = nullable(QUANTITY_SCHEMA)
 
 
 def block_methods(chain: ServedChain) -> tuple[Method, ...]:
@@ -35,11 +37,7 @@ def block_methods(chain: ServedChain) -> tuple[Method, ...]:
         figures, base_fee = chain.figures(stored), chain.base_fee_at(stored.block.header.height)
         return [receipt_object(stored, index, figures, base_fee) for index in range(len(figures.hashes))]
 
-    def uncle_count(wanted: BlockId) -> str | None:
-        return None if chain.height_of(chain.view(), wanted) is None else quantity(0)
-
-    block_or_null, count_or_null = nullable(BLOCK_SCHEMA), nullable(QUANTITY_SCHEMA)
-    by_name = (("Number", _NUMBER), ("Hash", _HASH))
+    block_or_null = nullable(BLOCK_SCHEMA)
     return (
         Method(
             name="eth_blockNumber",
@@ -56,18 +54,18 @@ def block_methods(chain: ServedChain) -> tuple[Method, ...]:
                 handler=block,
                 is_heavy=True,
             )
-            for name, parameter in by_name
+            for name, parameter in _BY_NAME
         ),
         *(
             Method(
                 name=f"eth_getBlockTransactionCountBy{name}",
                 summary="How many transactions a block holds",
                 parameters=(parameter,),
-                result=count_or_null,
+                result=_COUNT_OR_NULL,
                 handler=transaction_count,
                 is_heavy=True,
             )
-            for name, parameter in by_name
+            for name, parameter in _BY_NAME
         ),
         Method(
             name="eth_getBlockReceipts",
@@ -77,15 +75,26 @@ def block_methods(chain: ServedChain) -> tuple[Method, ...]:
             handler=receipts,
             is_heavy=True,
         ),
+        *_uncle_methods(chain),
+    )
+
+
+def _uncle_methods(chain: ServedChain) -> tuple[Method, ...]:
+    """There are none: at each height there is one block, and it is final."""
+
+    def uncle_count(wanted: BlockId) -> str | None:
+        return None if chain.height_of(chain.view(), wanted) is None else quantity(0)
+
+    return (
         *(
             Method(
                 name=f"eth_getUncleCountByBlock{name}",
                 summary="Always 0: there is one final block at each height",
                 parameters=(parameter,),
-                result=count_or_null,
+                result=_COUNT_OR_NULL,
                 handler=uncle_count,
             )
-            for name, parameter in by_name
+            for name, parameter in _BY_NAME
         ),
         *(
             Method(
@@ -95,6 +104,6 @@ def block_methods(chain: ServedChain) -> tuple[Method, ...]:
                 result={"type": "null"},
                 handler=lambda _block, _index: None,
             )
-            for name, parameter in by_name
+            for name, parameter in _BY_NAME
         ),
     )

@@ -45,7 +45,7 @@ def settings(**changes: int) -> Settings:
     return Settings(validators=(KEY.address,), **{**values, **changes})
 
 
-def block(height: int, parent_hash: Hash32, time_ms: int) -> Block:
+def block(height: int, parent_hash: Hash32, time_ms: int, transactions: tuple[bytes, ...] = ()) -> Block:
     header = Header(
         protocol_version=1,
         chain_id=7,
@@ -59,7 +59,7 @@ def block(height: int, parent_hash: Hash32, time_ms: int) -> Block:
         state_root=NOTHING,
         next_validators_hash=validators_hash(0, [KEY.address]),
     )
-    return Block(header, ())
+    return Block(header, transactions)
 
 
 class Solo:
@@ -90,7 +90,8 @@ class Solo:
     def build(self, task: BuildBlock) -> BlockBuilt:
         """What the driver would answer."""
         assert task.parent_hash == self.head.hash
-        return BlockBuilt(block(self.head.height + 1, task.parent_hash, task.time_ms))
+        transactions = () if task.may_be_empty else (b"transaction",)
+        return BlockBuilt(block(self.head.height + 1, task.parent_hash, task.time_ms, transactions))
 
     def commit(self, built: BlockBuilt, *, is_waiting: bool = False, **changes: int) -> BlockCommitted:
         """What the driver would answer."""
@@ -185,8 +186,7 @@ def test_heartbeat_follows_governance() -> None:
     built = solo.build(only_build(solo.handle(TimerFired(HEARTBEAT))))
     solo.handle(built)
     solo.handle(solo.commit(built, heartbeat_ms=5_000))
-    solo.handle(WaitingChanged(is_waiting=True))
-    solo.handle(solo.build(only_build(solo.handle(TimerFired(INTERVAL)))))
+    solo.handle(solo.build(only_build(solo.handle(TimerFired(HEARTBEAT)))))
     assert solo.timers[HEARTBEAT] == 5_000
 
 
