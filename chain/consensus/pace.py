@@ -52,15 +52,15 @@ class Pace:
     def _factor(self) -> int:
         return min(_MAX_FACTOR, 1 << min(self.consecutive_nullified, _MAX_FACTOR))
 
-    def enter_view(self, draft: Draft, *, after_nullification: bool, after_empty_block: bool = False) -> None:
-        """A view begins: nothing has run out yet. Nobody who waits for a transaction is held up by an empty block."""
+    def enter_view(self, draft: Draft, *, after_nullification: bool) -> None:
+        """A view begins: nothing has run out yet."""
         self.is_deadline_over = False
         self.is_pausing = False
         self._is_armed = False
         for name in (LEADER, VIEW, RETRY, HOLD):
             draft.set_timer(name, None)
         # After a nullification enough time has been lost.
-        self.is_interval_over = after_nullification or after_empty_block or self.settings.block_interval_ms == 0
+        self.is_interval_over = after_nullification or self.settings.block_interval_ms == 0
         self.is_grace_over = after_nullification
         grace_ms = max(self.settings.block_interval_ms, self.settings.network_delay_ms)
         draft.set_timer(INTERVAL, None if self.is_interval_over else self.settings.block_interval_ms)

@@ -223,16 +223,10 @@ class SimplexEngine:
     def _on_view_entered(self) -> None:
         knowledge = self._knowledge
         self._paced_view = knowledge.view
-        entered_by = knowledge.entered_by
-        is_nullified = entered_by is not None and entered_by.kind is VoteKind.NULLIFY
+        is_nullified = knowledge.entered_by is not None and knowledge.entered_by.kind is VoteKind.NULLIFY
         if is_nullified:
             self._pace.consecutive_nullified += 1
-        parent = self._work.tree.get(entered_by.block_hash) if entered_by is not None else None
-        self._pace.enter_view(
-            self._draft,
-            after_nullification=is_nullified,
-            after_empty_block=parent is not None and not parent.block.transactions,
-        )
+        self._pace.enter_view(self._draft, after_nullification=is_nullified)
         self._knowledge.ask_again()
         self._work.ask_again()  # Where views are quick, RETRY never comes.
         self._work.forget_before(knowledge.view - KEPT_VIEWS, self._draft, self._wanted_blocks(), knowledge)

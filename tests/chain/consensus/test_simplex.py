@@ -264,14 +264,6 @@ def test_one_empty_block_soon_follows_the_last_with_transactions(bench: Bench, c
     assert bench.timers[HEARTBEAT] == HEARTBEAT_MS
 
 
-def test_a_transaction_does_not_wait_because_of_an_empty_block(bench: Bench, cast: Cast) -> None:
-    full = cast.block(cast.genesis)
-    bench.finalize(1, 0, full)
-    assert bench.timers[INTERVAL] == INTERVAL_MS
-    bench.finalize(2, 1, cast.block(full, transactions=()))
-    assert INTERVAL not in bench.timers
-
-
 def test_it_follows_too_where_an_empty_block_has_made_the_full_one_final(bench: Bench, cast: Cast) -> None:
     full = cast.block(cast.genesis)
     bench.hear(cast.proposal(1, full))
