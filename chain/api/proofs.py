@@ -2,7 +2,6 @@
 
 from typing import Annotated, Final
 
-import msgspec
 from fastapi import APIRouter, Path, Query, Response
 
 from chain.api.answering import answers, respond
@@ -10,7 +9,7 @@ from chain.governance_answers import EpochEndView, FinalityView
 from chain.node.records import decode_epoch_entry, epoch_key
 from chain.node.runner import Node
 from chain.primitives import message_pack
-from chain.primitives.block import Header
+from chain.primitives.block import Header, header_of_trusted
 from chain.primitives.finality import MAX_DESCENDANTS
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.rejection import Rejected, RejectionReason
@@ -27,13 +26,6 @@ KnownEpoch = Annotated[
     int,
     Query(ge=0, le=_MAX_HEIGHT, description="An epoch whose validators you know; the network file names those of 0."),
 ]
-
-
-class _OnlyHeader(msgspec.Struct, array_like=True):
-    """A block of which nothing but the header is decoded."""
-
-    header: Header
-    transactions: msgspec.Raw
 
 
 def proofs_router(node: Node) -> APIRouter:
@@ -72,7 +64,7 @@ def finality_view(view: StateView, height: int, known_epoch: int) -> FinalityVie
 
 def _header_at(view: StateView, height: int) -> Header | None:
     encoded = view.block_at(height)
-    return None if encoded is None else message_pack.decode_trusted(encoded, _OnlyHeader).header
+    return None if encoded is None else header_of_trusted(encoded)
 
 
 def _encoded(header: Header) -> str:

@@ -4,7 +4,7 @@ from typing import Final
 
 from chain.governance_answers import OtherLeafView, StateProofPath, StateProofView
 from chain.node.ledger import Ledger
-from chain.primitives.block import Header, decode_block
+from chain.primitives.block import Header, header_of_trusted
 from chain.primitives.hexadecimal import to_hex
 from chain.primitives.state_proof import OtherLeaf, StateProof
 from chain.storage.errors import HistoryPruned
@@ -31,7 +31,7 @@ def prove_at(ledger: Ledger, height: int, state_key: bytes) -> StateProofView:
     value, proof = past.prove(state_key)
     encoded = past.view.block_at(height)
     assert encoded is not None
-    return _view(decode_block(encoded).header, state_key, value, proof)
+    return _view(header_of_trusted(encoded), state_key, value, proof)
 
 
 def _view(header: Header, state_key: bytes, value: bytes | None, proof: StateProof) -> StateProofView:

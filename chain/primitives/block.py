@@ -61,6 +61,18 @@ def decode_block(encoded: bytes) -> Block:
     return message_pack.decode(encoded, Block)
 
 
+class _HeadedBlock(msgspec.Struct, array_like=True):
+    """A block of which nothing but the header is decoded: the rest may be megabytes."""
+
+    header: Header
+    transactions: msgspec.Raw
+
+
+def header_of_trusted(encoded_block: bytes) -> Header:
+    """The header of a block that was checked before it was stored."""
+    return message_pack.decode_trusted(encoded_block, _HeadedBlock).header
+
+
 class Log(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """An event as Ethereum tools see it: the module's address, at most 4 topics, and ABI-encoded values."""
 

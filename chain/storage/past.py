@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from chain.primitives.block import decode_block
+from chain.primitives.block import header_of_trusted
 from chain.primitives.state_proof import StateProof, tree_key
 from chain.primitives.types import Hash32
 from chain.storage.errors import HistoryPruned
@@ -70,4 +70,4 @@ def past_state(view: StateView, height: int, prover: Prover) -> PastState:
         return PastState(height, view.head.state_root, view, {}, prover)
     block = view.block_at(height)
     assert block is not None
-    return PastState(height, decode_block(block).header.state_root, view, old_values, prover)
+    return PastState(height, header_of_trusted(block).state_root, view, old_values, prover)

@@ -15,10 +15,10 @@ from chain.api.rpc.values import (
     malformed,
     parse_address,
     parse_data,
+    parse_members,
     parse_quantity,
     parse_uint64,
 )
-from chain.primitives.rejection import Rejected
 from chain.primitives.transaction import DYNAMIC_FEE, LEGACY, intrinsic_gas
 from chain.primitives.types import Address
 
@@ -52,9 +52,7 @@ class CallObject(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_call_object(value: Any) -> CallObject:
     """Reads a call; members that have no meaning here are left alone, as geth does."""
-    if not isinstance(value, dict):
-        raise malformed("a call is an object")
-    fields = {name: _read(name, parse, value[name]) for name, parse in _PARSERS.items() if value.get(name) is not None}
+    fields = parse_members(value, _PARSERS, "a call")
     call_data, call_input = fields.get("data"), fields.get("input")
     if call_data is not None and call_input is not None and call_data != call_input:
         raise malformed('"data" and "input" are both given, and differ')
@@ -75,13 +73,6 @@ def parse_call_object(value: Any) -> CallObject:
         max_fee=gas_price if gas_price is not None else max_fee,
         chain_id=fields.get("chainId"),
     )
-
-
-def _read(name: str, parse: Callable[[Any], Any], value: Any) -> Any:
-    try:
-        return parse(value)
-    except Rejected as rejected:
-        raise Rejected(rejected.reason, f"{name}: {rejected}") from None
 
 
 def _parse_type(value: Any) -> int:

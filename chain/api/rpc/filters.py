@@ -11,8 +11,6 @@ from enum import Enum, auto
 from threading import Lock
 from typing import Final
 
-import msgspec
-
 from chain.api.log_search import TooMuch, search_logs
 from chain.api.rpc.errors import INVALID_PARAMETERS, SERVER_ERROR, RpcError
 from chain.api.rpc.log_queries import LOG_QUERY, LogQuery, bounding_number
@@ -22,8 +20,7 @@ from chain.api.rpc.objects import RpcLog
 from chain.api.rpc.served_chain import ServedChain
 from chain.api.rpc.values import HASH_SCHEMA, NAME
 from chain.node.waiting import Entry
-from chain.primitives import message_pack
-from chain.primitives.block import Header
+from chain.primitives.block import header_of_trusted
 from chain.primitives.hexadecimal import to_hex
 from chain.primitives.types import BlockHeight, Hash32
 from chain.storage.view import StateView
@@ -31,7 +28,7 @@ from chain.storage.view import StateView
 EXPIRES_S: Final = 300.0
 """As in geth."""
 MAX_FILTERS: Final = 2_000
-MAX_ALTERNATIVES: Final = 50_000
+MAX_ALTERNATIVES_OF_ALL: Final = 50_000
 """Addresses and topics of all filters together."""
 _MAX_BLOCKS: Final = 1_000
 """Hashes in one answer; the next one goes on from there."""
@@ -154,8 +151,7 @@ class Filters:
         for height in range(asked.next_height, end):
             encoded = view.block_at(height)
             assert encoded is not None
-            header, _ = message_pack.decode_trusted(encoded, tuple[Header, msgspec.Raw])  # Not all its transactions.
-            hashes.append(to_hex(header.hash))
+            hashes.append(to_hex(header_of_trusted(encoded).hash))
         asked.next_height = end
         return hashes
 
@@ -174,7 +170,11 @@ class Filters:
             )
             self._filters[filter_id] = added
             self._size += added.size
-            while len(self._filters) > self._max_filters or self._size > MAX_ALTERNATIVES or self._is_oldest_expired():
+            while (
+                len(self._filters) > self._max_filters
+                or self._size > MAX_ALTERNATIVES_OF_ALL
+                or self._is_oldest_expired()
+            ):
                 self._drop(next(iter(self._filters)))
         return filter_id
 

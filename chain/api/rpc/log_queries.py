@@ -10,8 +10,7 @@ from chain.api.rpc.block_ids import BLOCK_NUMBER, BlockNumber, BlockTag, parse_b
 from chain.api.rpc.errors import SERVER_ERROR, RpcError
 from chain.api.rpc.methods import Kind
 from chain.api.rpc.served_chain import ServedChain
-from chain.api.rpc.values import ADDRESS_SCHEMA, HASH_SCHEMA, malformed, parse_address, parse_hash
-from chain.primitives.rejection import Rejected
+from chain.api.rpc.values import ADDRESS_SCHEMA, HASH_SCHEMA, malformed, parse_address, parse_hash, parse_members
 from chain.primitives.types import Address, Hash32
 from chain.storage.view import StateView
 
@@ -58,9 +57,7 @@ def bounding_number(bound: Bound, newest: int) -> int:
 
 def parse_log_query(value: Any) -> LogQuery:
     """Reads a filter; members that have no meaning here are left alone, as geth does."""
-    if not isinstance(value, dict):
-        raise malformed("a filter is an object")
-    fields = {name: _read(name, parse, value[name]) for name, parse in _PARSERS.items() if value.get(name) is not None}
+    fields = parse_members(value, _PARSERS, "a filter")
     from_block, to_block = fields.get("fromBlock"), fields.get("toBlock")
     if fields.get("blockHash") is not None and (from_block is not None or to_block is not None):
         raise malformed("cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other")
@@ -73,13 +70,6 @@ def parse_log_query(value: Any) -> LogQuery:
         to_block=to_block,
         block_hash=fields.get("blockHash"),
     )
-
-
-def _read(name: str, parse: Callable[[Any], Any], value: Any) -> Any:
-    try:
-        return parse(value)
-    except Rejected as rejected:
-        raise Rejected(rejected.reason, f"{name}: {rejected}") from None
 
 
 def _parse_addresses(value: Any) -> frozenset[Address]:

@@ -5,6 +5,7 @@ of cases: libraries check EIP-55 where a person types, and geth does not.
 """
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from chain.api.rpc.methods import Kind
@@ -23,6 +24,21 @@ _HASH_CHARACTERS: Final = 66
 def malformed(message: str) -> Rejected:
     """What every reader of a value raises."""
     return Rejected(RejectionReason.MALFORMED, message)
+
+
+def parse_members(value: Any, parsers: Mapping[str, Callable[[Any], Any]], what: str) -> dict[str, Any]:
+    """The members of an object that are there and not null; those without a parser are left alone, as geth does."""
+    if not isinstance(value, dict):
+        raise malformed(f"{what} is an object")
+    present = ((name, parse) for name, parse in parsers.items() if value.get(name) is not None)
+    return {name: _parse_member(name, parse, value[name]) for name, parse in present}
+
+
+def _parse_member(name: str, parse: Callable[[Any], Any], value: Any) -> Any:
+    try:
+        return parse(value)
+    except Rejected as rejected:
+        raise Rejected(rejected.reason, f"{name}: {rejected}") from None
 
 
 def parse_quantity(value: Any, maximum: int = MAX_UINT256) -> int:

@@ -14,6 +14,7 @@ from chain.primitives.block import (
     Log,
     TransactionResult,
     decode_block,
+    header_of_trusted,
     results_root,
     transactions_root,
 )
@@ -51,6 +52,11 @@ headers = st.builds(
     st.binary(min_size=20, max_size=20),
     *[hashes] * 4,
 )
+
+
+def test_a_stored_blocks_header_is_read_alone() -> None:
+    assert header_of_trusted(BLOCK.encode()) == HEADER
+    assert header_of_trusted(Block(HEADER, ()).encode()) == HEADER
 
 
 def test_golden_encoding_and_hash() -> None:
