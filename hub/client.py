@@ -9,17 +9,19 @@ from typing import Annotated, Any, Final, Self
 import httpx
 import msgspec
 
-from chain.primitives.hexadecimal import parse_hex, to_checksum_address, to_hex
+from chain.primitives.client_request import ClientClaim, sign_client_request
+from chain.primitives.hexadecimal import parse_hex
 from chain.primitives.keys import PrivateKey
 from chain.primitives.receipt import salted_prompt_hash
 from chain.primitives.rejection import Rejected
-from chain.primitives.signing import eip191_digest
+from chain.primitives.types import Hash32
 from hub.request import SALT_BYTES, JobRequest
 from wallet.verification import Document, check_document
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 CONNECT_TIMEOUT_S: Final = 5.0
 _POLL_S: Final = 0.3
+_SIGNED_FOR_S: Final = 3_600
 
 
 class HubClientError(Exception):
@@ -81,7 +83,10 @@ class HubClient:
         self._http.close()
 
     def submit(self, request: JobRequest, *, key: PrivateKey | None = None) -> tuple[dict[str, Any], bytes]:
-        """The finished job and its picture, checked; signed first where a key is given. Raises HubClientError."""
+        """The finished job and its picture, checked; signed first where a key is given. Raises HubClientError.
+
+        A request that is to be signed must have a maximum price: without one, the signature would be a blank cheque.
+        """
         if key is not None:
             request = self._signed(request, key)
         body = request.model_dump(exclude_none=True)
@@ -105,15 +110,28 @@ class HubClient:
             time.sleep(_POLL_S)
 
     def _signed(self, request: JobRequest, key: PrivateKey) -> JobRequest:
+        if request.max_price_atoms is None:
+            raise HubClientError("a signed request needs a maximum price (--max-price)")
         hub = self._ask("GET", "/v1/hub", _Hub)
-        salt = secrets.token_bytes(SALT_BYTES)
-        request_hash = request.request_hash(hub_id=hub["hub_id"], chain_id=hub["chain_id"], salt=salt)
-        signing = {
-            "client": to_checksum_address(key.address),
-            "client_signature": to_hex(key.sign(eip191_digest(request_hash))),
-            "request_salt": to_hex(salt),
-        }
-        return JobRequest.model_validate(request.model_dump() | signing)
+        claim = ClientClaim(
+            client=key.address,
+            salt=secrets.token_bytes(SALT_BYTES),
+            max_price=request.max_price_atoms,
+            nonce=Hash32(secrets.token_bytes(32)),
+            expiry=int(time.time()) + _SIGNED_FOR_S,
+            signature=b"",
+        )
+        try:
+            to_sign = claim.request(
+                chain_id=hub["chain_id"],
+                audience=hub["hub_id"],
+                prompt=request.prompt,
+                parameters=request.parameters(),
+            )
+        except Rejected as error:
+            raise HubClientError(f"what the hub says of itself cannot be signed: {error.message}") from None
+        signed = msgspec.structs.replace(claim, signature=sign_client_request(key, to_sign))
+        return JobRequest.model_validate(request.model_dump() | {"client_request": signed.to_object()})
 
     def _ask(
         self,

@@ -219,6 +219,7 @@ class Dispatcher:
             request_hash=parse_hash(job.request_hash),
             client_signature=None if job.client_signature is None else parse_hex(job.client_signature),
             prompt=request.prompt,
+            prompt_salt=parse_hex(job.request_salt),
             width=request.width,
             height=request.height,
             seed=job.seed,
@@ -244,6 +245,7 @@ class Dispatcher:
                 "client": job.client,
                 "request_hash": job.request_hash,
                 "client_signature": job.client_signature,
+                "prompt_salt": job.request_salt,
                 "nonce": turn.attempt.nonce,
             },
         }

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import structlog
 from sqlalchemy.exc import IntegrityError
 
-from chain.primitives.hexadecimal import parse_hex, to_checksum_address, to_hex
+from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import SignerUnavailable
 from chain.primitives.receipt import Receipt
 from chain.primitives.rejection import Rejected
@@ -24,7 +24,7 @@ from hub.metrics import HubMetrics
 from hub.request import MAX_SEED, SALT_BYTES, JobRequest
 from hub.settings import HubSettings
 from hub.store import Store, now_ms
-from hub.tables import JobRow, JobState, ReceiptRow
+from hub.tables import ClientNonceRow, JobRow, JobState, ReceiptRow
 from wallet.attestation_log import AttestationLogError
 from wallet.attester import AttesterSigner
 
@@ -110,15 +110,19 @@ class JobRunner:
             raise NoProvider("shutting_down", "the hub is shutting down")
         self._dispatcher.check_servable(request)
         job = self._new_job(owner, request, idempotency_key)
+        claim = request.claim
+        nonce = (
+            None if claim is None else ClientNonceRow(client=job.client, nonce=to_hex(claim.nonce), expiry=claim.expiry)
+        )
         if len(self._tasks) + self._accepting >= self._settings.max_concurrent_jobs + self._settings.max_waiting_jobs:
             raise QueueFull(self._retry_after_s())
         # Counted while the row is written, so that many at once cannot all find the last place.
         self._accepting += 1
         try:
-            await asyncio.to_thread(self._store.add_job, job)
+            await asyncio.to_thread(self._store.add_job, job, nonce)
         except IntegrityError:
-            message = "this signed request was sent before; sign it again with a new salt"
-            raise Conflict("request_used", message, "client_signature") from None
+            message = "this client's nonce was used before; sign the request again with a new one"
+            raise Conflict("request_used", message, "client_request.nonce") from None
         finally:
             self._accepting -= 1
         _log.info("job_accepted", job_id=job.job_id, owner=owner, width=request.width, steps=request.steps)
@@ -126,11 +130,10 @@ class JobRunner:
         return job.job_id
 
     def _new_job(self, owner: str, request: JobRequest, idempotency_key: str | None) -> JobRow:
-        salt = secrets.token_bytes(SALT_BYTES) if request.request_salt is None else parse_hex(request.request_salt)
-        request_hash = request.request_hash(
-            hub_id=self._settings.hub_id, chain_id=self._signer.network.chain_id, salt=salt
-        )
-        request.check_client_signature(request_hash)
+        claim = request.claim
+        salt = secrets.token_bytes(SALT_BYTES) if claim is None else claim.salt
+        to_sign = request.to_sign(hub_id=self._settings.hub_id, chain_id=self._signer.network.chain_id, salt=salt)
+        request.check_client_signature(to_sign, now_s=int(time.time()))
         return JobRow(
             job_id=f"{datetime.now(UTC):%Y-%m-%d}-{secrets.token_hex(8)}",
             owner=owner,
@@ -141,8 +144,8 @@ class JobRunner:
             request=request.model_dump(exclude={"prompt"}),
             seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
             request_salt=to_hex(salt),
-            request_hash=to_hex(request_hash),
-            client_signature=request.client_signature,
+            request_hash=to_hex(to_sign.hash),
+            client_signature=None if claim is None else to_hex(claim.signature),
             state=JobState.QUEUED,
             created_at_ms=now_ms(),
             attempts=[],
@@ -234,7 +237,9 @@ class JobRunner:
 
     async def _dispatch(self, job: JobRow) -> Served:
         assert job.prompt is not None
-        request = JobRequest.model_validate({**job.request, "prompt": job.prompt})
+        # An older version's row may have fields that there are no more; what they said stands in other columns.
+        known = {name: value for name, value in job.request.items() if name in JobRequest.model_fields}
+        request = JobRequest.model_validate({**known, "prompt": job.prompt})
         return await self._dispatcher.run(job, request)
 
     async def _keep(self, job: JobRow, served: Served) -> None:

@@ -8,7 +8,6 @@ alice = "16 to 256 characters"      "0xProvider's address" = "16 to 256 characte
 import hmac
 import os
 import re
-import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from chain.primitives.hexadecimal import parse_address
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Address
 from hub.errors import HubConfigurationError
+from wallet.credentials import is_closed
 
 _MAX_FILE_BYTES: Final = 1024 * 1024
 _KEY: Final = re.compile(r"[\x21-\x7e]{16,256}")
@@ -73,7 +73,7 @@ def _read_table(path: Path, table: str) -> dict[str, str]:
     """Names and keys; the file must be closed to others, have this one table and nothing else."""
     try:
         mode = path.stat().st_mode
-        if mode & (stat.S_IRWXG | stat.S_IRWXO) and os.name == "posix":
+        if os.name == "posix" and not is_closed(path, mode):
             raise HubConfigurationError(f"{path} is open to other users of this machine; close it: chmod 600 {path}")
         with path.open("rb") as file:
             text = file.read(_MAX_FILE_BYTES + 1)

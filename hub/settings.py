@@ -7,6 +7,8 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from chain.primitives.client_request import check_hub_id_is_no_address
+from chain.primitives.rejection import Rejected
 from hub.errors import HubConfigurationError
 
 ENVIRONMENT_PREFIX = "AITBC_HUB_"
@@ -89,6 +91,10 @@ class HubSettings(BaseSettings):
     def _hub_id_fits_receipts(cls, hub_id: str) -> str:
         if not _HUB_ID.fullmatch(hub_id):
             raise ValueError(f"must match {_HUB_ID.pattern}")
+        try:
+            check_hub_id_is_no_address(hub_id)
+        except Rejected as rejected:
+            raise ValueError(rejected.message) from None
         return hub_id
 
     @model_validator(mode="after")

@@ -11,17 +11,18 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from typing import Any, Final
 
-from sqlalchemy import create_engine, event, func, select
+from sqlalchemy import create_engine, delete, event, func, select
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from hub.errors import HubConfigurationError
-from hub.tables import AttemptRow, Base, IdentityRow, JobRow, JobState, ReceiptRow
+from hub.tables import AttemptRow, Base, ClientNonceRow, IdentityRow, JobRow, JobState, ReceiptRow
 
 _SCHEMA_VERSION: Final = 1
 _BUSY_TIMEOUT_MS: Final = 10_000
 _IS_WRITING: Final = "is_writing"
+_NONCE_GRACE_S: Final = 3_600  # A clock that is set back by less takes no expired request for a fresh one.
 
 
 def now_ms() -> int:
@@ -83,10 +84,17 @@ class Store:
 
     # Jobs
 
-    def add_job(self, job: JobRow) -> None:
-        """Raises sqlalchemy.exc.IntegrityError where the idempotency key or the signed request was used before."""
+    def add_job(self, job: JobRow, nonce: ClientNonceRow | None = None) -> None:
+        """Both, or neither.
+
+        Raises sqlalchemy.exc.IntegrityError where idempotency key, signed request or nonce was used before.
+        """
         with self._writing() as session:
             session.add(job)
+            if nonce is not None:
+                forgotten_before = now_ms() // 1_000 - _NONCE_GRACE_S
+                session.execute(delete(ClientNonceRow).where(ClientNonceRow.expiry < forgotten_before))
+                session.add(nonce)
 
     def job(self, job_id: str) -> JobRow | None:
         """The job with its attempts and receipt."""

@@ -1,4 +1,4 @@
-"""The hub's tables: jobs, the attempts of providers at them, and the receipts that came of them.
+"""The hub's tables: jobs, clients' nonces, the attempts of providers at jobs, and the receipts that came of them.
 
 Types are those that SQLite and PostgreSQL share. Amounts stand only inside a receipt's JSON, as decimal text: no
 database's number holds 2^256.
@@ -78,7 +78,7 @@ class JobRow(Base):
         UniqueConstraint("owner", "idempotency_key"),
         Index("jobs_by_owner", "owner", "sequence"),
         Index("jobs_by_state", "state"),
-        # A signature allows one job, whoever sends it again.
+        # A signature allows one job, whoever sends it again; and a nonce one signature (`client_nonces`).
         Index(
             "signed_requests",
             "request_hash",
@@ -87,6 +87,17 @@ class JobRow(Base):
             postgresql_where=client_signature.is_not(None),
         ),
     )
+
+
+class ClientNonceRow(Base):
+    """A nonce that a client has used up in a signed request; kept until nobody could take that request any more."""
+
+    __tablename__ = "client_nonces"
+
+    client: Mapped[str] = mapped_column(String(42), primary_key=True)
+    nonce: Mapped[str] = mapped_column(String(66), primary_key=True)
+    expiry: Mapped[int] = mapped_column(BigInteger, index=True)
+    """Unix seconds, as the client signed it."""
 
 
 class AttemptRow(Base):

@@ -14,9 +14,10 @@ import msgspec
 
 from chain.primitives.hashing import sha256
 from chain.primitives.hexadecimal import parse_hash, parse_hex, to_checksum_address
-from chain.primitives.receipt import MICRO, Receipt, recover_provider, salted_prompt_hash
+from chain.primitives.receipt import Receipt, recover_provider, salted_prompt_hash
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Hash32
+from chain.primitives.units import MICRO
 from hub.errors import FaultReason, ProviderFault
 from hub.picture import check_png, max_png_bytes
 from hub.request import SALT_BYTES
@@ -24,7 +25,7 @@ from hub.selection import Offer
 
 _DATA_URL_PREFIX: Final = "data:image/png;base64,"
 _SIGNATURE_BYTES: Final = 65
-_FRAMING_BYTES: Final = 64 * 1024  # The receipt (at most 8 KiB) and the answer's other fields.
+_FRAMING_BYTES: Final = 64 * 1024  # The receipt (at most 24 KiB) and the answer's other fields.
 
 
 class _Answer(msgspec.Struct):
@@ -53,6 +54,8 @@ class SentJob:
     request_hash: Hash32
     client_signature: bytes | None
     prompt: str
+    prompt_salt: bytes
+    """Of the receipt's prompt_hash: so that is the one in the request that the client signed."""
     width: int
     height: int
     seed: int
@@ -179,8 +182,10 @@ def _check_prompt(receipt: Receipt, answer: _Answer, job: SentJob) -> bytes:
         salt = parse_hex(answer.prompt_salt, length=SALT_BYTES, field="prompt_salt")
     except Rejected as error:
         raise ProviderFault(FaultReason.WRONG_PROMPT, error.message) from None
-    if receipt.prompt_hash != salted_prompt_hash(salt, job.prompt):
-        raise ProviderFault(FaultReason.WRONG_PROMPT, "prompt_hash is not that of the prompt and the stated salt")
+    if salt != job.prompt_salt or receipt.prompt_hash != salted_prompt_hash(salt, job.prompt):
+        raise ProviderFault(
+            FaultReason.WRONG_PROMPT, "prompt_hash is not that of the prompt and the salt that was sent"
+        )
     return salt
 
 

@@ -24,6 +24,7 @@ from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.keys import PrivateKey
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Address
+from wallet.credentials import is_closed
 from wallet.ethereum_libraries import load_library
 from wallet.keystore_format import SECRET_BYTES, parse_fields
 
@@ -152,7 +153,7 @@ def read_closed_file(path: Path, *, allow_shared: bool = False) -> bytes:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise KeystoreError(f"{path} is not a file")
-            if status.st_mode & 0o077 and not allow_shared:
+            if not allow_shared and not is_closed(path, status.st_mode):
                 raise KeystoreError(
                     f"{path} is open to other users of this machine (mode {stat.S_IMODE(status.st_mode):04o}); "
                     f"close it with: chmod 600 {path}"

@@ -19,7 +19,8 @@ from chain.primitives.hexadecimal import format_ait, parse_hash, parse_hex, to_c
 from chain.primitives.keys import SIGNATURE_BYTES, recover_address
 from chain.primitives.receipt import Receipt, attestation_digest, recover_provider
 from chain.primitives.rejection import Rejected, RejectionReason
-from chain.primitives.types import Address, Hash32
+from chain.primitives.shards import Shard, split_amount
+from chain.primitives.types import Address, Amount, Hash32
 
 MAX_DOCUMENT_BYTES: Final = 64 * 1024 * 1024  # An answer carries its image.
 _MAX_ATTESTERS: Final = 16  # PARAMETER_BOUNDS["attester_threshold"]
@@ -64,7 +65,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
             raise Rejected(RejectionReason.TOO_LARGE, "more lists and objects than a receipt's document can have")
         try:
             fields = json.loads(text, parse_float=Decimal, object_pairs_hook=_unique_keys)
-        except (ValueError, RecursionError) as error:
+        except (ValueError, ArithmeticError, RecursionError) as error:
+            # Decimal raises InvalidOperation, an ArithmeticError, for exponents beyond its own range.
             raise Rejected(RejectionReason.MALFORMED, f"not JSON: {error}") from None
         if not isinstance(fields, dict) or "receipt" not in fields:
             return cls(receipt=Receipt.from_object(fields))
@@ -111,7 +113,14 @@ def check_document(document: Document) -> list[Check]:
         checks.append(Check("receipt_hash", fits, "as stated" if fits else f"stated {to_hex(document.claimed_hash)}"))
     checks.append(_check_provider(document))
     if receipt.client_signature is not None:
-        checks.append(Check("client_signature", True, f"the client {receipt.client} signed the request"))
+        # That these 32 bytes are the hash of a request, only the request itself can show (`receipt_request`).
+        detail = f"{receipt.client} signed {to_hex(receipt.request_hash)}; as which request, the request itself tells"
+        checks.append(Check("client_signature", True, detail))
+    if receipt.shards is not None:
+        checks.append(Check("shards", True, _describe_shards(receipt.shards, receipt.amount)))
+    if receipt.trajectory_root is not None:
+        detail = f"{to_hex(receipt.trajectory_root)}; the provider opens steps (aitbc provider verify)"
+        checks.append(Check("trajectory_root", None, detail))
     if document.image is not None:
         fits = hashlib.sha256(document.image).hexdigest() == receipt.artifact_sha256
         checks.append(Check("artifact", fits, "the image is the receipt's" if fits else "this is another image"))
@@ -157,6 +166,12 @@ def _check_attestation(document: Document) -> Check:
     return Check(
         "attestation", None, f"recovers to {names}; whether that counts, only a chain's list tells (--node-url)"
     )
+
+
+def _describe_shards(shards: tuple[Shard, ...], amount: Amount) -> str:
+    shares = split_amount(shards, amount)
+    earned = ", ".join(f"{to_checksum_address(provider)} {format_ait(share)} AIT" for provider, share in shares)
+    return f"{len(shards)} parts that add up; {earned}"
 
 
 def _optional_hex(fields: dict[str, Any], name: str) -> bytes | None:

@@ -4,6 +4,9 @@ A receipt is a JSON object in RFC 8785 canonical form. Inside, units are integer
 exact; in JSON they are a number with at most 6 decimals. Every field has one spelling (addresses as in EIP-55, hex
 digits in lower case, no null for what is absent). So receipts of the same meaning have the same bytes, and whoever
 puts an accepted receipt into canonical form with another library takes the same hash of it.
+
+A receipt shows by itself that it is not self-contradictory. That its client signed a request, and this one, is shown by
+the request beside it (`receipt_request`).
 """
 
 import json
@@ -15,20 +18,20 @@ from typing import Any, Final, Self
 import msgspec
 import rfc8785
 
+from chain.primitives.client_request import is_signed_by, salted_hash
 from chain.primitives.hashing import keccak256, sha256
 from chain.primitives.hexadecimal import parse_address, parse_amount, parse_hash, parse_hex, to_checksum_address, to_hex
 from chain.primitives.keys import Signer, recover_address
 from chain.primitives.modules import MINTER
 from chain.primitives.rejection import Rejected, RejectionReason
+from chain.primitives.shards import MAX_SHARDS, Shard, check_shards
 from chain.primitives.signing import Eip712Domain, eip191_digest, eip191_preimage, eip712_digest
 from chain.primitives.transaction import MAX_CHAIN_ID
 from chain.primitives.types import MAX_UINT256, Address, Amount, Hash32
+from chain.primitives.units import MAX_MICRO_UNITS, MICRO, compute_amount, number_of_units, parse_units
 
 VERSION: Final = 1
-MAX_RECEIPT_BYTES: Final = 8 * 1024
-MICRO: Final = 10**6
-_MICRO_UNIT: Final = Decimal(1) / MICRO
-MAX_MICRO_UNITS: Final = 10**15  # A thousand million units: below 2^53, so every JSON reader holds it exactly.
+MAX_RECEIPT_BYTES: Final = 24 * 1024  # Room for MAX_SHARDS; without shards, a receipt has at most 2 KiB.
 UNIT_TYPES: Final = ("gpu_seconds", "images")
 _MAX_TIME: Final = 2**40  # Seconds; far away, but bounded.
 
@@ -53,26 +56,31 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """`sha256:` and the digits of SHA-256(salt ‖ prompt); client and provider keep the salt."""
     request_hash: Hash32
     client_signature: bytes | None = None
-    """EIP-191 signature by `client` over the 32 bytes of `request_hash`, where the client has a key."""
+    """By `client` over `request_hash`, where the client has a key: of the typed data, or EIP-191 of the 32 bytes."""
     started_at: int
     finished_at: int
     artifact_sha256: str
+    """See `combined_artifact_sha256`."""
     nonce: str
     hub_id: str
+    """Empty for a job that a provider serves directly."""
     chain_id: int
     price_per_unit: Amount
     amount: Amount
     """Atoms that the mint asks for: price × units, rounded down."""
+    shards: tuple[Shard, ...] | None = None
+    """The parts of a job that several providers served."""
+    trajectory_root: Hash32 | None = None
+    """What the provider committed to of the run (`chain.primitives.trajectory`)."""
 
     def to_object(self) -> dict[str, Any]:
         """The JSON object, as it is published."""
-        units = self.micro_units // MICRO if self.micro_units % MICRO == 0 else self.micro_units / MICRO
-        fields = {
+        fields: dict[str, Any] = {
             "version": VERSION,
             "job_id": self.job_id,
             "provider": to_checksum_address(self.provider),
             "client": self.client,
-            "units": units,
+            "units": number_of_units(self.micro_units),
             "unit_type": self.unit_type,
             "model": self.model,
             "prompt_hash": self.prompt_hash,
@@ -88,6 +96,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         }
         if self.client_signature is not None:
             fields["client_signature"] = to_hex(self.client_signature)
+        if self.shards is not None:
+            fields["shards"] = [shard.to_object() for shard in self.shards]
+        if self.trajectory_root is not None:
+            fields["trajectory_root"] = to_hex(self.trajectory_root)
         return fields
 
     def canonical_bytes(self) -> bytes:
@@ -138,7 +150,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
                 raise Rejected(RejectionReason.MALFORMED, f"{name} has the wrong JSON type", field=name)
         if fields["version"] != VERSION:
             raise _invalid("version", f"must be {VERSION}: this code knows no other receipt")
-        signature = fields.get("client_signature")
+        signature, root, shards = (fields.get(name) for name in ("client_signature", "trajectory_root", "shards"))
         receipt = cls(
             job_id=fields["job_id"],
             provider=parse_address(fields["provider"], "provider"),
@@ -157,11 +169,13 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
             chain_id=fields["chain_id"],
             price_per_unit=parse_amount(fields["price_per_unit"], "price_per_unit"),
             amount=parse_amount(fields["amount"], "amount"),
+            shards=None if shards is None else _parse_shards(shards),
+            trajectory_root=None if root is None else parse_hash(root, "trajectory_root"),
         ).checked()
         respelled = receipt.to_object()
-        for name in _SPELLED_FIELDS:
-            if fields.get(name) != respelled.get(name):
-                raise Rejected(RejectionReason.NON_CANONICAL, f"{name} must be spelled {respelled[name]}", field=name)
+        _check_spelling(fields, respelled, "")
+        for index, shard in enumerate(shards or ()):
+            _check_spelling(shard, respelled["shards"][index], f"shards[{index}].")
         return receipt
 
 
@@ -185,10 +199,28 @@ _FIELD_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
     "price_per_unit": str,
     "amount": str,
     "client_signature": str,
+    "shards": list,
+    "trajectory_root": str,
 }
-_OPTIONAL_FIELDS: Final = frozenset({"client_signature"})
-_SPELLED_FIELDS: Final = ("provider", "request_hash", "client_signature")
-"""Held as bytes, so that text in another letter case would be read as the same."""
+_OPTIONAL_FIELDS: Final = frozenset({"client_signature", "shards", "trajectory_root"})
+_SPELLED_FIELDS: Final = ("provider", "request_hash", "client_signature", "trajectory_root", "receipt_hash")
+"""Held as bytes, so that text in another letter case would be read as the same; `receipt_hash` is a shard's."""
+
+
+def _check_spelling(fields: Mapping[str, Any], respelled: Mapping[str, Any], where: str) -> None:
+    for name in _SPELLED_FIELDS:
+        if fields.get(name) != respelled.get(name):
+            raise Rejected(
+                RejectionReason.NON_CANONICAL,
+                f"{where}{name} must be spelled {respelled[name]}",
+                field=f"{where}{name}",
+            )
+
+
+def _parse_shards(shards: list[object]) -> tuple[Shard, ...]:
+    if len(shards) > MAX_SHARDS:
+        raise _invalid("shards", f"must be 2 to {MAX_SHARDS}")
+    return tuple(Shard.from_object(shard, f"shards[{index}]") for index, shard in enumerate(shards))
 
 
 def _invalid(field: str, requirement: str) -> Rejected:
@@ -232,43 +264,39 @@ def _check(receipt: Receipt) -> None:
         raise _invalid("price_per_unit", "must be from 0 to 2^256 - 1")
     if receipt.amount != compute_amount(receipt.micro_units, receipt.price_per_unit):
         raise _invalid("amount", "must be price_per_unit × units, rounded down to whole atoms")
+    if receipt.trajectory_root is not None:
+        assert len(receipt.trajectory_root) == 32
+    if receipt.shards is not None:
+        check_shards(receipt.shards, provider=receipt.provider, micro_units=receipt.micro_units)
+        parts = [bytes.fromhex(shard.artifact_sha256) for shard in receipt.shards]
+        if receipt.artifact_sha256 != combined_artifact_sha256(parts):
+            raise _invalid("artifact_sha256", "must be that of the shards' in their order")
     if receipt.client_signature is not None:
-        client = parse_address(receipt.client, "client")
-        if receipt.client != to_checksum_address(client):
-            raise _invalid("client", "that signs must be an address in EIP-55 form")
-        if recover_address(eip191_digest(receipt.request_hash), receipt.client_signature) != client:
-            raise Rejected(
-                RejectionReason.BAD_SIGNATURE, "client_signature is not the client's", field="client_signature"
-            )
+        _check_client(receipt, receipt.client_signature)
 
 
-def parse_units(units: object) -> int:
-    """Millionths from a JSON number (int, float or Decimal) with at most 6 decimals; raises Rejected."""
-    if isinstance(units, bool) or not isinstance(units, (int, float, Decimal)):
-        raise Rejected(RejectionReason.MALFORMED, "units must be a number", field="units")
-    number = Decimal(repr(units)) if isinstance(units, float) else Decimal(units)
-    if not number.is_finite() or not 0 <= number <= MAX_MICRO_UNITS // MICRO:
-        raise _invalid("units", f"must be from 0 to {MAX_MICRO_UNITS // MICRO}")
-    if 0 < number < _MICRO_UNIT:  # Before the exponent, which may be astronomical, becomes a denominator.
-        raise _invalid("units", "must have at most 6 decimals")
-    numerator, denominator = number.as_integer_ratio()
-    micro_units, remainder = divmod(numerator * MICRO, denominator)
-    if remainder:
-        raise _invalid("units", "must have at most 6 decimals")
-    return micro_units
+def _check_client(receipt: Receipt, signature: bytes) -> None:
+    client = parse_address(receipt.client, "client")
+    if receipt.client != to_checksum_address(client):
+        raise _invalid("client", "that signs must be an address in EIP-55 form")
+    if not is_signed_by(receipt.request_hash, signature, client):
+        raise Rejected(RejectionReason.BAD_SIGNATURE, "client_signature is not the client's", field="client_signature")
 
 
-def compute_amount(micro_units: int, price_per_unit: int) -> Amount:
-    """Atoms for this many millionths of a unit at a price in atoms per unit, rounded down; Rejected above 2^256."""
-    amount = micro_units * price_per_unit // MICRO
-    if amount > MAX_UINT256:
-        raise _invalid("amount", "must be below 2^256")
-    return Amount(amount)
+def combined_artifact_sha256(digests: Sequence[bytes]) -> str:
+    """The `artifact_sha256` of a job's pictures from the SHA-256 of each, in their order.
+
+    The picture's own where there is one; else SHA-256 over the 32-byte digests one after the other. The same rule makes
+    a split job's from its shards'. (64 bytes or more of digests are no picture, so one cannot stand for several.)
+    """
+    assert digests
+    assert all(len(digest) == 32 for digest in digests)
+    return digests[0].hex() if len(digests) == 1 else sha256(b"".join(digests)).hex()
 
 
 def salted_prompt_hash(salt: bytes, prompt: str) -> str:
     """`sha256:` and the digits of SHA-256(salt ‖ prompt in UTF-8); unsalted, a short prompt could be guessed."""
-    return "sha256:" + sha256(salt + prompt.encode()).hex()
+    return "sha256:" + salted_hash(salt, prompt).hex()
 
 
 def sign_receipt(key: Signer, receipt: Receipt) -> bytes:

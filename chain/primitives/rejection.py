@@ -174,6 +174,14 @@ class RejectionReason(StrEnum):
     RECEIPT_PENDING = "receipt_pending"
     """A mint for this receipt hash is waiting in the mempool already."""
 
+    # Client requests
+    REQUEST_EXPIRED = "request_expired"
+    """The time by which a signed request had to be accepted is over."""
+    PRICE_LIMIT = "price_limit"
+    """The client's signed maximum does not pay for what it asks."""
+    WRONG_REQUEST = "wrong_request"
+    """The receipt is not for this request: another network, audience, hash, prompt, nonce or time, or a dearer one."""
+
     # Network files and receipts
     INVALID_NETWORK = "invalid_network"
     """The network file is not acceptable."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from chain.web.middleware import LimitsMiddleware, ObservingMiddleware
+from chain.web.middleware import BodyBounds, LimitsMiddleware, ObservingMiddleware
 from chain.web.problems import PROBLEM_RESPONSES, Problem, add_problem_handlers
 from chain.web.strict_json import StrictJsonRoute
 
@@ -34,16 +34,19 @@ def create_application(
     description: str,
     registry: CollectorRegistry,
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
+    larger_bodies: Mapping[str, int] | None = None,
+    all_larger_bodies_bytes: int = 0,
     response_timeout_s: float | None = None,
     health: Callable[[], str | None] = lambda: None,
     lifespan: Any = None,
 ) -> Application:
     """An application with `/healthz`, `/metrics`, problem bodies and limits; include routers of `create_router` in it.
 
-    `registry` collects this application's metrics and no other's. `health` returns None, or a sentence on what is
-    wrong, which makes `/healthz` answer 503. `response_timeout_s` bounds how long an endpoint may take to begin its
-    response: then the client gets a 503, while an endpoint that runs in a thread runs on. Endpoints may raise `Problem`
-    and `Rejected`.
+    `registry` collects this application's metrics and no other's. `larger_bodies` gives paths that take more than
+    `max_body_bytes`, and how much; all such bodies that are being answered have `all_larger_bodies_bytes`. `health`
+    returns None, or a sentence on what is wrong, which makes `/healthz` answer 503. `response_timeout_s` bounds how
+    long an endpoint may take to begin its response: then the client gets a 503, while an endpoint that runs in a
+    thread runs on. Endpoints may raise `Problem` and `Rejected`.
     """
     application = Application(
         title=title, version=version, description=description, responses=PROBLEM_RESPONSES, lifespan=lifespan
@@ -51,7 +54,8 @@ def create_application(
     add_problem_handlers(application)
     application.include_router(_operations(registry, health))
     # The one added last is the outermost.
-    application.add_middleware(LimitsMiddleware, max_body_bytes=max_body_bytes, response_timeout_s=response_timeout_s)
+    bounds = BodyBounds(max_body_bytes, larger_bodies or {}, all_larger_bodies_bytes)
+    application.add_middleware(LimitsMiddleware, bounds=bounds, response_timeout_s=response_timeout_s)
     application.add_middleware(ObservingMiddleware, registry=registry)
     return application
 

@@ -70,6 +70,7 @@ class Server:
         max_connections: int = 256,
         shutdown_timeout_s: int = SHUTDOWN_TIMEOUT_S,
         on_stopping: Callable[[], None] | None = None,
+        on_signal: Callable[[int], None] | None = None,
         receive_timeout_s: float = RECEIVE_TIMEOUT_S,
         send_timeout_s: float = SEND_TIMEOUT_S,
         direct_answers: Mapping[str, DirectAnswer] | None = None,
@@ -77,9 +78,10 @@ class Server:
         """Beyond `max_connections`, requests are answered with 503 at once; beyond twice as many, not at all.
 
         `on_stopping` is called once on the event loop when the end begins; requests in flight then have
-        `shutdown_timeout_s` until they are cancelled. `receive_timeout_s` is what a client may take to send a request,
-        `send_timeout_s` how long it may read nothing of an answer. `direct_answers`: paths whose plainest POSTs never
-        reach the application, if these answer them.
+        `shutdown_timeout_s` until they are cancelled. `on_signal` gets every SIGINT and SIGTERM in place of `stop`, for
+        a service that answers on for a while before it stops itself. `receive_timeout_s` is what a client may take to
+        send a request, `send_timeout_s` how long it may read nothing of an answer. `direct_answers`: paths whose
+        plainest POSTs never reach the application, if these answer them.
         """
         host, self.port = listener.getsockname()[:2]
         self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
@@ -93,6 +95,7 @@ class Server:
         }
         self._uvicorn = _UvicornServer(
             on_stopping or (lambda: None),
+            on_signal,
             uvicorn.Config(
                 self._unless_crowded(application, max_connections),
                 http=type("Protocol", (BoundedHttpProtocol,), bounds),
@@ -164,9 +167,12 @@ class _UvicornServer(uvicorn.Server):
 
     on_started: Callable[[], None]
 
-    def __init__(self, on_stopping: Callable[[], None], config: uvicorn.Config) -> None:
+    def __init__(
+        self, on_stopping: Callable[[], None], on_signal: Callable[[int], None] | None, config: uvicorn.Config
+    ) -> None:
         super().__init__(config)
         self._on_stopping = on_stopping
+        self._on_signal = on_signal or (lambda _number: self.begin_exit())
 
     def begin_exit(self) -> None:
         """Tells whom it concerns, once, and lets uvicorn end.
@@ -190,7 +196,7 @@ class _UvicornServer(uvicorn.Server):
         captured: list[signal.Signals] = []
         try:
             for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, self.begin_exit)
+                loop.add_signal_handler(number, self._on_signal, number)
                 captured.append(number)
         except (RuntimeError, ValueError):
             _log.debug("no_signals_outside_of_the_main_thread")

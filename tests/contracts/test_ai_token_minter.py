@@ -20,9 +20,10 @@ from chain.primitives.abi import Function
 from chain.primitives.contract_abi import contract_abi
 from chain.primitives.hexadecimal import parse_address, parse_hex, to_checksum_address, to_hex
 from chain.primitives.keys import CURVE_ORDER, PrivateKey
-from chain.primitives.receipt import Receipt, attestation_digest, compute_amount
+from chain.primitives.receipt import Receipt, attestation_digest
 from chain.primitives.transaction import Transaction, sign_transaction
 from chain.primitives.types import Address, Amount, Hash32
+from chain.primitives.units import compute_amount
 
 pytestmark = pytest.mark.node
 

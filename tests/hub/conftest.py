@@ -28,9 +28,10 @@ from chain.primitives.keys import PrivateKey
 from chain.primitives.modules import MINT_WITH_RECEIPT, MINTER, REGISTER, REGISTRY
 from chain.primitives.network import AttesterAllowance, Network, Validator, network_to_toml
 from chain.primitives.parameters import Parameters
-from chain.primitives.receipt import Receipt, compute_amount, salted_prompt_hash, sign_receipt
+from chain.primitives.receipt import Receipt, salted_prompt_hash, sign_receipt
 from chain.primitives.transaction import sign_transaction
 from chain.primitives.types import ZERO_ADDRESS, Address, Amount, Hash32
+from chain.primitives.units import compute_amount
 from hub.selection import Offer
 from hub.verification import Measured, SentJob
 from wallet.attester import AttesterNetwork, save_attester_key
@@ -61,7 +62,6 @@ class Answering:
     started_at: int
     finished_at: int
     micro_units: int = 1_500_000
-    salt: bytes = b"\x77" * 32
     receipt: dict[str, Any] = field(default_factory=dict)
     fields: dict[str, Any] = field(default_factory=dict)
 
@@ -76,7 +76,7 @@ class Answering:
             "micro_units": self.micro_units if self.offer.unit_type == "gpu_seconds" else 1_000_000,
             "unit_type": self.offer.unit_type,
             "model": self.offer.models[0],
-            "prompt_hash": salted_prompt_hash(self.salt, self.job.prompt),
+            "prompt_hash": salted_prompt_hash(self.job.prompt_salt, self.job.prompt),
             "request_hash": self.job.request_hash,
             "client_signature": self.job.client_signature,
             "started_at": self.started_at,
@@ -107,7 +107,7 @@ class Answering:
             "receipt": receipt.to_object(),
             "receipt_hash": to_hex(receipt.hash),
             "provider_signature": to_hex(sign_receipt(self.key, receipt)),
-            "prompt_salt": to_hex(self.salt),
+            "prompt_salt": to_hex(self.job.prompt_salt),
         } | self.fields
 
     def body(self) -> bytes:
@@ -194,6 +194,7 @@ class ProviderServer:
                 request_hash=parse_hash(job["request_hash"]),
                 client_signature=None if signature is None else parse_hex(signature),
                 prompt=request["prompt"],
+                prompt_salt=parse_hex(job["prompt_salt"]),
                 width=request["width"],
                 height=request["height"],
                 seed=request["seed"],
@@ -478,6 +479,7 @@ def sent_job() -> SentJob:
         request_hash=Hash32(b"\x05" * 32),
         client_signature=None,
         prompt="a red circle on a blue background",
+        prompt_salt=b"\x77" * 32,
         width=256,
         height=256,
         seed=12345,

@@ -53,7 +53,9 @@ def test_signed_request(run: Run, tmp_path: Path, client_key: PrivateKey) -> Non
     save_key(tmp_path / "key.json", client_key, "secret", scrypt_n=LIGHT_SCRYPT_N)
     (tmp_path / "password.txt").write_text("secret\n")
     flags = ("--keystore", tmp_path / "key.json", "--password-file", tmp_path / "password.txt")
-    made = run("submit", "a cat", "-o", tmp_path / "cat.png", *QUICK, *flags, "--json")
+    blank = run("submit", "a cat", "-o", tmp_path / "cat.png", *QUICK, *flags)
+    assert (blank.exit_code, "--max-price" in blank.stderr) == (1, True)
+    made = run("submit", "a cat", "-o", tmp_path / "cat.png", *QUICK, *flags, "--max-price", "5", "--json")
     assert made.exit_code == 0, made.output
     receipt = json.loads(made.stdout)["receipt"]
     assert receipt["client"] == to_checksum_address(client_key.address)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import secrets
 import sqlite3
 import threading
 import time
@@ -10,12 +11,16 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
-from chain.primitives.hexadecimal import to_checksum_address, to_hex
+from chain.primitives.client_request import ClientClaim, sign_client_request
+from chain.primitives.hexadecimal import parse_hex, to_checksum_address
 from chain.primitives.keys import PrivateKey
-from chain.primitives.receipt import salted_prompt_hash
-from chain.primitives.signing import eip191_digest
+from chain.primitives.receipt import Receipt, salted_prompt_hash
+from chain.primitives.receipt_request import check_request
+from chain.primitives.rejection import Rejected, RejectionReason
+from chain.primitives.types import Amount, Hash32
 from hub.request import JobRequest
 from wallet.verification import Document, check_document, recover_attesters
 
@@ -125,7 +130,9 @@ class TestBadInput:
             ({"max_price": "1.5"}, "max_price"),
             ({"max_price": "1"}, "max_price"),
             ({"model": "nobody/has-it"}, "model"),
-            ({"client": "0x" + "11" * 20}, "client_signature"),
+            ({"client": "0x" + "11" * 20}, "client"),
+            ({"client_request": {"client": "0x" + "11" * 20}}, "client_request.salt"),
+            ({"client_request": None, "max_price": ""}, "max_price"),
             ({"more": 1}, "more"),
         ],
     )
@@ -221,24 +228,45 @@ class TestSignedRequests:
     """A client with a key of its own stands in the receipt with its address."""
 
     @staticmethod
-    def signed(hub: Any, key: PrivateKey, **fields: Any) -> dict[str, Any]:
+    def signed(hub: Any, key: PrivateKey, *, nonce: bytes | None = None, **fields: Any) -> dict[str, Any]:
         who = hub.request("GET", "/v1/hub").json()
-        salt = PrivateKey.generate().secret
         plain = {"prompt": "a cat", "width": 256, "height": 256, "model": "good/model"} | fields
         request = JobRequest.model_validate(plain)
-        request_hash = request.request_hash(hub_id=who["hub_id"], chain_id=who["chain_id"], salt=salt)
-        return plain | {
-            "client": to_checksum_address(key.address),
-            "client_signature": to_hex(key.sign(eip191_digest(request_hash))),
-            "request_salt": to_hex(salt),
-        }
+        claim = ClientClaim(
+            client=key.address,
+            salt=secrets.token_bytes(32),
+            max_price=Amount(10**18),
+            nonce=Hash32(nonce or secrets.token_bytes(32)),
+            expiry=int(time.time()) + 600,
+            signature=b"",
+        )
+        to_sign = claim.request(
+            chain_id=who["chain_id"], audience=who["hub_id"], prompt=request.prompt, parameters=request.parameters()
+        )
+        claim = msgspec.structs.replace(claim, signature=sign_client_request(key, to_sign))
+        return plain | {"client_request": claim.to_object()}
 
     def test_signature_stands_in_the_receipt(self, hub: Any, client_key: PrivateKey) -> None:
         body = self.signed(hub, client_key)
         job = hub.request("POST", "/v1/jobs", json=body).json()
-        assert job["receipt"]["client"] == body["client"]
-        assert job["receipt"]["client_signature"] == body["client_signature"]
+        assert job["receipt"]["client"] == body["client_request"]["client"]
+        assert job["receipt"]["client_signature"] == body["client_request"]["signature"]
         assert job["receipt"]["request_hash"] == job["request_hash"]
+        assert job["prompt_salt"] == job["request_salt"] == body["client_request"]["salt"]
+
+    def test_receipt_is_for_the_signed_request(self, hub: Any, client_key: PrivateKey) -> None:
+        """What an auditor does who has the job's document and its prompt."""
+        job = hub.request("POST", "/v1/jobs", json=self.signed(hub, client_key)).json()
+        receipt = Receipt.from_object(job["receipt"])
+        request = JobRequest.model_validate({**job["request"], "prompt": "a cat"})
+        who = hub.request("GET", "/v1/hub").json()
+        salt = parse_hex(job["request_salt"])
+        check_request(receipt, request.to_sign(hub_id=who["hub_id"], chain_id=who["chain_id"], salt=salt))
+        for hub_id, prompt in (("hub-2", "a cat"), (who["hub_id"], "a dog")):
+            other = JobRequest.model_validate({**job["request"], "prompt": prompt})
+            with pytest.raises(Rejected) as caught:
+                check_request(receipt, other.to_sign(hub_id=hub_id, chain_id=who["chain_id"], salt=salt))
+            assert caught.value.reason is RejectionReason.WRONG_REQUEST
 
     def test_signature_allows_one_job(self, hub: Any, client_key: PrivateKey) -> None:
         body = self.signed(hub, client_key)
@@ -247,11 +275,29 @@ class TestSignedRequests:
         assert again.status_code == 409
         assert again.json()["reason"] == "request_used"
 
+    def test_nonce_allows_one_job_whatever_it_is_signed_with(
+        self, hub: Any, client_key: PrivateKey, provider_key: PrivateKey
+    ) -> None:
+        nonce = secrets.token_bytes(32)
+        first = hub.request("POST", "/v1/jobs", json=self.signed(hub, client_key, nonce=nonce))
+        assert first.status_code == 200
+        again = hub.request("POST", "/v1/jobs", json=self.signed(hub, client_key, nonce=nonce, prompt="a dog"))
+        assert (again.status_code, again.json()["field"]) == (409, "client_request.nonce")
+        others = hub.request("POST", "/v1/jobs", json=self.signed(hub, provider_key, nonce=nonce))
+        assert others.status_code == 200
+
     def test_changed_request(self, hub: Any, client_key: PrivateKey, good: Any) -> None:
         answer = hub.request("POST", "/v1/jobs", json=self.signed(hub, client_key) | {"steps": 100})
         assert answer.status_code == 400
         assert answer.json()["reason"] == "bad_signature"
-        assert answer.json()["field"] == "client_signature"
+        assert answer.json()["field"] == "client_request.signature"
+        assert good.requests == []
+
+    def test_expired_request(self, hub: Any, client_key: PrivateKey, good: Any) -> None:
+        body = self.signed(hub, client_key)
+        body["client_request"]["expiry"] = int(time.time()) - 60
+        answer = hub.request("POST", "/v1/jobs", json=body)
+        assert (answer.status_code, answer.json()["reason"]) == (400, "request_expired")
         assert good.requests == []
 
 

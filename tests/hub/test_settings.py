@@ -40,6 +40,7 @@ def test_environment_and_flags(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"data_dir": None}, "--data-dir is missing"),
         ({"hub_id": "two words"}, "--hub-id"),
         ({"hub_id": "x" * 65}, "--hub-id"),
+        ({"hub_id": "0x" + "aB" * 20}, "--hub-id"),  # It would pass for a provider, for whom clients sign.
         ({"port": 65536}, "--port"),
         ({"max_concurrent_jobs": 0}, "--max-concurrent-jobs"),
         ({"provider_timeout_s": float("nan")}, "--provider-timeout-s"),

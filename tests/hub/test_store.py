@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from hub.errors import HubConfigurationError
 from hub.store import Store, now_ms
-from hub.tables import AttemptRow, JobRow, JobState, ReceiptRow
+from hub.tables import AttemptRow, ClientNonceRow, JobRow, JobState, ReceiptRow
 
 HASH = "0x" + "11" * 32
 
@@ -126,6 +126,43 @@ def test_one_job_per_signed_request(store: Store) -> None:
     store.add_job(new_job("b", client_signature="0x01"))
     with pytest.raises(IntegrityError):
         store.add_job(new_job("c", client_signature="0x02", owner="bob"))
+
+
+def test_nonce_is_used_once_by_each_client(store: Store) -> None:
+    expiry = now_ms() // 1_000 + 60
+
+    def nonce(client: str, text: str = HASH) -> ClientNonceRow:
+        return ClientNonceRow(client=client, nonce=text, expiry=expiry)
+
+    store.add_job(new_job("a"), nonce("0xA"))
+    store.add_job(new_job("b"), nonce("0xB"))
+    store.add_job(new_job("c"), nonce("0xA", "0x" + "12" * 32))
+    with pytest.raises(IntegrityError):
+        store.add_job(new_job("d"), nonce("0xA"))
+    assert store.job("d") is None
+    with pytest.raises(IntegrityError):
+        store.add_job(new_job("a"), nonce("0xC"))
+    store.add_job(new_job("e"), nonce("0xC"))  # The job that could not be added did not use it up.
+
+
+def test_database_from_before_nonces_gets_their_table(tmp_path: Path) -> None:
+    path = tmp_path / "hub.sqlite3"
+    Store(f"sqlite:///{path}").close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE client_nonces")
+        connection.commit()
+    store = Store(f"sqlite:///{path}")
+    store.add_job(new_job("a"), ClientNonceRow(client="0xA", nonce="0x01", expiry=now_ms() // 1_000))
+    store.close()
+
+
+def test_nonce_is_forgotten_an_hour_after_its_expiry(store: Store) -> None:
+    now_s = now_ms() // 1_000
+    store.add_job(new_job("a"), ClientNonceRow(client="0xA", nonce="0x01", expiry=now_s - 3_500))
+    store.add_job(new_job("b"), ClientNonceRow(client="0xA", nonce="0x02", expiry=now_s - 3_700))
+    store.add_job(new_job("c"), ClientNonceRow(client="0xA", nonce="0x02", expiry=now_s))
+    with pytest.raises(IntegrityError):
+        store.add_job(new_job("d"), ClientNonceRow(client="0xA", nonce="0x01", expiry=now_s))
 
 
 def test_receipt_hash_is_kept_once(store: Store) -> None:

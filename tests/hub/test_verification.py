@@ -42,12 +42,12 @@ def refused(check: Check, answering: Any, **parts: Any) -> FaultReason:
     return caught.value.reason
 
 
-def test_honest_answer_passes(check: Check, honest: Any, provider_key: PrivateKey) -> None:
+def test_honest_answer_passes(check: Check, honest: Any, sent_job: SentJob, provider_key: PrivateKey) -> None:
     checked = check(honest)
     assert checked.png == honest.png
     assert checked.receipt.provider == provider_key.address
     assert checked.receipt.amount == 15 * 10**16
-    assert checked.prompt_salt == honest.salt
+    assert checked.prompt_salt == sent_job.prompt_salt
     assert checked.provider_signature == sign_receipt(provider_key, checked.receipt)
 
 
@@ -178,6 +178,12 @@ def test_receipt_of_an_earlier_attempt_is_refused(check: Check, honest: Any, sen
     assert refused(check, replace(honest, job=replace(sent_job, nonce="00" * 16))) is FaultReason.WRONG_NONCE
 
 
+def test_prompt_hash_with_a_salt_of_the_providers_own(check: Check, honest: Any, sent_job: SentJob) -> None:
+    """It would not be the hash that the client signed."""
+    bent = replace(honest, job=replace(sent_job, prompt_salt=b"\x78" * 32))
+    assert refused(check, bent) is FaultReason.WRONG_PROMPT
+
+
 class TestClientSignature:
     """A signed request must come back with its signature."""
 
@@ -197,9 +203,16 @@ class TestClientSignature:
         assert refused(check, bent, job=signed_job) is FaultReason.WRONG_CLIENT
 
     def test_of_somebody_else(self, check: Check, honest: Any, signed_job: SentJob) -> None:
-        forged = STRANGER.sign(eip191_digest(signed_job.request_hash))
-        bent = replace(honest, job=signed_job).with_receipt(client_signature=forged)
-        assert refused(check, bent, job=signed_job) is FaultReason.BAD_RECEIPT
+        for digest in (eip191_digest(signed_job.request_hash), signed_job.request_hash):
+            bent = replace(honest, job=signed_job).with_receipt(client_signature=STRANGER.sign(digest))
+            assert refused(check, bent, job=signed_job) is FaultReason.BAD_RECEIPT
+
+    def test_of_the_other_kind_than_the_clients(
+        self, check: Check, honest: Any, signed_job: SentJob, client_key: PrivateKey
+    ) -> None:
+        """Good in itself; but the receipt must carry what the client sent."""
+        bent = replace(honest, job=signed_job).with_receipt(client_signature=client_key.sign(signed_job.request_hash))
+        assert refused(check, bent, job=signed_job) is FaultReason.WRONG_CLIENT
 
     def test_added_where_there_was_none(self, check: Check, honest: Any, signed_job: SentJob) -> None:
         bent = honest.with_receipt(client=signed_job.client, client_signature=signed_job.client_signature)

@@ -15,8 +15,9 @@ import pytest
 from typer.testing import CliRunner
 
 from chain.primitives.keys import PrivateKey
-from chain.primitives.receipt import Receipt, compute_amount
+from chain.primitives.receipt import Receipt
 from chain.primitives.types import Hash32
+from chain.primitives.units import compute_amount
 from tests.wallet.running_node import RunningNode
 from wallet.cli import app
 from wallet.keystore import LIGHT_SCRYPT_N, save_key

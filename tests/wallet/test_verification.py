@@ -11,8 +11,10 @@ import pytest
 
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
-from chain.primitives.receipt import Receipt, attestation_digest, sign_receipt
+from chain.primitives.receipt import Receipt, attestation_digest, combined_artifact_sha256, sign_receipt
 from chain.primitives.rejection import Rejected, RejectionReason
+from chain.primitives.shards import Shard
+from chain.primitives.types import Hash32
 from wallet.verification import Document, check_attesters, check_document, parse_attestation, recover_attesters
 
 PROVIDER = PrivateKey(b"\x01" * 32)
@@ -115,6 +117,7 @@ def test_attesters_against_a_chains_list() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
+        (b'{"units": 1e99999999999999999999}', RejectionReason.MALFORMED),  # Beyond a Decimal.
         (b"", RejectionReason.MALFORMED),
         (b"[]", RejectionReason.MALFORMED),
         (b"\xff", RejectionReason.MALFORMED),
@@ -153,6 +156,31 @@ def test_the_command(run: RunWallet, tmp_path: Path, answer: dict[str, Any]) -> 
     assert {check["name"]: check["passed"] for check in ended.json["checks"]} == passed(answer)
     from_stdin = run("receipt", "verify", "-", "--json", stdin=path.read_bytes())
     assert from_stdin.json == ended.json
+
+
+def test_split_receipt_and_trajectory(run: RunWallet, tmp_path: Path, make_receipt: MakeReceipt) -> None:
+    other = PrivateKey(b"\x02" * 32)
+    shards = (
+        Shard(provider=PROVIDER.address, micro_units=1_000_000, artifact_sha256="ab" * 32),
+        Shard(provider=other.address, micro_units=250_000, artifact_sha256="bc" * 32),
+    )
+    artifact = combined_artifact_sha256([b"\xab" * 32, b"\xbc" * 32])
+    receipt = make_receipt(shards=shards, trajectory_root=Hash32(b"\x0e" * 32), artifact_sha256=artifact)
+    states = passed(receipt.to_object())
+    assert (states["shards"], states["trajectory_root"]) == (True, None)
+    path = tmp_path / "receipt.json"
+    path.write_text(json.dumps(receipt.to_object()))
+
+    shown = json.loads(run("receipt", "hash", str(path), "--json").stdout)
+    assert shown["trajectory_root"] == "0x" + "0e" * 32
+    assert shown["shards"] == [
+        {"provider": to_checksum_address(PROVIDER.address), "amount_atoms": str(10**18)},
+        {"provider": to_checksum_address(other.address), "amount_atoms": str(10**18 // 4)},
+    ]
+    for_people = run("receipt", "verify", str(path)).stdout
+    assert "2 parts that add up" in for_people
+    assert f"{to_checksum_address(other.address)} 0.25 AIT" in for_people
+    assert "0x" + "0e" * 32 in for_people
 
 
 def test_the_command_takes_parts_one_by_one(run: RunWallet, tmp_path: Path, answer: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from chain.primitives.hexadecimal import parse_hash, parse_hex, to_checksum_address, to_hex
 from chain.primitives.rejection import Rejected
+from chain.primitives.shards import split_amount
 from wallet.actions import describe_amount
 from wallet.commands.arguments import parse_argument
 from wallet.documents import read_document
@@ -116,11 +117,18 @@ def _with_options(
 
 def _describe(document: Document) -> dict[str, object]:
     receipt = document.receipt
+    root, shards = receipt.trajectory_root, receipt.shards
     return {
         "receipt_hash": to_hex(receipt.hash),
         "provider": to_checksum_address(receipt.provider),
         "amount_atoms": str(receipt.amount),
         "chain_id": receipt.chain_id,
+        "trajectory_root": None if root is None else to_hex(root),
+        "shards": shards
+        and [
+            {"provider": to_checksum_address(provider), "amount_atoms": str(share)}
+            for provider, share in split_amount(shards, receipt.amount)
+        ],
     }
 
 
