@@ -2,13 +2,17 @@
 
 A job's way through the package:
 
-- `cli`, `settings`, `process`: how a provider is started, with what, and how its parts are put together
-- `service`, `schemas`, `api_keys`: the HTTP edge: who asks, for what, how often
-- `jobs`: one job from request to answer, made at most once
-- `engine`, `generation`, `pipeline`: the queue, what a job is, and the diffusers pipeline (the only importer of torch)
-- `receipts`, `artifacts`, `outbox`: the signed receipt, the picture, and the durable file that keeps both together
-- `attestations`, `minter`, `chain_identity`, `registration`: the way to the chain and back, through `chain.client`
-- `models/tiny_sd`, `tiny_model`: the embedded pipeline, and the scripts that made it
+- `cli`, `commands`, `settings`, `process`: how a provider is started, with what, and how its parts are put together
+- `http`, `api_keys`: the ways in: the plan's API, OpenAI's, Automatic1111's, a WebSocket; who asks, and how often
+- `jobs`: one job from order to answer, whichever way it came in, made at most once
+- `engine`, `generation`: the queue, fair between callers; what a job, a batch and a backend are
+- `inference`: diffusers' pipelines, the only importer of torch; `models/tiny_sd` is the embedded one, and `tiny_model`
+  trains it
+- `receipts`, `storage`: the signed receipt, the latents that it commits to, the artifacts, and the database that keeps
+  receipt, job and answer together
+- `minting`: the way to the chain and back, through `chain.client`
+- `monitoring`: metrics, traces, one log line per job
+- `client`, `ordering`: the other side: a client that checks what it is given
 
 It knows nothing of hubs but that some API keys are theirs, and nothing of the chain but what a node's API says.
 """

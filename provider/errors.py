@@ -41,6 +41,18 @@ class QueueFull(ProviderError):
         self.retry_after_s = retry_after_s
 
 
+class UnknownModel(ProviderError):
+    """This provider does not serve a model of that name."""
+
+    reason = "unknown_model"
+
+
+class RequestTooLarge(ProviderError):
+    """More pictures or pixels in one request than this provider takes, however idle it is."""
+
+    reason = "too_large"
+
+
 class GenerationFailed(ProviderError):
     """The pipeline raised or produced something that is no picture; no receipt is made for it."""
 
@@ -53,6 +65,12 @@ class OutOfMemory(GenerationFailed):
     reason = "out_of_memory"
 
 
+class BackendLost(GenerationFailed):
+    """The process or machine that computed the batch has gone; its rows can be computed elsewhere."""
+
+    reason = "backend_lost"
+
+
 class GenerationTimedOut(GenerationFailed):
     """The job took longer than the operator's limit, counted from the moment it was accepted."""
 
@@ -63,3 +81,18 @@ class GenerationCancelled(GenerationFailed):
     """The client went away before its picture was ready."""
 
     reason = "generation_cancelled"
+
+
+class StorageError(ProviderError):
+    """The database or the artifact store could not keep something: nothing of it is stored, and it may be tried again.
+
+    `reason` is `storage_failed`, `storage_full` or `artifact_store_unavailable`.
+    """
+
+    reason = "storage_failed"
+
+
+class TrajectoryGone(ProviderError):
+    """The latents of this job are not kept any more, or never were: the challenge window is over."""
+
+    reason = "trajectory_gone"

@@ -1,8 +1,16 @@
-"""A running provider: puts the parts together, starts them, and ends them in the right order."""
+"""A running provider: puts the parts together, starts them, and ends them in the right order.
+
+A signal begins a drain: new orders get 503 while what was accepted is finished, within `drain_timeout_s`; then the
+server ends. A second Ctrl-C ends at once what is still at work.
+"""
 
 import asyncio
+import json
+import signal
 import socket
+import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -10,28 +18,49 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from chain.client import AsyncNodeClient
-from chain.primitives.hexadecimal import to_checksum_address
+from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
+from chain.primitives.types import Hash32
 from chain.web.server import Server
 from provider.api_keys import ApiKeys
-from provider.artifacts import Artifacts
-from provider.attestations import Attestations
-from provider.chain_account import ChainAccount
-from provider.chain_identity import ChainIdentity
-from provider.engine import Engine
-from provider.errors import ConfigurationError
-from provider.generation import EMBEDDED_MODEL, PipelineOptions
-from provider.jobs import Jobs, JobTools
-from provider.metrics import ProviderMetrics
-from provider.minter import Minter
-from provider.outbox import Outbox
-from provider.registration import Registrar, registry_entry
-from provider.service import ProviderParts, create_provider_application, current_offer, watch_parts
+from provider.engine.backends.local import LocalBackend
+from provider.engine.engine import Engine
+from provider.engine.options import EngineOptions
+from provider.errors import BackendLost, ConfigurationError
+from provider.generation import EMBEDDED_MODEL, Backend
+from provider.http.application import create_provider_application
+from provider.http.gauges import watch_parts
+from provider.http.parts import ProviderParts
+from provider.http.source_images import SourceImages
+from provider.jobs.allowances import Allowances
+from provider.jobs.completion import Completion, CompletionTools
+from provider.jobs.links import ArtifactLinks
+from provider.jobs.offers import Offers
+from provider.jobs.service import JobService, JobTools, OrderBounds
+from provider.minting.attestations import Attestations
+from provider.minting.chain_account import ChainAccount
+from provider.minting.chain_identity import ChainIdentity
+from provider.minting.minter import Minter
+from provider.minting.registration import Registrar, registry_entry
+from provider.monitoring.metrics import ProviderMetrics
+from provider.monitoring.tracing import set_up_tracing
+from provider.receipts.trajectories import Trajectories
 from provider.settings import ProviderSettings
+from provider.storage.artifacts import ArtifactLimits, Artifacts
+from provider.storage.database import Database
+from provider.storage.identity import FolderIdentity
+from provider.storage.job_log import JobLog
+from provider.storage.outbox import Outbox
+from provider.storage.retention import Prunable, Retention, RetentionTimes, remove_leftovers, standard_retention
 
 _OTHER_CONNECTIONS: Final = 128
 _ANSWER_S: Final = 10
 """What signing, storing and sending the last answer may take after its picture is done."""
+_SAME_SIGNAL_S: Final = 1.0
+"""Ctrl-C reaches a whole process group, and a parent may add its SIGTERM: that is one wish, not two."""
+_DAY_S: Final = 86_400
+_LOOK_INTERVAL_S: Final = 5.0
+_LOST_FOR_GOOD_S: Final = 60.0
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("provider.process")
 
@@ -43,61 +72,107 @@ class ProviderProcess:
         """Raises ConfigurationError where the data folder cannot be used."""
         self._settings = settings
         self._key = key
+        self._api_keys = api_keys
         self._server: Server | None = None
         self._failure: BaseException | None = None
+        self._draining_since_s: float | None = None
+        self._drain: asyncio.Task[None] | None = None
         self.worker_is_alive = False
-        """After `serve`: whether the worker has outlasted all patience."""
-        self._outbox = Outbox(settings.data_dir)
-        self._client = AsyncNodeClient(settings.node_url)
-        self._account = ChainAccount(self._client, key)
-        self._chain = ChainIdentity(self._outbox, self._client, key.address)
-        self._engine = Engine(
-            PipelineOptions(settings.model, settings.device, settings.precision, settings.cpu_threads),
-            queue_limit=settings.queue_limit,
-            job_timeout_s=settings.job_timeout_s,
-        )
-        self._metrics = ProviderMetrics(CollectorRegistry())
-        self._minter = Minter(self._outbox, self._account, self._chain, self._metrics)
-        self._parts = self._assemble(api_keys)
+        """After `serve`: whether the engine has outlasted all patience."""
+        self._database = Database(settings.data_dir)
+        try:
+            self._open()
+        except BaseException:
+            self._database.close()
+            raise
 
-    def _assemble(self, api_keys: ApiKeys) -> ProviderParts:
+    def _open(self) -> None:
         settings = self._settings
-        tools = JobTools(
-            key=self._key,
-            engine=self._engine,
-            outbox=self._outbox,
-            artifacts=Artifacts(settings.data_dir / "artifacts", settings.artifact_keep_count),
-            metrics=self._metrics,
-            offer=lambda: current_offer(settings, self._chain),
+        remove_leftovers(settings.data_dir)
+        self._outbox = Outbox(self._database)
+        self._job_log = JobLog(self._database)
+        self._folder = FolderIdentity(self._database)
+        self._artifacts = Artifacts(settings.artifacts_location, _artifact_limits(settings))
+        self._artifacts.check()
+        self._trajectories = Trajectories(
+            settings.data_dir / "trajectories",
+            keep_hours=settings.trajectory_keep_hours,
+            keep_mib=settings.trajectory_keep_mib if settings.trajectory else 0,
         )
-        parts = ProviderParts(
+        self._trajectories.sweep(self._is_committed_to)
+        self._client = AsyncNodeClient(settings.node_url)
+        self._account = ChainAccount(self._client, self._key)
+        self._chain = ChainIdentity(self._folder, self._client, self._key.address)
+        self._metrics = ProviderMetrics(CollectorRegistry())
+        self._tracing = set_up_tracing(settings.telemetry_endpoint, service_version=version("aitbc"))
+        self._minter = Minter(self._outbox, self._account, self._chain, self._metrics)
+        self._sources = SourceImages()
+        self._engine = Engine(create_backend(settings), _engine_options(settings), self._metrics)
+
+    def _is_committed_to(self, hub_id: str, job_id: str, root: Hash32) -> bool:
+        stored = self._outbox.find_job(hub_id, job_id)
+        return stored is not None and json.loads(stored.receipt_json).get("trajectory_root") == to_hex(root)
+
+    def _create_jobs(self) -> JobService:
+        settings = self._settings
+        completion = CompletionTools(self._key, self._job_log, self._artifacts, self._trajectories)
+        return JobService(
+            JobTools(
+                address=self._key.address,
+                engine=self._engine,
+                offers=Offers(settings, self._chain),
+                allowances=Allowances(self._api_keys, settings.rate_limit, self._job_log.pictures_since),
+                job_log=self._job_log,
+                artifacts=self._artifacts,
+                completion=Completion(completion),
+                metrics=self._metrics,
+                tracing=self._tracing,
+                bounds=OrderBounds(settings.prompt_max_characters, settings.max_pictures),
+                records_trajectories=self._trajectories.is_enabled,
+            )
+        )
+
+    def _create_parts(self, jobs: JobService) -> ProviderParts:
+        settings = self._settings
+        return ProviderParts(
             settings=settings,
             address=self._key.address,
-            api_keys=api_keys,
+            api_keys=self._api_keys,
             engine=self._engine,
-            outbox=self._outbox,
             chain=self._chain,
-            jobs=Jobs(tools),
+            jobs=jobs,
+            links=ArtifactLinks(self._folder.secret("artifact_links"), settings.link_ttl_s, time.time),
+            sources=self._sources,
+            outbox=self._outbox,
+            trajectories=self._trajectories,
             attestations=Attestations(self._outbox, self._client, self._minter.wake),
             metrics=self._metrics,
         )
-        watch_parts(parts)
-        return parts
 
     async def serve(self, listener: socket.socket, on_ready: Callable[[str], None] | None = None) -> None:
         """Serves until a signal; raises ModelUnavailable or ConfigurationError where that ends it."""
+        self._jobs = self._create_jobs()
+        parts = self._create_parts(self._jobs)
+        watch_parts(parts, self._artifacts)
+        if self._api_keys.plain_names:
+            _log.warning("api_keys_in_plain_text", names=list(self._api_keys.plain_names[:8]))
         self._server = server = Server(
-            create_provider_application(self._parts),
+            create_provider_application(parts),
             listener,
             # Every job that waits holds a connection; the rest is for those who ask how things are.
             max_connections=self._settings.queue_limit + _OTHER_CONNECTIONS,
-            shutdown_timeout_s=round(self._settings.job_timeout_s) + _ANSWER_S,
-            on_stopping=self._engine.stop,
+            shutdown_timeout_s=_ANSWER_S,
+            on_signal=self.on_signal,
         )
         self._engine.start()
         background = [
             asyncio.create_task(work)
-            for work in (self._watch_engine(), self._minter.run(), self._enter_chain(server.url))
+            for work in (
+                self._watch_engine(),
+                self._minter.run(),
+                self._enter_chain(server.url),
+                Retention(self._prunables(), self._settings.retention_interval_s).run(),
+            )
         ]
         for task in background:
             task.add_done_callback(self._on_task_done)
@@ -108,10 +183,38 @@ class ProviderProcess:
         if self._failure is not None:
             raise self._failure
 
+    # The end
+
+    def on_signal(self, number: int) -> None:
+        """The first begins a drain, a later Ctrl-C ends what is at work. On the event loop's thread.
+
+        A later SIGTERM is the same wish again, from systemd or another script, and must not lose a job.
+        """
+        if self._draining_since_s is None:
+            self.stop()
+        elif number == signal.SIGINT and time.monotonic() - self._draining_since_s > _SAME_SIGNAL_S:
+            _log.warning("ending_at_once", jobs=self._jobs.jobs_under_way)
+            self._jobs.cancel_all()
+
     def stop(self) -> None:
         """Begins a graceful end, as a signal does; to be called on the event loop's thread."""
-        if self._server is not None:
-            self._server.stop()
+        if self._server is None or self._draining_since_s is not None:
+            return
+        self._draining_since_s = time.monotonic()
+        self._jobs.refuse_new()
+        _log.info("draining", jobs=self._jobs.jobs_under_way, timeout_s=self._settings.drain_timeout_s)
+        self._drain = asyncio.create_task(self._finish_jobs(self._server))
+
+    async def _finish_jobs(self, server: Server) -> None:
+        """Answers on until every accepted job has ended, or the time for that is over."""
+        try:
+            async with asyncio.timeout(self._settings.drain_timeout_s):
+                await self._jobs.wait_until_idle()
+        except TimeoutError:
+            _log.warning("drain_timed_out", jobs=self._jobs.jobs_under_way)
+            self._jobs.cancel_all()
+        self._engine.stop()
+        server.stop()
 
     def _on_task_done(self, task: "asyncio.Task[None]") -> None:
         """A background task that fails ends the process: one that only serves, say, but never mints helps nobody."""
@@ -120,42 +223,99 @@ class ProviderProcess:
             self.stop()
 
     async def _end(self, background: list["asyncio.Task[None]"]) -> None:
-        """The job at work has ended with its request; what is minted later is in the outbox."""
+        """Every answer is given or given up; what is minted later is in the outbox."""
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
+        if self._drain is not None:
+            await self._drain
+        self._jobs.cancel_all()
         self.worker_is_alive = not await asyncio.to_thread(self._engine.join, _ANSWER_S)
         if self.worker_is_alive:
             _log.warning("engine_still_busy")
+        else:
+            await self._jobs.wait_until_idle()
         await self._client.close()
-        self._outbox.close()
+        self._sources.close()
+        await asyncio.to_thread(self._tracing.shutdown)
+        self._database.close()
+
+    # In the background
 
     async def _watch_engine(self) -> None:
+        """Ends the process, by an error, where the model does not load or every device is lost for good.
+
+        An error of CUDA stays until the process ends; who runs it, systemd say, starts it anew. Replicas on Ray are
+        started anew by Ray.
+        """
         await asyncio.wrap_future(self._engine.loaded)
+        lost_since_s: float | None = None
+        while self._settings.backend == "local":
+            await asyncio.sleep(_LOOK_INTERVAL_S)
+            if self._engine.lost_slots < self._engine.slots:
+                lost_since_s = None
+            elif lost_since_s is None:
+                lost_since_s = time.monotonic()
+            elif time.monotonic() - lost_since_s > _LOST_FOR_GOOD_S:
+                raise BackendLost("every device has failed for a minute; this process has to be started anew")
 
     async def _enter_chain(self, url: str) -> None:
         await self._chain.learn()
         if not self._settings.register_at_start:
             return
-        device = await asyncio.wrap_future(self._engine.loaded)
-        entry = registry_entry(self._settings, url, device.vram_mib)
+        devices = await asyncio.wrap_future(self._engine.loaded)
+        entry = registry_entry(self._settings, url, max(device.vram_mib for device in devices))
         await Registrar(self._account).keep_trying(entry)
+
+    def _prunables(self) -> list[Prunable]:
+        settings = self._settings
+        times = RetentionTimes(settings.job_keep_days, settings.receipt_keep_days)
+        standard = standard_retention(self._outbox, self._job_log, self._artifacts, times, settings.data_dir)
+        return [*standard, self._trajectories]
+
+
+def create_backend(settings: ProviderSettings) -> Backend:
+    """Where pictures are computed; imports neither torch nor Ray before it is loaded."""
+    if settings.backend == "ray":
+        from provider.engine.backends.ray import RayBackend
+
+        return RayBackend(settings.pipeline_options(), address=settings.ray_address, replicas=settings.ray_replicas)
+    return LocalBackend(settings.pipeline_options())
+
+
+def _engine_options(settings: ProviderSettings) -> EngineOptions:
+    return EngineOptions(
+        queue_limit_rows=settings.queue_limit,
+        job_timeout_s=settings.job_timeout_s,
+        max_request_rows=settings.max_pictures,
+        max_batch_rows=settings.max_batch_rows,
+        batch_wait_ms=round(settings.batch_wait_ms),
+    )
+
+
+def _artifact_limits(settings: ProviderSettings) -> ArtifactLimits:
+    return ArtifactLimits(
+        max_count=settings.artifact_keep_count,
+        max_bytes=settings.artifact_keep_mib * 2**20,
+        max_age_s=settings.artifact_keep_days * _DAY_S,
+    )
 
 
 def check_model_folder(settings: ProviderSettings) -> None:
     """Refuses a model folder that cannot be one, before anything is started; raises ConfigurationError."""
-    model = settings.model
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        if model != EMBEDDED_MODEL and not (folder / "model_index.json").is_file():
-            message = f"the model folder {model} has no model_index.json, so it is not a diffusers pipeline"
-            raise ConfigurationError(message, reason="model_folder_incomplete")
-    elif model.startswith(("/", ".", "~")) or model.count("/") > 1:
-        raise ConfigurationError(f"there is no model folder {model}", reason="model_folder_missing")
+    for model in settings.public_models.values():
+        folder = Path(model).expanduser()
+        if folder.is_dir():
+            if model != EMBEDDED_MODEL and not (folder / "model_index.json").is_file():
+                message = f"the model folder {model} has no model_index.json, so it is not a diffusers pipeline"
+                raise ConfigurationError(message, reason="model_folder_incomplete")
+        elif model.startswith(("/", ".", "~")) or model.count("/") > 1:
+            raise ConfigurationError(f"there is no model folder {model}", reason="model_folder_missing")
 
 
 def describe(settings: ProviderSettings, key: PrivateKey, url: str) -> str:
     """The line that a person at a terminal sees once requests are answered."""
     address = to_checksum_address(key.address)
-    price = f"{settings.price_per_unit} atoms per {settings.unit_type}"
-    return f"provider {address} serves {settings.public_model_name} at {url} for {price}"
+    names = ", ".join(settings.public_models)
+    price = f"{settings.price_of(settings.public_model_name)} atoms per {settings.unit_type}"
+    return f"provider {address} serves {names} at {url} for {price}"

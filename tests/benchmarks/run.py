@@ -21,6 +21,8 @@ from tests.benchmarks.importing import MANY_ACCOUNTS, importing
 from tests.benchmarks.json_rpc import json_rpc
 from tests.benchmarks.log_search import log_search
 from tests.benchmarks.measuring import Table, machine
+from tests.benchmarks.provider_pipeline import pipeline_on_cpu, pipeline_on_gpu
+from tests.benchmarks.provider_server import batching_gain, server_overhead, start_up
 from tests.benchmarks.simulating import simulation_speed
 
 Benchmark = Callable[[argparse.Namespace, Path], Table]
@@ -35,12 +37,17 @@ QUICK: dict[str, Benchmark] = {
         folder, full_blocks=options.full_blocks, empty_blocks=options.empty_blocks
     ),
     "json-rpc": lambda options, folder: json_rpc(folder, requests=options.requests),
+    "provider-pipeline": lambda options, folder: pipeline_on_cpu(options.rounds),
+    "provider-overhead": lambda options, folder: server_overhead(options.rounds, folder),
+    "provider-batching": lambda options, folder: batching_gain(options.rounds, folder),
+    "provider-start-up": lambda options, folder: start_up(options.rounds, folder),
 }
 LONG: dict[str, Benchmark] = {
     "memory": lambda options, folder: memory_after(folder, options.memory_blocks),
     "logs": lambda options, folder: log_search(folder, options.log_blocks),
+    "provider-gpu": lambda options, folder: pipeline_on_gpu(options.rounds, folder),
 }
-"""Left out unless they are named, or `--long` is given: they take more than a minute or two."""
+"""Left out unless they are named, or `--long` is given: they take more than a minute or two, or a GPU."""
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""What the provider's tests share: the real tiny pipeline, keys, and whole providers on loopback sockets."""
+"""What the provider's tests share: keys, and whole providers with the embedded model on loopback sockets."""
 
 import asyncio
 import json
@@ -14,25 +14,18 @@ import pytest
 
 from chain.primitives.keys import PrivateKey
 from chain.web.server import listen
-from provider.api_keys import load_api_keys
-from provider.generation import PipelineOptions
-from provider.outbox import Outbox
+from provider.api_keys import hash_of, load_api_keys
 from provider.process import ProviderProcess
 from provider.settings import ProviderSettings
+from provider.storage.database import Database
+from provider.storage.identity import FolderIdentity
+from provider.storage.outbox import Outbox
 
 CHAIN_ID = 424_242
 GENESIS_HASH = "0x" + "17" * 32
 CLIENT_SECRET = "client-secret-0123456789"
 HUB_SECRET = "hub-secret-0123456789abcd"
 START_TIMEOUT_S = 120.0
-
-
-@pytest.fixture(scope="session")
-def pipeline() -> Any:
-    """The embedded pipeline, loaded once with one thread."""
-    from provider.pipeline import load_pipeline
-
-    return load_pipeline(PipelineOptions(cpu_threads=1))
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +40,9 @@ class RunningProvider:
 
     url: str
     settings: ProviderSettings
+    process: ProviderProcess
+    stop: Callable[[], None]
+    """Ends it as SIGTERM does, and waits; a second call does nothing."""
     client_secret: str = CLIENT_SECRET
     hub_secret: str = HUB_SECRET
 
@@ -59,11 +55,16 @@ class RunningProvider:
         """A GET."""
         return httpx.get(self.url + path, timeout=30, **options)
 
-    def generate(self, **fields: Any) -> httpx.Response:
+    def mine(self, path: str, method: str = "GET", **options: Any) -> httpx.Response:
+        """A request with the client's key as Bearer token."""
+        headers = {"Authorization": f"Bearer {self.client_secret}", **options.pop("headers", {})}
+        return httpx.request(method, self.url + path, timeout=120, headers=headers, **options)
+
+    def generate(self, *, headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:
         """Asks for a small, quick picture with the client's key unless `fields` say otherwise."""
         quick = {"steps": 5, "width": 256, "height": 256, "guidance": 2.5}
         body = {"api_key": self.client_secret, "prompt": "a red circle on a blue background", **quick, **fields}
-        return self.post("/v1/generate-image", body)
+        return self.post("/v1/generate-image", body, headers=headers or {})
 
 
 StartProvider = Callable[..., RunningProvider]
@@ -76,17 +77,21 @@ def start_provider(tmp_path_factory: pytest.TempPathFactory, provider_key: Priva
 
     def start(**settings: Any) -> RunningProvider:
         folder: Path = settings.pop("data_dir", None) or tmp_path_factory.mktemp("provider")
-        with Outbox(folder) as outbox:
-            outbox.bind("genesis_hash", GENESIS_HASH)
-            outbox.bind("chain_id", str(CHAIN_ID))
+        with Database(folder) as database:
+            identity = FolderIdentity(database)
+            identity.bind("genesis_hash", GENESIS_HASH)
+            identity.bind("chain_id", str(CHAIN_ID))
         keys_file = folder / "keys.toml"
-        keys_file.write_text(f'[clients]\nalice = "{CLIENT_SECRET}"\n[hubs]\nmain-hub = "{HUB_SECRET}"\n')
+        limits = settings.pop("key_limits", "")
+        keys_file.write_text(
+            f'[clients]\nalice = "{CLIENT_SECRET}"\n[hubs]\nmain-hub = "{hash_of(HUB_SECRET)}"\n{limits}\n'
+        )
         keys_file.chmod(0o600)
         # Nobody listens on port 9: the node is down.
         flags = {"node_url": "http://127.0.0.1:9", "cpu_threads": 1, "bind_port": 0} | settings
         built = ProviderSettings.build(data_dir=folder, api_keys_file=keys_file, **flags)
-        running, end = _serve_in_thread(built, provider_key)
-        endings.append(end)
+        running = _serve_in_thread(built, provider_key)
+        endings.append(running.stop)
         return running
 
     yield start
@@ -94,21 +99,16 @@ def start_provider(tmp_path_factory: pytest.TempPathFactory, provider_key: Priva
         end()
 
 
-def _serve_in_thread(settings: ProviderSettings, key: PrivateKey) -> tuple[RunningProvider, Callable[[], None]]:
+def _serve_in_thread(settings: ProviderSettings, key: PrivateKey) -> RunningProvider:
     listener = listen(settings.bind_host, settings.bind_port)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     loop = asyncio.new_event_loop()
-    processes: list[ProviderProcess] = []
+    process = ProviderProcess(settings, key, load_api_keys(settings.api_keys_file, None))
     failures: list[BaseException] = []
-
-    async def serve() -> None:
-        process = ProviderProcess(settings, key, load_api_keys(settings.api_keys_file, None))
-        processes.append(process)
-        await process.serve(listener)
 
     def work() -> None:
         try:
-            loop.run_until_complete(serve())
+            loop.run_until_complete(process.serve(listener))
         except BaseException as error:  # noqa: BLE001 - handed to the test's own thread
             failures.append(error)
 
@@ -126,13 +126,14 @@ def _serve_in_thread(settings: ProviderSettings, key: PrivateKey) -> tuple[Runni
     if failures:
         raise failures[0]
 
-    def end() -> None:
-        loop.call_soon_threadsafe(processes[0].stop)
-        thread.join(60)
-        assert not thread.is_alive()
-        loop.close()
+    def stop() -> None:
+        if thread.is_alive():
+            loop.call_soon_threadsafe(process.stop)
+            thread.join(90)
+            assert not thread.is_alive()
+            loop.close()
 
-    return RunningProvider(url, settings), end
+    return RunningProvider(url, settings, process, stop)
 
 
 @pytest.fixture(scope="module")
@@ -144,8 +145,8 @@ def running(start_provider: StartProvider) -> RunningProvider:
 @pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
     """An empty outbox on disk."""
-    with Outbox(tmp_path / "data") as opened:
-        yield opened
+    with Database(tmp_path / "data") as database:
+        yield Outbox(database)
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:

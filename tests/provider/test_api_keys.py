@@ -1,13 +1,15 @@
-"""API keys: found by secret, kept as digests, and weak or doubtful ones refused at start."""
+"""API keys: found by secret, kept as digests, bounded one by one, and weak or doubtful ones refused at start."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
-from provider.api_keys import ApiKeys, Caller, load_api_keys
+from provider.api_keys import NO_LIMITS, ApiKeys, Caller, KeyLimits, hash_of, load_api_keys, new_secret
 from provider.errors import ConfigurationError
 
 GOOD = "a-secret-of-some-length"
+ALICE = Caller("alice", is_hub=False)
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -19,10 +21,29 @@ def write(tmp_path: Path, text: str) -> Path:
 
 def test_clients_and_hubs_from_a_file(tmp_path: Path) -> None:
     keys = load_api_keys(write(tmp_path, f'[clients]\nalice = "{GOOD}"\n[hubs]\nmain = "{GOOD}-2"\n'), None)
-    assert keys.find(GOOD) == Caller("alice", is_hub=False)
+    assert keys.find(GOOD) == ALICE
     assert keys.find(GOOD + "-2") == Caller("main", is_hub=True)
     for wrong in ("", GOOD + " ", GOOD.upper(), "ä" * 20, "\ud800", GOOD * 1000):
         assert keys.find(wrong) is None
+
+
+def test_a_hash_stands_for_its_secret_and_is_none_itself(tmp_path: Path) -> None:
+    secret = new_secret()
+    hashed = hash_of(secret)
+    assert hashed == "sha256:" + hashlib.sha256(secret.encode()).hexdigest()
+    keys = load_api_keys(write(tmp_path, f'[clients]\nalice = "{hashed}"\nbob = "{GOOD}"\n'), None)
+    assert keys.find(secret) == ALICE
+    assert keys.find(hashed) is None
+    assert keys.plain_names == ("bob",)
+    assert keys.find_named("alice", secret) == ALICE
+    for name, presented in (("bob", secret), ("alice", GOOD), ("", secret), ("alice", hashed), ("\ud800", secret)):
+        assert keys.find_named(name, presented) is None
+
+
+def test_fresh_secrets_are_long_and_differ() -> None:
+    drawn = {new_secret() for _ in range(100)}
+    assert len(drawn) == 100
+    assert all(len(secret) == 43 for secret in drawn)
 
 
 def test_the_single_key_of_the_environment_is_the_client_default() -> None:
@@ -30,8 +51,18 @@ def test_the_single_key_of_the_environment_is_the_client_default() -> None:
 
 
 def test_no_dump_of_the_keys_shows_a_secret() -> None:
-    keys = ApiKeys({Caller("alice", is_hub=False): GOOD})
+    keys = ApiKeys({ALICE: GOOD})
     assert GOOD not in repr(vars(keys))
+
+
+def test_limits_of_a_key(tmp_path: Path) -> None:
+    text = (
+        f'[clients]\nalice = "{GOOD}"\nbob = "{GOOD}2"\n[limits]\n'
+        'alice = {rate = "60/minute", pictures_per_day = 1000, concurrent_jobs = 4}\n'
+    )
+    keys = load_api_keys(write(tmp_path, text), None)
+    assert keys.limits_of(ALICE) == KeyLimits("60/minute", 1000, 4)
+    assert keys.limits_of(Caller("bob", is_hub=False)) == NO_LIMITS
 
 
 @pytest.mark.parametrize(
@@ -46,7 +77,20 @@ def test_no_dump_of_the_keys_shows_a_secret() -> None:
         ('[clients]\nalice = "CHANGE_ME_SUPERSECRET"', "published example"),
         (f'[clients]\n"al ice" = "{GOOD}"', "use letters"),
         (f'[clients]\nalice = "{GOOD}"\nbob = "{GOOD}"', "same secret"),
+        (f'[clients]\nalice = "{GOOD}"\nbob = "{hash_of(GOOD)}"', "same secret"),
         (f'[clients]\nalice = "{GOOD}"\n[hubs]\nalice = "{GOOD}x"', "same name"),
+        ('[clients]\nalice = "sha256:12"', "64 hex digits"),
+        (f'[clients]\nalice = "{hash_of(GOOD).upper().replace("SHA256", "sha256")}"', "64 hex digits"),
+        (f'[clients]\nalice = "{GOOD}"\n[limits]\nbob = {{rate = "1/day"}}', "no API key has that name"),
+        (f'[clients]\nalice = "{GOOD}"\n[limits]\nalice = 5', "a table per name"),
+        (f'limits = 5\n[clients]\nalice = "{GOOD}"', "a table per name"),
+        (f'[clients]\nalice = "{GOOD}"\n[limits.alice]\nrate = "fast"', "60/minute"),
+        (f'[clients]\nalice = "{GOOD}"\n[limits.alice]\nrate = 60', "60/minute"),
+        (f'[clients]\nalice = "{GOOD}"\n[limits.alice]\npictures_per_day = 0', "pictures_per_day must be"),
+        (f'[clients]\nalice = "{GOOD}"\n[limits.alice]\npictures_per_day = true', "pictures_per_day must be"),
+        (f'[clients]\nalice = "{GOOD}"\n[limits.alice]\nconcurrent_jobs = 1.5', "concurrent_jobs must be"),
+        (f'[clients]\nalice = "{GOOD}"\n[limits.alice]\nconcurrent_jobs = 100000', "concurrent_jobs must be"),
+        (f'[clients]\nalice = "{GOOD}"\n[limits.alice]\nspeed = 1', "unknown limit 'speed'"),
     ],
 )
 def test_bad_files_are_refused(tmp_path: Path, text: str, complaint: str) -> None:
