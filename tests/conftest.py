@@ -9,6 +9,8 @@ import pytest
 from hypothesis import settings
 
 TESTS = Path(__file__).parent
+PROGRAM_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+"""With what an administrator's PATH has besides: nginx, ufw."""
 
 # A deadline per example would judge the machine's load. In CI the examples are the same in every run, so that a change
 # is never blamed for what a lucky draw found; elsewhere each run looks at new ones.
@@ -31,7 +33,7 @@ def _missing_node_packages(folder: Path) -> str | None:
 
 
 def _what_is_missing(item: pytest.Item) -> str | None:
-    """What a test marked `node` or `chromium` lacks on this machine."""
+    """What a test marked `node`, `chromium` or `programs` lacks on this machine."""
     if marker := item.get_closest_marker("node"):
         folders = [TESTS / name for name in marker.args] or [item.path.parent]
         for reason in map(_missing_node_packages, folders):
@@ -39,6 +41,10 @@ def _what_is_missing(item: pytest.Item) -> str | None:
                 return reason
     if item.get_closest_marker("chromium") and shutil.which("chromium") is None:
         return "Chromium is not installed"
+    if marker := item.get_closest_marker("programs"):
+        missing = [name for name in marker.args if shutil.which(name, path=PROGRAM_PATH) is None]
+        if missing:
+            return f"{', '.join(missing)} not installed"
     return None
 
 
