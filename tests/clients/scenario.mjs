@@ -32,7 +32,7 @@ export async function refusal(action) {
 export const seconds = (count) => new Promise((resolve) => setTimeout(resolve, count * 1000));
 
 // Resolves once `condition` holds; fails after so many seconds.
-export async function until(condition, what, limit = 30) {
+export async function until(condition, what, limit = 90) {
   const end = Date.now() + limit * 1000;
   while (!condition()) {
     if (Date.now() > end) throw new Error(`${what}: not within ${limit} s`);

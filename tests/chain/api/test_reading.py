@@ -79,7 +79,10 @@ def test_lists_page_newest_first_without_gap_or_repetition(busy: RunningNode) ->
 def check_lists(busy: RunningNode, limit: int) -> None:
     client, people = busy.client, busy.people
     head = client.status().finalized.height
-    assert [block.height for block in all_items(client.blocks, limit)] == list(range(head, -1, -1))
+    heights = [block.height for block in all_items(client.blocks, limit)]
+    # An empty block may follow at any time.
+    assert heights[0] >= head
+    assert heights == list(range(heights[0], -1, -1))
 
     transactions = all_items(client.transactions, limit)
     places = [(view.height, view.index) for view in transactions]
