@@ -57,12 +57,11 @@ class Nginx:
 
     def render(self, role: str, *options: str) -> None:
         """Installs a service's site, as an operator does."""
-        rendered = run_program(
-            *(DEPLOY / "nginx/render.sh", role, SERVER_NAME, "--install", "--root", str(self.folder)),
-            *("--address", "127.0.0.1", "--http-port", str(self.http_port), "--https-port", str(self.https_port)),
-            *("--certificate", self.folder / "certificate.pem", "--certificate-key", self.folder / "key.pem"),
-            *("--log-dir", self.folder, *options),
-        )
+        command: list[str | Path] = [DEPLOY / "nginx/render.sh", role, SERVER_NAME, "--install", "--root", self.folder]
+        command += ["--address", "127.0.0.1", "--log-dir", self.folder]
+        command += ["--http-port", str(self.http_port), "--https-port", str(self.https_port)]
+        command += ["--certificate", self.folder / "certificate.pem", "--certificate-key", self.folder / "key.pem"]
+        rendered = run_program(*command, *options)
         assert rendered.returncode == 0, rendered.stderr
 
     def check(self) -> subprocess.CompletedProcess[str]:
