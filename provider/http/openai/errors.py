@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from fastapi import Response
 
-from chain.web.problems import Problem
+from chain.web.problems import PROBLEM_RESPONSES, Problem
 from provider.http.translated_route import TranslatedRoute
 
 _CODE_OF_REASON: Final = {
@@ -86,7 +86,11 @@ _ERROR_SCHEMA: Final[dict[str, Any]] = {
 }
 
 ERROR_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"description": description, "content": {"application/json": {"schema": _ERROR_SCHEMA}}}
+    status: {
+        "description": description,
+        # What is refused before these routes see it (too large a body, a path of no route) has a problem body.
+        "content": {"application/json": {"schema": _ERROR_SCHEMA}, **PROBLEM_RESPONSES["4XX"]["content"]},
+    }
     for status, description in (("4XX", "The request is at fault."), ("5XX", "The service is at fault."))
 }
 """How the OpenAPI document describes these routes' errors."""

@@ -32,10 +32,16 @@ from provider.jobs.answers import FinishedAnswer
 from provider.jobs.order import JobOrder, WayIn, asked_bytes
 
 _IMAGE_FIELDS: Final = frozenset({"image", "image[]"})
+_EVENT_SCHEMA: Final = {
+    "description": "One of the events; `data` is a JSON object.",
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {"event": {"type": "string"}, "data": {"type": "string", "contentMediaType": "application/json"}},
+}
 _STREAMS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The pictures; with `stream`, server-sent events.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": _EVENT_SCHEMA}},
     }
 }
 

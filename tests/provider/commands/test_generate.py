@@ -215,8 +215,13 @@ def test_keys_that_are_none(command: Command) -> None:
 def test_ctrl_c_cancels_the_job(command: Command, eventually: Callable[..., None]) -> None:
     long = command.arguments("--steps", "100", "--size", "1024x1024")
     before = newest_job(command.running)
+    # Whoever runs the tests in a shell's background has SIGINT ignored, which programs inherit.
     process = subprocess.Popen(
-        [*PROGRAM, *long], cwd=command.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ["env", "--default-signal=INT", *PROGRAM, *long],
+        cwd=command.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
     def is_running() -> bool:
