@@ -132,6 +132,9 @@ def load_api_keys(path: Path | None, single_key: str | None) -> ApiKeys:
         secrets.update(_secrets_in(path, document))
         limits.update(_limits_in(path, document))
     if single_key is not None:
+        if Caller("default", is_hub=False) in secrets:
+            message = f"{path} names a client `default`, as the key of the environment is called: keep one"
+            raise ConfigurationError(message, reason="bad_api_keys")
         secrets[Caller("default", is_hub=False)] = single_key
     if not secrets:
         message = "no API key: pass --api-keys-file, or set AITBC_PROVIDER_API_KEY"

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from chain.client import AsyncNodeClient
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
-from chain.primitives.types import Hash32
+from chain.primitives.types import Address, Hash32
 from chain.web.server import Server
 from provider.api_keys import ApiKeys
 from provider.engine.backends.local import LocalBackend
@@ -107,7 +107,7 @@ class ProviderProcess:
         self._tracing = set_up_tracing(settings.telemetry_endpoint, service_version=version("aitbc"))
         self._minter = Minter(self._outbox, self._account, self._chain, self._metrics)
         self._sources = SourceImages()
-        self._engine = Engine(create_backend(settings), _engine_options(settings), self._metrics)
+        self._engine = Engine(create_backend(settings, self._key.address), _engine_options(settings), self._metrics)
 
     def _is_committed_to(self, hub_id: str, job_id: str, root: Hash32) -> bool:
         stored = self._outbox.find_job(hub_id, job_id)
@@ -274,12 +274,18 @@ class ProviderProcess:
         return [*standard, self._trajectories]
 
 
-def create_backend(settings: ProviderSettings) -> Backend:
+def create_backend(settings: ProviderSettings, provider: Address) -> Backend:
     """Where pictures are computed; imports neither torch nor Ray before it is loaded."""
     if settings.backend == "ray":
         from provider.engine.backends.ray import RayBackend
 
-        return RayBackend(settings.pipeline_options(), address=settings.ray_address, replicas=settings.ray_replicas)
+        return RayBackend(
+            settings.pipeline_options(),
+            address=settings.ray_address,
+            replicas=settings.ray_replicas,
+            # One of its own: on a cluster, two providers would replace each other's replicas.
+            application=f"aitbc-provider-{provider.hex()}",
+        )
     return LocalBackend(settings.pipeline_options())
 
 

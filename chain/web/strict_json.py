@@ -15,6 +15,9 @@ MAX_CONTAINERS: Final = 4_096
 """Arrays and objects in a body, and so its depth. Python's own limit is no guard: py_ecc, which eth-keyfile and
 eth-account import, lifts it for the whole process, and 100,000 open brackets then end that process."""
 
+MAX_COMMAS: Final = 32_768
+"""And so the members of all of them: a body of megabytes, as pictures need, could otherwise be parsed for seconds."""
+
 
 def parse_json(body: bytes) -> Any:
     """Parses a JSON text from outside; raises Rejected for what is malformed, ambiguous or expensive to convert."""
@@ -22,6 +25,8 @@ def parse_json(body: bytes) -> Any:
         raise Rejected(
             RejectionReason.TOO_LARGE, f"the body has more than {MAX_CONTAINERS} arrays and objects", field="body"
         )
+    if body.count(b",") > MAX_COMMAS:
+        raise Rejected(RejectionReason.TOO_LARGE, f"the body has more than {MAX_COMMAS} commas", field="body")
     try:
         parsed = json.loads(
             body.decode("utf-8"),

@@ -104,7 +104,10 @@ class LiveSockets:
         origins = self._parts.settings.cors_origins
         if origin is None or "*" in origins or origin in origins:
             return True
-        return urlsplit(origin).netloc == socket.headers.get("host")
+        try:
+            return urlsplit(origin).netloc == socket.headers.get("host")
+        except ValueError:  # No browser sends such an origin.
+            return False
 
     def _has_room(self, address: str) -> bool:
         is_crowded = sum(self._addresses.values()) >= MAX_CONNECTIONS

@@ -250,7 +250,7 @@ class QueueReport(BaseModel):
     """How busy the provider is."""
 
     waiting: int = Field(description="Pictures that wait.")
-    limit: int = Field(description="Jobs that may wait.")
+    limit: int = Field(description="Pictures that may wait.")
     busy: bool
 
 

@@ -10,11 +10,12 @@ import binascii
 import hashlib
 import io
 import re
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from provider.generation import SourceImage
 from provider.jobs.errors import OrderRefused
@@ -24,6 +25,16 @@ MAX_SOURCE_PIXELS: Final = 4096 * 4096
 MAX_SOURCE_BYTES: Final = 24 * 2**20
 _FORMATS: Final = ("PNG", "JPEG", "WEBP")
 _DATA_URL: Final = re.compile(r"data:image/[a-z0-9.+-]{1,32}(?:;[a-z0-9=-]{1,32})*;base64,", re.IGNORECASE)
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What EXIF's orientation asks for."""
 _BACKGROUND: Final = (255, 255, 255)
 """What shows through where a source is transparent."""
 _AT_ONCE: Final = 2
@@ -81,7 +92,7 @@ def _convert(content: bytes, field: str, size: tuple[int, int]) -> bytes:
         return _decode(content, field, size)
     except Image.DecompressionBombError:  # Pillow's own bound, above ours; it looks first.
         raise _too_many_pixels(field) from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError):
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, struct.error):
         # What Pillow's decoders raise for bytes that are no whole picture.
         message = f"{field}: not a whole PNG, JPEG or WebP picture"
         raise OrderRefused(message, reason="malformed", field=field) from None
@@ -92,8 +103,9 @@ def _decode(content: bytes, field: str, size: tuple[int, int]) -> bytes:
         if opened.width * opened.height > MAX_SOURCE_PIXELS:
             raise _too_many_pixels(field)
         opened.draft("RGB", size)  # JPEG decodes at a fraction of its size where that suffices.
-        upright = ImageOps.exif_transpose(opened)
-        picture = _without_transparency(upright)
+        # Not ImageOps.exif_transpose: it writes the whole EXIF anew, and cannot write all that cameras write.
+        turn = _UPRIGHT.get(opened.getexif().get(ExifTags.Base.Orientation, 1))
+        picture = _without_transparency(opened if turn is None else opened.transpose(turn))
         if picture.size != size:
             picture = picture.resize(size, Image.Resampling.LANCZOS)
         encoded = io.BytesIO()

@@ -30,5 +30,8 @@ def choose_kernels(options: PipelineOptions, device: ComputeDevice) -> None:
     """Same seed, same picture: the fastest algorithm for the first size seen may not be the same everywhere."""
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+    # TF32 has 10 bits of mantissa: what is declared as float32 would differ from any other machine's by a thousandth.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     if not device.is_gpu and options.cpu_threads:
         torch.set_num_threads(options.cpu_threads)

@@ -4,7 +4,6 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from provider.errors import ProviderError
 from provider.generation import OUTPUT_FORMATS
 from provider.jobs.errors import ArtifactGone
 from provider.storage.artifacts import Artifacts
@@ -73,7 +72,7 @@ class FinishedAnswer(msgspec.Struct, frozen=True, kw_only=True):
 def restore_answer(record: JobRecord, artifacts: Artifacts) -> FinishedAnswer:
     """The answer that was given before; raises ArtifactGone, or StorageError while the store is down. Blocking."""
     if record.answer_json is None:
-        raise ProviderError(f"job {record.job_id} has no answer", reason="no_answer")
+        raise ArtifactGone("this job was served; its answer is no longer kept")
     answer = FinishedAnswer.from_stored(record.answer_json)
     pictures = [artifacts.get(name) for name in answer.artifacts]
     kept = tuple(picture for picture in pictures if picture is not None)

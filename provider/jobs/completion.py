@@ -58,8 +58,7 @@ class Completion:
             answer = _answer(commission, job_id, computed, signed, names)
             record = self._commit(commission, answer, signed)
         except BaseException:
-            if root is not None:
-                self._tools.trajectories.discard(root)
+            self._discard(root)
             raise
         return answer, record
 
@@ -78,16 +77,25 @@ class Completion:
             profiles = _profiles(computed)
             context = trajectory_context(commission.provider, commission.offer, origin, work, profiles)
             root = self._tools.trajectories.keep(context, rows, profiles)
-        signed = issue_receipt(
-            self._tools.key,
-            commission.offer,
-            origin,
-            work,
-            prompt_hash=commission.prompt_hash,
-            trajectory_root=root,
-            max_price=commission.max_price,
-        )
+        try:
+            signed = issue_receipt(
+                self._tools.key,
+                commission.offer,
+                origin,
+                work,
+                prompt_hash=commission.prompt_hash,
+                trajectory_root=root,
+                max_price=commission.max_price,
+            )
+        except BaseException:
+            self._discard(root)
+            raise
         return root, signed
+
+    def _discard(self, root: Hash32 | None) -> None:
+        """Latents without a receipt are nobody's, and would push out those of others."""
+        if root is not None:
+            self._tools.trajectories.discard(root)
 
     def _commit(self, commission: Commission, answer: FinishedAnswer, signed: SignedReceipt) -> JobRecord:
         finished = FinishedJob(

@@ -176,7 +176,10 @@ class JobService:
             self._tools.metrics.count_job(order.way_in, "repeated")
             return RunningJob.already_ended(record.job_id, order, answer)
         # Its end could not be stored, the disk being full, say; now it can, or this raises again.
-        await asyncio.to_thread(self._tools.job_log.fail, record.job_id, reason="storage_failed")
+        try:
+            await asyncio.to_thread(self._tools.job_log.fail, record.job_id, reason="storage_failed")
+        except JobNotUnderWay:
+            return await self._repeat(order)  # It has ended since it was looked up.
         return None
 
     # Work

@@ -50,6 +50,13 @@ def test_the_single_key_of_the_environment_is_the_client_default() -> None:
     assert load_api_keys(None, GOOD).find(GOOD) == Caller("default", is_hub=False)
 
 
+def test_two_keys_of_the_client_default_are_refused(tmp_path: Path) -> None:
+    """The file's would be locked out without a word."""
+    path = write(tmp_path, f'[clients]\ndefault = "{GOOD}"\n')
+    with pytest.raises(ConfigurationError, match="keep one"):
+        load_api_keys(path, GOOD + "2")
+
+
 def test_no_dump_of_the_keys_shows_a_secret() -> None:
     keys = ApiKeys({ALICE: GOOD})
     assert GOOD not in repr(vars(keys))

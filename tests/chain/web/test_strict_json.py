@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from chain.primitives.rejection import Rejected, RejectionReason
-from chain.web.strict_json import MAX_CONTAINERS, parse_json
+from chain.web.strict_json import MAX_COMMAS, MAX_CONTAINERS, parse_json
 
 
 def test_nesting_is_bounded_whatever_the_recursion_limit_is() -> None:
@@ -28,3 +28,11 @@ def test_as_many_containers_as_allowed_are_read() -> None:
     with pytest.raises(Rejected) as refused:
         parse_json(b"[" + flat + b"]")
     assert refused.value.reason is RejectionReason.TOO_LARGE
+
+
+def test_members_are_bounded_too() -> None:
+    """Megabytes of them would hold up everybody else for seconds."""
+    assert len(parse_json(b"[" + b"1," * MAX_COMMAS + b"1]")) == MAX_COMMAS + 1
+    with pytest.raises(Rejected) as caught:
+        parse_json(b"[" + b"1," * (MAX_COMMAS + 1) + b"1]")
+    assert caught.value.reason is RejectionReason.TOO_LARGE

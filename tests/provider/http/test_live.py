@@ -190,6 +190,9 @@ def test_pages_of_other_origins_are_refused_unless_named(running: Any, start_pro
     with pytest.raises(InvalidStatus) as caught, opened(running, origin="https://elsewhere.example"):
         pass
     assert caught.value.response.status_code == 403
+    with pytest.raises(InvalidStatus) as caught, opened(running, origin="http://["):
+        pass
+    assert caught.value.response.status_code == 403
     with opened(running, key=running.client_secret, origin=running.url):
         pass
     named = start_provider(cors_origins=("https://gallery.example",))

@@ -135,3 +135,16 @@ def test_damaged_pictures_are_read_or_refused(read: Read, position: int, flip: i
     damaged[position % len(damaged)] ^= flip
     with contextlib.suppress(OrderRefused):  # Anything else that a decoder raises fails the test.
         result(read(bytes(damaged[: len(damaged) - cut])))
+
+
+@pytest.mark.parametrize("output_format", ["PNG", "JPEG", "WEBP"])
+def test_exif_that_cannot_be_written_again_still_turns_the_picture(read: Read, output_format: str) -> None:
+    tags = [(258, 4, struct.pack("<I", 70_000)), (274, 3, struct.pack("<HH", 6, 0))]  # BitsPerSample, Orientation
+    entries = b"".join(struct.pack("<HHI", tag, kind, 1) + value for tag, kind, value in tags)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0)
+    picture = Image.new("RGB", (32, 64), "white")
+    picture.paste("black", (0, 0, 32, 32))  # Above; turned upright, at the right.
+    stream = io.BytesIO()
+    picture.save(stream, output_format, exif=exif)
+    upright = result(read(stream.getvalue())).convert("1", dither=Image.Dither.NONE)
+    assert [upright.getpixel((column, 16)) for column in (8, 56)] == [255, 0]

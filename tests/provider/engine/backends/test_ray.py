@@ -48,11 +48,12 @@ def until(condition: Callable[[], Any], what: str) -> None:
 @pytest.fixture(scope="module")
 def engine_and_backend() -> Iterator[tuple[Engine, RayBackend]]:
     """Two replicas and their engine; when it has ended, no process of Ray's and no folder is left."""
+    others = psutil.Process().children(recursive=True)  # Of other tests, which run in this process too.
     own = RayBackend(OPTIONS, replicas=2)
     engine = Engine(own, EngineOptions(max_batch_rows=1, batch_wait_ms=0, job_timeout_s=PATIENCE_S))
     engine.start()
     engine.loaded.result(PATIENCE_S)
-    family = psutil.Process().children(recursive=True)
+    family = [process for process in psutil.Process().children(recursive=True) if process not in others]
     arguments = " ".join(argument for process in family for argument in process.cmdline())
     mine = [folder for folder in Path(tempfile.gettempdir()).glob("aitbc-ray-*") if str(folder) in arguments]
     assert len(mine) == 1
