@@ -5,7 +5,7 @@ from typing import Any
 
 from chain.primitives.abi import AbiType
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
-from chain.primitives.modules import FUNCTIONS
+from chain.primitives.modules import functions_of
 from chain.primitives.types import Address
 
 
@@ -14,7 +14,7 @@ def describe_call(target: Address, call_data: bytes) -> str:
 
     Raises Rejected for loosely encoded arguments.
     """
-    for function in FUNCTIONS.get(target, ()):
+    for function in functions_of(target):
         if function.selector == call_data[:4]:
             values = zip(function.input_types, function.decode(call_data), strict=True)
             return f"{function.name}({', '.join(_text_of(abi_type, value) for abi_type, value in values)})"

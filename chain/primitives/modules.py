@@ -6,6 +6,8 @@ What a call does is decided in `chain.rules`; here stands only its shape, which 
 from typing import Final
 
 from chain.primitives.abi import Event, Function
+from chain.primitives.market import MARKET_EVENTS, MARKET_FUNCTIONS, is_asset_address
+from chain.primitives.swaps import SWAP_EVENTS, SWAP_FUNCTIONS
 from chain.primitives.types import Address
 
 # The first 19 bytes of every module's address: all 256 addresses under it are reserved, for modules to come.
@@ -29,10 +31,13 @@ MODULES: Final[dict[str, Address]] = {
     "htlc": HTLC,
 }
 
+TREASURY: Final = Address(_RESERVED_PREFIX + b"\x08")
+"""Holds the market's fees until governance spends them; it answers to no call."""
+
 
 def is_reserved(address: Address) -> bool:
-    """Whether the address belongs to a module, present or to come: no key can be known for it."""
-    return address[:19] == _RESERVED_PREFIX
+    """Whether the address belongs to a module or an asset, present or to come: no key can be known for it."""
+    return address[:19] == _RESERVED_PREFIX or is_asset_address(address)
 
 
 # token: AIT as an ERC-20 (EIP-20)
@@ -201,6 +206,8 @@ FUNCTIONS: Final[dict[Address, tuple[Function, ...]]] = {
         PROPOSAL,
         VALIDATORS,
     ),
+    MARKET: MARKET_FUNCTIONS,
+    HTLC: SWAP_FUNCTIONS,
 }
 """What each module defines; a module that is not here defines nothing yet."""
 
@@ -229,4 +236,26 @@ EVENTS: Final[dict[Address, tuple[Event, ...]]] = {
         VALIDATOR_REMOVED_EVENT,
         EPOCH_ENDED_EVENT,
     ),
+    MARKET: MARKET_EVENTS,
+    HTLC: SWAP_EVENTS,
 }
+
+ASSET_FUNCTIONS: Final = (
+    TOKEN_NAME,
+    TOKEN_SYMBOL,
+    TOKEN_DECIMALS,
+    TOKEN_TOTAL_SUPPLY,
+    TOKEN_BALANCE_OF,
+    TOKEN_ALLOWANCE,
+    TOKEN_TRANSFER,
+    TOKEN_APPROVE,
+    TOKEN_TRANSFER_FROM,
+)
+"""What an issued asset answers at its own address (EIP-20)."""
+
+ASSET_EVENTS: Final = (TRANSFER_EVENT, APPROVAL_EVENT)
+
+
+def functions_of(address: Address) -> tuple[Function, ...]:
+    """What a module or an asset defines; empty for any other address."""
+    return ASSET_FUNCTIONS if is_asset_address(address) else FUNCTIONS.get(address, ())

@@ -38,6 +38,27 @@ class Domain(IntEnum):
     UPGRADE = 18  # empty → Upgrade
     FORMER_VALIDATOR = 19  # address → true, for ever
     AUTHORIZATION = 20  # authorizer ‖ nonce → true, for ever: used or canceled
+    ASSET = 21  # number as 4 bytes → Asset
+    ASSET_COUNT = 22  # empty → how many were ever issued; they are numbered from 1
+    ASSET_BALANCE = 23  # asset ‖ holder → amount
+    ASSET_ALLOWANCE = 24  # asset ‖ owner ‖ spender → amount
+    ASSET_STANDING = 25  # asset ‖ holder → bits: 1 authorised, 2 frozen
+    ASSETS_HELD = 26  # holder → how many assets it holds: whoever holds one is no newcomer
+    AUTHORITIES = 27  # empty → addresses in order
+    CREDENTIAL = 28  # authority ‖ subject → Credential
+    POLICY = 29  # number as 4 bytes → Policy
+    POLICY_COUNT = 30  # empty → how many were ever defined; they are numbered from 1
+    MARKET = 31  # number as 4 bytes → Market
+    MARKET_COUNT = 32  # empty → how many were ever created; they are numbered from 1
+    ORDER = 33  # id as 8 bytes → Order, while it rests
+    ORDER_COUNT = 34  # empty → how many were ever placed; they are numbered from 1
+    PRICE_NODE = 35  # market as 4 bytes ‖ side ‖ depth ‖ the price's upper bytes → bitmap of 256 children, 32 bytes
+    LEVEL = 36  # market as 4 bytes ‖ side ‖ ticks as 4 bytes → Level
+    LEVEL_PAGE = 37  # as of LEVEL ‖ page as 4 bytes → LevelPage
+    OPEN_ORDERS = 38  # market as 4 bytes ‖ owner → (order id, client id) of each resting order, oldest first
+    SWAP = 39  # id → Swap, for ever
+    SLA = 40  # provider → hash of the service level that it promises
+    REPUTATION = 41  # provider → what attesters recorded of it
 
 
 _DOMAIN_BYTES: Final = {domain: bytes((domain,)) for domain in Domain}
@@ -190,7 +211,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class _ArrayRecord(msgspec.Struct, frozen=True, array_like=True):
+class ArrayRecord(msgspec.Struct, frozen=True, array_like=True):
     """A record whose fields MessagePack holds as they are."""
 
     def encode(self) -> bytes:
@@ -203,7 +224,7 @@ class _ArrayRecord(msgspec.Struct, frozen=True, array_like=True):
         return decode_trusted(encoded, cls)
 
 
-class Proposal(_ArrayRecord, frozen=True):
+class Proposal(ArrayRecord, frozen=True):
     """A call that validators may let governance make."""
 
     proposer: Address
@@ -216,7 +237,7 @@ class Proposal(_ArrayRecord, frozen=True):
     executed: bool = False
 
 
-class ValidatorSet(_ArrayRecord, frozen=True):
+class ValidatorSet(ArrayRecord, frozen=True):
     """Who decides, and the number of their reign. Blocks on top of a state belong to the epoch that it names."""
 
     epoch: int = 0
@@ -224,7 +245,7 @@ class ValidatorSet(_ArrayRecord, frozen=True):
     """In the order of certificates' bitmaps."""
 
 
-class Upgrade(_ArrayRecord, frozen=True):
+class Upgrade(ArrayRecord, frozen=True):
     """The rules in force, and the ones scheduled to follow (height 0: none)."""
 
     protocol_version: int = 1

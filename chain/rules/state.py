@@ -111,7 +111,8 @@ class State:
 
     # Records: decoded once per block, encoded when they change
 
-    def _read(self, key: bytes, decode: Callable[[bytes], T], default: T) -> T:
+    def read_record(self, key: bytes, decode: Callable[[bytes], T], default: T) -> T:
+        """The record under a state key as it is now. Modules with many records keep their accessors beside themselves."""
         if key in self._records:
             return cast("T", self._records[key])
         encoded = self._parent_records[key] = self._reader.get(key)
@@ -119,7 +120,7 @@ class State:
         self._records[key] = value
         return value
 
-    def _write(self, key: bytes, value: T, encode: Callable[[T], bytes] | None) -> None:
+    def write_record(self, key: bytes, value: T, encode: Callable[[T], bytes] | None) -> None:
         """Without `encode` the record is removed. A record that every mint changes is encoded once, at the end."""
         if key not in self._records:
             self._parent_records[key] = self._reader.get(key)
@@ -128,11 +129,11 @@ class State:
 
     def supply(self) -> Supply:
         """Minted and burned so far."""
-        return self._read(_SUPPLY, Supply.decode, _NO_SUPPLY)
+        return self.read_record(_SUPPLY, Supply.decode, _NO_SUPPLY)
 
     def set_supply(self, supply: Supply) -> None:
         """Replaces it."""
-        self._write(_SUPPLY, supply, Supply.encode)
+        self.write_record(_SUPPLY, supply, Supply.encode)
 
     def burn(self, address: Address, amount: int) -> None:
         """Takes atoms out of an account and of circulation."""
@@ -142,36 +143,36 @@ class State:
 
     def allowance(self, owner: Address, spender: Address) -> Amount:
         """What the spender may still take from the owner."""
-        return self._read(state_key(Domain.ALLOWANCE, owner + spender), decode_amount, Amount(0))
+        return self.read_record(state_key(Domain.ALLOWANCE, owner + spender), decode_amount, Amount(0))
 
     def set_allowance(self, owner: Address, spender: Address, amount: int) -> None:
         """Replaces it; 0 removes the record."""
         key = state_key(Domain.ALLOWANCE, owner + spender)
-        self._write(key, Amount(amount), encode_amount if amount else None)
+        self.write_record(key, Amount(amount), encode_amount if amount else None)
 
     def authorization_used(self, authorizer: Address, nonce: Hash32) -> bool:
         """Whether the owner has used up this nonce of its authorizations."""
-        return self._read(state_key(Domain.AUTHORIZATION, authorizer + nonce), _decode_bool, False)
+        return self.read_record(state_key(Domain.AUTHORIZATION, authorizer + nonce), _decode_bool, False)
 
     def use_authorization(self, authorizer: Address, nonce: Hash32) -> None:
         """Uses it up for ever."""
-        self._write(state_key(Domain.AUTHORIZATION, authorizer + nonce), True, message_pack.encode)
+        self.write_record(state_key(Domain.AUTHORIZATION, authorizer + nonce), True, message_pack.encode)
 
     def receipt_use(self, receipt_hash: Hash32) -> ReceiptUse | None:
         """How the receipt was used up, or None."""
-        return self._read(state_key(Domain.RECEIPT, receipt_hash), ReceiptUse.decode, None)
+        return self.read_record(state_key(Domain.RECEIPT, receipt_hash), ReceiptUse.decode, None)
 
     def use_receipt(self, receipt_hash: Hash32, use: ReceiptUse) -> None:
         """Uses it up for ever."""
-        self._write(state_key(Domain.RECEIPT, receipt_hash), use, ReceiptUse.encode)
+        self.write_record(state_key(Domain.RECEIPT, receipt_hash), use, ReceiptUse.encode)
 
     def parameters(self) -> Parameters:
         """What governance has set."""
-        return self._read(_PARAMETERS, Parameters.decode, Parameters())
+        return self.read_record(_PARAMETERS, Parameters.decode, Parameters())
 
     def set_parameters(self, parameters: Parameters) -> None:
         """Replaces all; the caller has checked the bounds."""
-        self._write(_PARAMETERS, parameters, Parameters.encode)
+        self.write_record(_PARAMETERS, parameters, Parameters.encode)
 
     def validators(self) -> tuple[Address, ...]:
         """In the order of certificates' bitmaps."""
@@ -183,26 +184,26 @@ class State:
 
     def validator_set(self) -> ValidatorSet:
         """Validators and epoch."""
-        return self._read(_VALIDATORS, ValidatorSet.decode, _NO_VALIDATORS)
+        return self.read_record(_VALIDATORS, ValidatorSet.decode, _NO_VALIDATORS)
 
     def begin_epoch(self, validators: tuple[Address, ...]) -> None:
         """Another set, or the same one anew: the epoch is the parent state's and one more, however often in a block."""
         self.validator_set()  # So that the parent's record has been read.
         parent = self._parent_records[_VALIDATORS]
         epoch = 0 if parent is None else ValidatorSet.decode(parent).epoch + 1
-        self._write(_VALIDATORS, ValidatorSet(epoch, validators), ValidatorSet.encode)
+        self.write_record(_VALIDATORS, ValidatorSet(epoch, validators), ValidatorSet.encode)
 
     def was_validator(self, address: Address) -> bool:
         """Whether this key has left the set before."""
-        return self._read(state_key(Domain.FORMER_VALIDATOR, address), _decode_bool, False)
+        return self.read_record(state_key(Domain.FORMER_VALIDATOR, address), _decode_bool, False)
 
     def set_was_validator(self, address: Address) -> None:
         """It has left, for good."""
-        self._write(state_key(Domain.FORMER_VALIDATOR, address), True, message_pack.encode)
+        self.write_record(state_key(Domain.FORMER_VALIDATOR, address), True, message_pack.encode)
 
     def attesters(self) -> tuple[AttesterAllowance, ...]:
         """In order of entry."""
-        return self._read(_ATTESTERS, decode_attesters, ())
+        return self.read_record(_ATTESTERS, decode_attesters, ())
 
     def attester(self, address: Address) -> AttesterAllowance | None:
         """The attester's allowance, or None for anybody else."""
@@ -210,74 +211,74 @@ class State:
 
     def set_attesters(self, attesters: tuple[AttesterAllowance, ...]) -> None:
         """Replaces the set."""
-        self._write(_ATTESTERS, attesters, encode_attesters)
+        self.write_record(_ATTESTERS, attesters, encode_attesters)
 
     def usage(self, domain: Domain, raw_key: bytes, period: int) -> Usage:
         """What was used in this period under one of the usage domains."""
-        return self._read(state_key(domain, raw_key), Usage.decode, _NO_USAGE).within(period)
+        return self.read_record(state_key(domain, raw_key), Usage.decode, _NO_USAGE).within(period)
 
     def set_usage(self, domain: Domain, raw_key: bytes, usage: Usage) -> None:
         """Replaces it."""
-        self._write(state_key(domain, raw_key), usage, Usage.encode)
+        self.write_record(state_key(domain, raw_key), usage, Usage.encode)
 
     def minting_paused(self) -> bool:
         """Whether governance has paused minting."""
-        return self._read(_MINTING_PAUSED, _decode_bool, False)
+        return self.read_record(_MINTING_PAUSED, _decode_bool, False)
 
     def set_minting_paused(self, paused: bool) -> None:
         """Pauses or goes on."""
-        self._write(_MINTING_PAUSED, paused, message_pack.encode if paused else None)
+        self.write_record(_MINTING_PAUSED, paused, message_pack.encode if paused else None)
 
     def registration(self, provider: Address) -> Registration | None:
         """The provider's offer, also a withdrawn one."""
-        return self._read(state_key(Domain.REGISTRATION, provider), Registration.decode, None)
+        return self.read_record(state_key(Domain.REGISTRATION, provider), Registration.decode, None)
 
     def set_registration(self, provider: Address, registration: Registration) -> None:
         """Replaces it."""
-        self._write(state_key(Domain.REGISTRATION, provider), registration, Registration.encode)
+        self.write_record(state_key(Domain.REGISTRATION, provider), registration, Registration.encode)
 
     def issuers(self) -> tuple[Address, ...]:
         """Who may issue assets."""
-        return self._read(_ISSUERS, decode_addresses, ())
+        return self.read_record(_ISSUERS, decode_addresses, ())
 
     def set_issuers(self, issuers: tuple[Address, ...]) -> None:
         """Replaces the set."""
-        self._write(_ISSUERS, issuers, message_pack.encode if issuers else None)
+        self.write_record(_ISSUERS, issuers, message_pack.encode if issuers else None)
 
     def proposal_count(self) -> int:
         """How many proposals were ever made; they are numbered from 1."""
-        return self._read(_PROPOSAL_COUNT, _decode_int, 0)
+        return self.read_record(_PROPOSAL_COUNT, _decode_int, 0)
 
     def set_proposal_count(self, count: int) -> None:
         """Replaces it."""
-        self._write(_PROPOSAL_COUNT, count, message_pack.encode)
+        self.write_record(_PROPOSAL_COUNT, count, message_pack.encode)
 
     def proposal(self, number: int) -> Proposal | None:
         """A proposal by number."""
         if not 0 < number <= self.proposal_count():
             return None
-        return self._read(state_key(Domain.PROPOSAL, number.to_bytes(8, "big")), Proposal.decode, None)
+        return self.read_record(state_key(Domain.PROPOSAL, number.to_bytes(8, "big")), Proposal.decode, None)
 
     def set_proposal(self, number: int, proposal: Proposal) -> None:
         """Replaces it."""
-        self._write(state_key(Domain.PROPOSAL, number.to_bytes(8, "big")), proposal, Proposal.encode)
+        self.write_record(state_key(Domain.PROPOSAL, number.to_bytes(8, "big")), proposal, Proposal.encode)
 
     def open_proposals(self, proposer: Address) -> tuple[int, ...]:
         """Numbers of a validator's proposals that may still be open."""
-        return self._read(state_key(Domain.OPEN_PROPOSALS, proposer), _decode_ints, ())
+        return self.read_record(state_key(Domain.OPEN_PROPOSALS, proposer), _decode_ints, ())
 
     def set_open_proposals(self, proposer: Address, numbers: tuple[int, ...]) -> None:
         """Replaces them."""
         key = state_key(Domain.OPEN_PROPOSALS, proposer)
-        self._write(key, numbers, message_pack.encode if numbers else None)
+        self.write_record(key, numbers, message_pack.encode if numbers else None)
 
     def upgrade(self) -> Upgrade:
         """The rules in force and the ones scheduled."""
-        return self._read(_UPGRADE, Upgrade.decode, Upgrade())
+        return self.read_record(_UPGRADE, Upgrade.decode, Upgrade())
 
     def set_upgrade(self, upgrade: Upgrade) -> None:
         """Replaces it."""
-        self._write(_UPGRADE, upgrade, Upgrade.encode)
+        self.write_record(_UPGRADE, upgrade, Upgrade.encode)
 
     def changes(self) -> dict[bytes, bytes | None]:
         """Every record that differs from the parent state; None removes one."""
