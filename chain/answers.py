@@ -287,6 +287,17 @@ class AttestersView(Answer, frozen=True):
     attesters: list[AttesterView]
 
 
+class ReputationView(Answer, frozen=True):
+    """What the chain has counted of a provider: mints by itself, the rest as attesters recorded it with evidence."""
+
+    receipts: int
+    units: Atoms
+    """Atoms ever minted for it."""
+    failures: int
+    disputes: int
+    breaches: int
+
+
 class ProviderView(Answer, frozen=True):
     """A provider in the chain's registry; withdrawn ones are listed with `active` false."""
 
@@ -298,6 +309,9 @@ class ProviderView(Answer, frozen=True):
     unit_type: str
     vram_mib: int
     payout: AddressText
+    reputation: ReputationView
+    sla_hash: HashText | None
+    """Of the signed statement of its service level, which it hands out itself."""
     height: BlockHeight
     finalized: bool
 

@@ -1,8 +1,8 @@
 """Typed HTTP client of a node's REST API: the only live access that wallet, provider and hub have to a chain.
 
-`NodeClient` (for scripts and threads, which may share one) and `AsyncNodeClient` have every request of `chain.calls` as
-a method, and differ only in how they wait. What a node answers is bounded and checked for its shape; whether it is true
-is not checked here.
+`NodeClient` (for scripts and threads, which may share one) and `AsyncNodeClient` have every request of `chain.calls`
+and `chain.market_calls` as a method, and differ only in how they wait. What a node answers is bounded and checked for
+its shape; whether it is true is not checked here.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any, Concatenate, Final, NoReturn, ParamSpec, Self, TypeVar
 import httpx
 import msgspec
 
-from chain import calls
+from chain import calls, market_calls
 from chain.answers import TransactionView
 from chain.calls import Call, hash_text
 from chain.primitives.rejection import Rejected
@@ -209,6 +209,20 @@ class NodeClient(_Base):
     providers = _blocking(calls.providers)
     parameters = _blocking(calls.parameters)
     estimate_gas = _blocking(calls.estimate_gas)
+    view = _blocking(calls.view)
+    markets = _blocking(market_calls.markets)
+    market = _blocking(market_calls.market)
+    market_book = _blocking(market_calls.market_book)
+    market_trades = _blocking(market_calls.market_trades)
+    market_candles = _blocking(market_calls.market_candles)
+    market_ticker = _blocking(market_calls.market_ticker)
+    order = _blocking(market_calls.order)
+    account_orders = _blocking(market_calls.account_orders)
+    account_fills = _blocking(market_calls.account_fills)
+    account_assets = _blocking(market_calls.account_assets)
+    assets = _blocking(market_calls.assets)
+    asset = _blocking(market_calls.asset)
+    policy = _blocking(market_calls.policy)
 
 
 class AsyncNodeClient(_Base):
@@ -282,3 +296,17 @@ class AsyncNodeClient(_Base):
     providers = _awaitable(calls.providers)
     parameters = _awaitable(calls.parameters)
     estimate_gas = _awaitable(calls.estimate_gas)
+    view = _awaitable(calls.view)
+    markets = _awaitable(market_calls.markets)
+    market = _awaitable(market_calls.market)
+    market_book = _awaitable(market_calls.market_book)
+    market_trades = _awaitable(market_calls.market_trades)
+    market_candles = _awaitable(market_calls.market_candles)
+    market_ticker = _awaitable(market_calls.market_ticker)
+    order = _awaitable(market_calls.order)
+    account_orders = _awaitable(market_calls.account_orders)
+    account_fills = _awaitable(market_calls.account_fills)
+    account_assets = _awaitable(market_calls.account_assets)
+    assets = _awaitable(market_calls.assets)
+    asset = _awaitable(market_calls.asset)
+    policy = _awaitable(market_calls.policy)

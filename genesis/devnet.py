@@ -17,6 +17,7 @@ import httpx
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.modules import MODULES
 from genesis.job import PROMPT, Job, JobSummary, asking
+from genesis.market import ASSET_NAME, SYMBOL, DevnetMarket
 from genesis.nodes import DevnetNodes
 from genesis.processes import Process, ProcessFailed, free_port, wait_ready
 from genesis.secrets import PROVIDER_NAMES, DevnetSecrets
@@ -47,6 +48,7 @@ class Devnet:
         self._validators = validators
         self._nodes: DevnetNodes | None = None
         self._services: list[Process] = []
+        self._market: dict[str, Any] = {}
         self._lock = -1
 
     def __enter__(self) -> Self:
@@ -104,6 +106,9 @@ class Devnet:
         )
         hub = self._start_hub()
         providers = [self._start_provider(name) for name in PROVIDER_NAMES]
+        # While they load: it takes the chain's time, not this machine's.
+        self._market = DevnetMarket(nodes.follower.url, secrets, self.require_running).make()
+        self._progress(f"{SYMBOL} ({ASSET_NAME}) is issued; market {self._market['market']}: AIT/{SYMBOL}")
         wait_ready([hub], _SERVICES_READY_S, check=self.require_running)
         self._progress(f"the hub answers at {hub.url}; the providers load torch and their model")
         wait_ready(providers, _SERVICES_READY_S, check=self.require_running)
@@ -174,6 +179,7 @@ class Devnet:
                 }
                 for each in providers
             ],
+            "market": self._market,
             "modules": {name: to_checksum_address(address) for name, address in MODULES.items()},
             "accounts": [
                 {"name": name, "address": addresses[name], "private_key": to_hex(key.secret)}

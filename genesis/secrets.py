@@ -15,7 +15,7 @@ import msgspec
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
 from wallet.attester import AttesterNetwork, save_attester_key
-from wallet.keystore import LIGHT_SCRYPT_N, save_key, write_new_file
+from wallet.keystore import LIGHT_SCRYPT_N, replace_file, save_key, write_new_file
 
 FILE_NAME: Final = "devnet-keys.json"
 DEFAULT_VALIDATORS: Final = 4
@@ -24,7 +24,10 @@ PROVIDER_NAMES: Final = ("provider-1", "provider-2")
 HOLDER_NAMES: Final = ("alice", "bob")
 """People without a role, who begin with nothing like everybody else."""
 
-_OTHER_NAMES: Final = ("attester", *PROVIDER_NAMES, *HOLDER_NAMES)
+ISSUER_NAME: Final = "issuer"
+"""Who issues the asset that AIT is traded against."""
+
+_OTHER_NAMES: Final = ("attester", *PROVIDER_NAMES, *HOLDER_NAMES, ISSUER_NAME)
 _VALIDATOR: Final = re.compile(r"validator-[1-9][0-9]?")
 # From a range that registers of chain ids do not reach, so that no devnet shares an id with a public chain.
 _CHAIN_IDS: Final = (3_000_000_000, 2**32 - 1)
@@ -65,18 +68,28 @@ class DevnetSecrets(msgspec.Struct, frozen=True):
             return drawn
         try:
             loaded = msgspec.json.decode(path.read_bytes(), type=cls)
-            if set(_OTHER_NAMES) - loaded.private_keys.keys() or not loaded.validator_names:
+            missing = set(_OTHER_NAMES) - loaded.private_keys.keys()
+            if missing - {ISSUER_NAME} or not loaded.validator_names:
                 raise msgspec.ValidationError("an account is missing")
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise OSError(
                 f"{path} is damaged ({error}): choose another --dir, or remove this devnet's folder"
             ) from None
+        if missing:
+            loaded = loaded._with_issuer(path)
         if validators not in (None, len(loaded.validator_names)):
             raise OSError(
                 f"{folder} holds a devnet of {len(loaded.validator_names)} validators: choose another --dir for one of "
                 f"{validators}, or leave --validators out"
             )
         return loaded
+
+    def _with_issuer(self, path: Path) -> Self:
+        """The same with an issuer, written to the file: devnets of before the market have none."""
+        keys = {**self.private_keys, ISSUER_NAME: to_hex(PrivateKey.generate().secret)}
+        extended = msgspec.structs.replace(self, private_keys=keys)
+        replace_file(path, json.dumps(msgspec.to_builtins(extended), indent=2).encode() + b"\n")
+        return extended
 
     @property
     def account_names(self) -> tuple[str, ...]:

@@ -112,6 +112,7 @@ class ChainView:
 
 def _offer(address: Address, view: ProviderView) -> Offer:
     """Of the provider that was asked for, whatever address the answer names."""
+    counted = view.reputation
     return Offer(
         address=address,
         endpoint=view.endpoint.rstrip("/"),
@@ -119,6 +120,8 @@ def _offer(address: Address, view: ProviderView) -> Offer:
         price_per_unit=Amount(view.price_per_unit),
         unit_type=view.unit_type,
         vram_mib=view.vram_mib,
+        receipts=counted.receipts,
+        complaints=counted.failures + counted.disputes + counted.breaches,
     )
 
 

@@ -18,6 +18,7 @@ from provider.commands import (
     records,
     registry,
     run,
+    sla,
     status,
     verify,
 )
@@ -25,5 +26,5 @@ from provider.commands import (
 app = typer.Typer(help="Serve images and earn AIT for every attested job.", no_args_is_help=True)
 
 # In the order in which `--help` shows them.
-for module in (init, run, status, drain, benchmark, models, registry, records, health, keys, generate, verify):
+for module in (init, run, status, drain, benchmark, models, registry, sla, records, health, keys, generate, verify):
     module.register(app)

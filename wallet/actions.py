@@ -8,15 +8,17 @@ import msgspec
 from chain.primitives.abi import Function
 from chain.primitives.hexadecimal import format_ait, to_checksum_address, to_hex
 from chain.primitives.keys import SIGNATURE_BYTES
-from chain.primitives.modules import FUNCTIONS, MINT_WITH_RECEIPT, MODULES, TOKEN_TRANSFER, is_reserved
+from chain.primitives.market import is_asset_address
+from chain.primitives.modules import MINT_WITH_RECEIPT, MODULES, TOKEN, TOKEN_TRANSFER, functions_of, is_reserved
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Address
+from wallet.market_words import describe_argument, describe_asset_amount, trades_assets
 
 _MODULE_NAMES: Final = {address: name for name, address in MODULES.items()}
 # Parameters of module calls that are amounts of AIT.
 _AMOUNT_PARAMETERS: Final = frozenset({"value", "units", "pricePerUnit"})
-# Parameters that are Unix seconds (ERC-3009).
-_TIME_PARAMETERS: Final = frozenset({"validAfter", "validBefore"})
+# Parameters that are Unix seconds.
+_TIME_PARAMETERS: Final = frozenset({"validAfter", "validBefore", "expiresAt", "deadline"})
 # Parameters that are called like something else that is shown of every transaction.
 _LABELS: Final = {"from": "owner", "nonce": "authorization"}
 _LONGEST_TEXT: Final = 200
@@ -48,15 +50,22 @@ def _describe_call(to: Address, call_data: bytes) -> Action:
         return Action("unknown call", (("module", f"{target} {to_checksum_address(to)}"), ("data", _short(call_data))))
     if function is TOKEN_TRANSFER:
         payee, amount = arguments
-        return Action("transfer", (("to", to_checksum_address(payee)), ("amount", describe_amount(amount))))
+        sent = (("to", to_checksum_address(payee)), ("amount", describe_asset_amount(to, amount)))
+        return Action("transfer", (("asset", to_checksum_address(to)), *sent) if is_asset_address(to) else sent)
     if function is MINT_WITH_RECEIPT:
         return _describe_mint(*arguments)
-    named = zip(function.inputs, arguments, strict=True)
+    named = {parameter.name: argument for parameter, argument in zip(function.inputs, arguments, strict=True)}
+    asset = named.get("asset", to) if trades_assets(to) else TOKEN
     details = tuple(
-        (_LABELS.get(parameter.name, parameter.name), _describe_value(parameter.name, argument))
-        for parameter, argument in named
+        (_LABELS.get(name, name), _describe_argument(to, asset, name, argument)) for name, argument in named.items()
     )
-    return Action(function.name, (("module", _MODULE_NAMES[to]), *details))
+    where = ("asset", to_checksum_address(to)) if is_asset_address(to) else ("module", _MODULE_NAMES[to])
+    return Action(function.name, (where, *details))
+
+
+def _describe_argument(to: Address, asset: Address, name: str, value: Any) -> str:
+    words = describe_argument(name, value, asset) if trades_assets(to) else None
+    return _describe_value(name, value) if words is None else words
 
 
 def describe_amount(atoms: int) -> str:
@@ -72,7 +81,7 @@ def describe_time(unix_seconds: int) -> str:
 
 
 def _find_function(module: Address, call_data: bytes) -> Function | None:
-    return next((each for each in FUNCTIONS.get(module, ()) if each.selector == call_data[:4]), None)
+    return next((each for each in functions_of(module) if each.selector == call_data[:4]), None)
 
 
 def _decode(function: Function | None, call_data: bytes) -> tuple[Any, ...] | None:

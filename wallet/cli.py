@@ -6,16 +6,21 @@ Starts fast: nothing here or in what it imports loads httpx, eth-account, FastAP
 import typer
 
 from wallet.commands import (
+    assets,
     balances,
+    compliance,
     doctor,
     exporting,
     keys,
     making,
+    markets,
     networks,
+    providers,
     receipts,
     relaying,
     sending,
     signatures,
+    swaps,
     transactions,
 )
 from wallet.signers.commands import signer
@@ -50,6 +55,7 @@ for command in (
     relaying.authorize,
     relaying.relay,
     relaying.revoke,
+    providers.providers,
     doctor.doctor,
     signer,
 ):
@@ -59,4 +65,8 @@ app.add_typer(transactions.app, name="tx")
 app.add_typer(receipts.app, name="receipt")
 app.add_typer(signatures.sign_app, name="sign")
 app.add_typer(signatures.verify_app, name="verify")
+app.add_typer(markets.app, name="market")
+app.add_typer(assets.app, name="asset")
+app.add_typer(compliance.app, name="compliance")
+app.add_typer(swaps.app, name="swap")
 app.add_typer(networks.app, name="network")

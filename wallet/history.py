@@ -1,8 +1,5 @@
 """A transaction as a line of an account's history: what it did, and what it changed in the account."""
 
-import datetime
-from typing import Final
-
 import msgspec
 
 from chain.answers import TransactionView
@@ -11,8 +8,7 @@ from chain.primitives.modules import TOKEN, TRANSFER_EVENT
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Address
 from wallet.actions import describe_action
-
-_LAST_MS: Final = 253_402_300_799_999  # Of the year 9999; what a node says may be anything.
+from wallet.times import format_time_ms
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
@@ -45,7 +41,7 @@ class HistoryEntry(msgspec.Struct, frozen=True):
         view = self.view
         sign = "+" if self.change_atoms > 0 else "-" if self.change_atoms < 0 else " "
         return [
-            _format_time(view.time_ms),
+            format_time_ms(view.time_ms),
             "pending" if view.height is None else str(view.height),
             f"{sign}{format_ait(abs(self.change_atoms))} AIT",
             self.action if view.status != "failed" else f"{self.action} (failed: {view.reason})",
@@ -71,9 +67,3 @@ def _change(view: TransactionView, account: Address) -> int:
             continue
         change += transfer["value"] * ((transfer["to"] == account) - (transfer["from"] == account))
     return change
-
-
-def _format_time(time_ms: int | None) -> str:
-    if time_ms is None or not 0 <= time_ms <= _LAST_MS:
-        return "-"
-    return datetime.datetime.fromtimestamp(time_ms / 1000, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -29,9 +29,11 @@ from chain.answers import (
 from chain.api.abi import ContractsView, abi_router
 from chain.api.accounts import accounts_router
 from chain.api.answering import component_schemas
+from chain.api.assets import assets_router
 from chain.api.blocks import blocks_router
 from chain.api.evidence import evidence_router
 from chain.api.governed import governed_router
+from chain.api.markets import markets_router
 from chain.api.proofs import proofs_router
 from chain.api.proposals import proposals_router
 from chain.api.providers import providers_router
@@ -48,8 +50,22 @@ from chain.api.rpc.table import all_methods
 from chain.api.rpc.websocket import RpcSockets
 from chain.api.sending import sending_router
 from chain.api.status import status_router
+from chain.api.stream import Streams, stream_router
+from chain.api.trading import trading_router
 from chain.api.transactions import transactions_router
 from chain.governance_answers import FinalityView, ProposalView
+from chain.market_answers import (
+    AssetView,
+    BalancesView,
+    BookView,
+    CandlesView,
+    FillView,
+    MarketView,
+    OrderView,
+    PolicyView,
+    TickerView,
+    TradeView,
+)
 from chain.node.config import DEFAULT_CORS_ORIGINS
 from chain.node.runner import Node
 from chain.storage.errors import StorageError
@@ -62,20 +78,30 @@ _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("chain.api")
 _ANSWERS: Final = [
     AccountView,
     AttestersView,
+    BalancesView,
+    BookView,
+    CandlesView,
     ContractsView,
     FinalityView,
     ParametersView,
+    PolicyView,
     SentTransaction,
     SentTransactions,
     StatusView,
     SupplyView,
+    TickerView,
     ValidatorsView,
+    Page[AssetView],
     Page[BlockView],
     Page[EvidenceView],
+    Page[FillView],
+    Page[MarketView],
     Page[MintView],
+    Page[OrderView],
     Page[ProposalView],
     Page[ProviderView],
     Page[ReceiptView],
+    Page[TradeView],
     Page[TransactionView],
 ]
 
@@ -90,14 +116,17 @@ def create_api(
     document = openrpc_document(methods, version=version)
     dispatcher = Dispatcher((*methods, discover_method(document)), pool=pool, metrics=RpcMetrics(registry))
     sockets = RpcSockets(chain, dispatcher, unsent, registry=registry, origins=cors_origins)
+    streams = Streams(node, cache, registry=registry)
 
     @asynccontextmanager
     async def lifespan(_application: FastAPI) -> AsyncIterator[None]:
         await node.start()
         sockets.start()
+        streams.start()
         try:
             yield
         finally:
+            await streams.close()
             await sockets.close()
             await pool.close()
             await node.stop()
@@ -125,6 +154,10 @@ def create_api(
         proofs_router(node),
         evidence_router(node),
         providers_router(node),
+        assets_router(node),
+        markets_router(node),
+        trading_router(node),
+        stream_router(streams),
         abi_router(),
         openrpc_router(document),
     ):
@@ -132,6 +165,7 @@ def create_api(
     node.network.mount(application)
     sockets.mount(application)
     application.state.direct_answers = dict.fromkeys(PATHS, dispatcher.answer_now)  # For chain.web.server.
+    application.state.on_stopping = streams.stop  # So is this.
     application.add_middleware(RpcEndpoint, dispatcher=dispatcher, unsent=unsent, bodies=ByteBudget(MAX_BODIES_BYTES))
     application.add_middleware(
         CORSMiddleware,

@@ -4,16 +4,17 @@ For each event that the filter can match: the blocks that hold it, and among the
 part that a topic names. Lists are joined by leaping: what costs is the shorter list, however long the other is.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from heapq import heappop, heapreplace
 from typing import Final, Protocol
 
 import msgspec
 
-from chain.node.index import ADDRESS_TOPICS, ZERO_TOPIC, event_kind
+from chain.node.index import ZERO_TOPIC, address_topics, event_kind
 from chain.primitives.block import Log
-from chain.primitives.modules import EVENTS
+from chain.primitives.market import ANY_ASSET, is_asset_address
+from chain.primitives.modules import ASSET_EVENTS, EVENTS
 from chain.primitives.types import Address, BlockHeight, Hash32
 from chain.storage.cursor import IndexCursor
 from chain.storage.keys import HEIGHT_BYTES, Table
@@ -21,6 +22,8 @@ from chain.storage.reader import ChainReader
 
 _MAX_ACCOUNT_LISTS: Final = 128
 """Lists of accounts that are worth opening: with more of them, few blocks are spared."""
+_MAX_ASSET_LISTS: Final = 16
+"""Lists of single assets that are worth opening instead of the one of them all."""
 _UNITS_PER_LIST: Final = 10
 _ADDRESS_PADDING: Final = bytes(12)
 
@@ -66,16 +69,23 @@ def candidate_heights(reader: ChainReader, wanted: LogFilter, work: Work) -> Gen
 
 
 def _possible_events(wanted: LogFilter) -> Iterator[bytes]:
-    """Module and topic of each event of which the filter can match a log."""
-    for module, events in EVENTS.items():
+    """Module or asset, and topic, of each event of which the filter can match a log."""
+    emitters = [item for item in EVENTS.items() if not wanted.addresses or item[0] in wanted.addresses]
+    for emitter, events in (*emitters, *((asset, ASSET_EVENTS) for asset in _possible_assets(wanted))):
         for event in events:
             topic_count = 1 + sum(parameter.indexed for parameter in event.parameters)
-            if (
-                (not wanted.addresses or module in wanted.addresses)
-                and len(wanted.topics) <= topic_count
-                and (not wanted.topics or wanted.topics[0] is None or event.topic in wanted.topics[0])
+            if len(wanted.topics) <= topic_count and (
+                not wanted.topics or wanted.topics[0] is None or event.topic in wanted.topics[0]
             ):
-                yield module + event.topic
+                yield emitter + event.topic
+
+
+def _possible_assets(wanted: LogFilter) -> Collection[Address]:
+    """The assets that a filter names, or all in one where it names none or many."""
+    if not wanted.addresses:
+        return (ANY_ASSET,)
+    named = [address for address in wanted.addresses if is_asset_address(address)]
+    return named if len(named) <= _MAX_ASSET_LISTS else (ANY_ASSET,)
 
 
 class _Heights(Protocol):
@@ -102,7 +112,7 @@ class _Lists:
         """Blocks that can hold wanted logs of one event."""
         topics = self._wanted.topics
         lists = [self._of_index(Table.EVENT_BLOCK, event_kind(signature))]
-        for position in ADDRESS_TOPICS[signature]:
+        for position in address_topics(signature):
             choice = topics[position] if position < len(topics) else None
             if choice is not None and self._has_accounts:
                 accounts = [topic for topic in choice if topic.startswith(_ADDRESS_PADDING)]

@@ -2,12 +2,13 @@
 
 from fastapi import APIRouter, Response
 
-from chain.answers import Atoms, Page, ProviderView
+from chain.answers import Atoms, Page, ProviderView, ReputationView
 from chain.api.answering import answers, respond
 from chain.api.inputs import DEFAULT_PAGE_ITEMS, AddressPath, Cursor, Limit, cursor_text, parse_cursor
 from chain.node.runner import Node
-from chain.primitives.hexadecimal import parse_address, to_checksum_address
+from chain.primitives.hexadecimal import parse_address, to_checksum_address, to_hex
 from chain.primitives.types import Address
+from chain.rules.reputation import NO_SLA, reputation_of
 from chain.rules.state import State
 from chain.storage.keys import Table
 from chain.storage.view import StateView
@@ -20,9 +21,11 @@ def providers_router(node: Node) -> APIRouter:
     router = create_router(prefix="/v1/providers", tag="providers")
 
     def find(view: StateView, address: Address) -> ProviderView | None:
-        registration = State(view).registration(address)
+        state = State(view)
+        registration = state.registration(address)
         if registration is None or view.head is None:
             return None
+        receipts, units, failures, disputes, breaches, sla_hash = reputation_of(state, address)
         return ProviderView(
             address=to_checksum_address(address),
             active=registration.active,
@@ -32,6 +35,10 @@ def providers_router(node: Node) -> APIRouter:
             unit_type=registration.unit_type,
             vram_mib=registration.vram_mib,
             payout=to_checksum_address(registration.payout),
+            reputation=ReputationView(
+                receipts=receipts, units=Atoms(units), failures=failures, disputes=disputes, breaches=breaches
+            ),
+            sla_hash=None if sla_hash == NO_SLA else to_hex(sla_hash),
             height=view.head.height,
             finalized=True,
         )

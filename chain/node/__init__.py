@@ -17,11 +17,12 @@ At work
 - `catching_up`: which final blocks to ask whom for, a package; `ranges`: what is asked for and answered
 - `mempool`, `waiting`, `pool_limits`: what waits, within bounds
 - `feed`: tells whoever listens of each block and each admitted transaction
-- `metrics`: figures for Prometheus
+- `metrics`: figures for Prometheus; `market_metrics`: those of the markets
 
 What is kept
 - `ledger`: execute, propose, import and commit blocks
 - `records`: what is stored beside a block, and in the indexes; `index`: which index entries a block leaves
+- `market_index`: those for trades, orders and candles, `market_records`, made of `market_events`
 - `caches`: signatures recovered and transactions decoded once are not worked out again
 - `folder`, `key_file`: what lies in a node's data folder, the validator's key, and which journal belongs to it;
   `remote_key`: a key that a remote signer holds; `whole_file`: replacing a small file

@@ -251,7 +251,7 @@ class BlockWork:
         candidate = self._candidates[task.block_hash]
         is_synced = task.block_hash not in self._unsynced
         with self._metrics.commit_seconds.time():
-            await self._in_thread(lambda: self._ledger.commit(candidate, task.certificate, task.floor, sync=is_synced))
+            await self._in_thread(lambda: self._write(candidate, task, sync=is_synced))
         self.is_head_synced = is_synced
         self._metrics.finality_seconds.observe((monotonic_ms() - self._executed_at_ms[task.block_hash]) / 1000)
         height = candidate.block.header.height
@@ -261,6 +261,10 @@ class BlockWork:
         await self._after_commit(candidate)
         self._ledger.check_protocol_version()
         return BlockCommitted(task.block_hash, self.is_waiting, self._ledger.settings())
+
+    def _write(self, candidate: Candidate, task: CommitBlock, *, sync: bool) -> None:
+        self._ledger.commit(candidate, task.certificate, task.floor, sync=sync)
+        self._metrics.market.count(candidate.outcome.results)
 
     async def _after_commit(self, candidate: Candidate) -> None:
         """Brings the mempool onto the new head."""

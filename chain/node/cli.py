@@ -200,7 +200,13 @@ def _run(config: NodeConfig, log_level: str) -> str | None:
             node.watch_signer(signer)
         listener = listen(config.host, config.port)
         api = create_api(node, registry=registry, version=version("aitbc"), cors_origins=config.cors_origins)
-        server = Server(api, listener, max_connections=config.max_connections, direct_answers=api.state.direct_answers)
+        server = Server(
+            api,
+            listener,
+            max_connections=config.max_connections,
+            on_stopping=api.state.on_stopping,
+            direct_answers=api.state.direct_answers,
+        )
         node.on_fault = server.stop
         settle_interpreter()
         server.run()

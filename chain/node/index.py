@@ -5,7 +5,9 @@ owns, stands for everybody: its list has every block that holds transactions, so
 the empty ones.
 
 Logs are found through the kinds of events that a block holds, one entry for each however many logs there are, and
-through the accounts in their topics. The zero address as a topic, the origin of what is minted, is a kind of its own.
+through the accounts in their topics. The zero address as a topic, the origin of what is minted, is a kind of its own;
+and an asset's event is of two kinds, that asset's and any asset's: who asks for all transfers asks for one list, not
+for one of each asset.
 """
 
 from collections.abc import Iterator
@@ -15,7 +17,9 @@ from typing import Final
 from chain.node.records import EpochEntry, MintEntry, ReceiptEntry, epoch_key
 from chain.primitives.block import Log
 from chain.primitives.hashing import keccak256
+from chain.primitives.market import ANY_ASSET, is_asset_address
 from chain.primitives.modules import (
+    ASSET_EVENTS,
     EVENTS,
     MINTED_EVENT,
     MINTER,
@@ -43,23 +47,33 @@ _CACHED_KINDS: Final = 1_024
 _INDEXED_MODULES: Final = (MINTER, REGISTRY)
 _VALIDATORS: Final = state_key(Domain.VALIDATORS)
 
-ADDRESS_TOPICS: Final[dict[bytes, tuple[int, ...]]] = {
+_ADDRESS_TOPICS: Final[dict[bytes, tuple[int, ...]]] = {
     module + event.topic: tuple(
         position
         for position, parameter in enumerate((each for each in event.parameters if each.indexed), start=1)
         if parameter.type.name == "address"
     )
-    for module, events in EVENTS.items()
+    for module, events in (*EVENTS.items(), (ANY_ASSET, ASSET_EVENTS))
     for event in events
 }
-"""Module and event → the topics that hold an address."""
+
+
+def address_topics(signature: bytes) -> tuple[int, ...]:
+    """The topics of an event that hold an address. `signature` is the address of its module or asset, and its topic."""
+    return _ADDRESS_TOPICS.get(_of_any_asset(signature) or signature, ())
+
+
+def _of_any_asset(signature: bytes) -> bytes | None:
+    """The same event of any asset, None where it is a module's."""
+    return ANY_ASSET + signature[20:] if is_asset_address(Address(signature[:20])) else None
 
 
 @lru_cache(_CACHED_KINDS)
 def event_kind(signature: bytes, zero_topic: int | None = None) -> bytes:
     """What EVENT_BLOCK's keys begin with.
 
-    `signature` is the module's address and the event's topic; `zero_topic` the position where the zero address stands.
+    `signature` is the module's or asset's address, or `ANY_ASSET`, and the event's topic; `zero_topic` the position
+    where the zero address stands.
     """
     place = b"" if zero_topic is None else bytes((zero_topic,)) + ZERO_TOPIC
     return keccak256(signature + place)[:_EVENT_KIND_BYTES]
@@ -96,11 +110,13 @@ def _parties(
         parties.add(recipient)
     for log in logs:
         signature = log.address + log.topics[0]
-        kinds.add((signature, None))
-        for position in ADDRESS_TOPICS.get(signature, ()):
+        of_any_asset = _of_any_asset(signature)
+        signatures = (signature,) if of_any_asset is None else (signature, of_any_asset)
+        kinds.update((each, None) for each in signatures)
+        for position in address_topics(signature):
             parties.add(Address(log.topics[position][12:]))
             if log.topics[position] == ZERO_TOPIC:
-                kinds.add((signature, position))
+                kinds.update((each, position) for each in signatures)
     parties.discard(ZERO_ADDRESS)  # The origin of minted tokens.
     return parties
 

@@ -16,6 +16,7 @@ from chain.consensus.effects import Floor, Settings
 from chain.consensus.messages import Range
 from chain.node.caches import SignatureCache, TransactionCache
 from chain.node.index import index_block
+from chain.node.market_index import index_market
 from chain.node.ranges import (
     MAX_CERTIFICATE_BYTES,
     MAX_RANGE_BLOCKS,
@@ -287,7 +288,7 @@ class Ledger:
             transaction_hashes=[transaction.hash for transaction in outcome.transactions],
             results=encode_results(outcome.results, outcome.senders, failures),
             certificate=certificate,
-            index_puts=index_block(header.height, outcome),
+            index_puts=[*index_block(header.height, outcome), *index_market(self._store.view(), header, outcome)],
             floor=floor,
         )
         return self._store.commit(committed, candidate.pending, sync=sync)

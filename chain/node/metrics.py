@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from chain.node.market_metrics import MarketMetrics
 from chain.node.mempool import Mempool
 from chain.node.peers.metrics import PeerMetrics
 from chain.rules.admission import Lane
@@ -43,6 +44,7 @@ class NodeMetrics:
         )
         self.transactions = Counter("aitbc_transactions", "Transactions in final blocks", registry=registry)
         self.evidence = Counter("aitbc_evidence", "Validators that contradicted themselves", registry=registry)
+        self.market = MarketMetrics(registry)
         self.votes = Counter("aitbc_votes", "Votes that this node has cast", registry=registry)
 
     def observe(self, node: "Node") -> None:

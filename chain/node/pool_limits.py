@@ -30,6 +30,8 @@ def _default_lanes() -> Mapping[Lane, LaneLimits]:
         Lane.MINT: LaneLimits(128, 5_000, 8 * MEBIBYTE),
         # Free for anybody: the chain takes 1,000 per period by default, so more need not wait here.
         Lane.REGISTRATION: LaneLimits(2, 1_000, 2 * MEBIBYTE),
+        # Each needs a swap or an order that a member has paid for.
+        Lane.CLOSING: LaneLimits(16, 5_000, 4 * MEBIBYTE),
     }
 
 

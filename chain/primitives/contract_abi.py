@@ -1,4 +1,4 @@
-"""The modules as contracts for Ethereum's tools: Solidity's ABI as JSON, made from the declarations in `modules`.
+"""Modules and assets as contracts for Ethereum's tools: Solidity's ABI as JSON, from the declarations in `modules`.
 
 Source of the format: the Solidity documentation, "Contract ABI Specification", section JSON. Reverts carry
 `Error(string)`, which every tool knows without a declaration.
@@ -7,16 +7,24 @@ Source of the format: the Solidity documentation, "Contract ABI Specification", 
 from typing import Any, Final
 
 from chain.primitives.abi import Event, Function, Parameter
-from chain.primitives.modules import EVENTS, FUNCTIONS, MODULES
+from chain.primitives.modules import ASSET_EVENTS, ASSET_FUNCTIONS, EVENTS, FUNCTIONS, MODULES
 
-CONTRACTS: Final = tuple(name for name, address in MODULES.items() if address in FUNCTIONS)
-"""Names of the modules that define something."""
+ASSET_CONTRACT: Final = "asset"
+"""What each issued asset answers at its own address."""
+CONTRACTS: Final = (*(name for name, address in MODULES.items() if address in FUNCTIONS), ASSET_CONTRACT)
+"""Names of the modules that define something, and the assets' one."""
 
 
-def contract_abi(module_name: str) -> list[dict[str, Any]]:
+def declarations(name: str) -> tuple[tuple[Function, ...], tuple[Event, ...]]:
+    """Functions and events of one of `CONTRACTS`; KeyError for any other name."""
+    if name == ASSET_CONTRACT:
+        return ASSET_FUNCTIONS, ASSET_EVENTS
+    return FUNCTIONS[MODULES[name]], EVENTS[MODULES[name]]
+
+
+def contract_abi(name: str) -> list[dict[str, Any]]:
     """Functions and events of one of `CONTRACTS`, in the order of their declarations; KeyError for any other name."""
-    module = MODULES[module_name]
-    functions, events = FUNCTIONS[module], EVENTS[module]
+    functions, events = declarations(name)
     return [_function_entry(function) for function in functions] + [_event_entry(event) for event in events]
 
 

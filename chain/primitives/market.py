@@ -36,6 +36,10 @@ def asset_number(address: Address) -> int:
     return int.from_bytes(address[16:], "big")
 
 
+ANY_ASSET: Final = asset_address(0)
+"""Stands for all assets' addresses in tables and indexes; no asset has this number."""
+
+
 class AssetFlag(IntFlag):
     """What an issuer may do to holders; fixed at first issue, except to give powers up."""
 
@@ -140,6 +144,7 @@ POLICY: Final = Function(
     "policy(uint32 id) view returns (address[] authorities, bool countriesAllowed, uint16[] countries, "
     "uint8 minimumLevel)"
 )
+POLICY_COUNT: Final = Function("policyCount() view returns (uint256)")
 IS_AUTHORITY: Final = Function("isAuthority(address account) view returns (bool)")
 IS_ELIGIBLE: Final = Function("isEligible(uint32 market, address account) view returns (bool)")
 CREDENTIAL_GRANTED_EVENT: Final = Event(

@@ -26,6 +26,10 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True):
     reserve_hash: Hash32
     supply: Amount
 
+    def with_supply(self, supply: Amount) -> "Asset":
+        """The same with another supply."""
+        return msgspec.structs.replace(self, supply=supply)
+
     def encode(self) -> bytes:
         """Fields in order."""
         values = list(msgspec.structs.astuple(self))
@@ -109,7 +113,7 @@ class Market(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Order(ArrayRecord, frozen=True):
+class Order(ArrayRecord, frozen=True, gc=False):
     """A resting order. Its number is its id; lower numbers are older."""
 
     owner: Address
@@ -125,25 +129,35 @@ class Order(ArrayRecord, frozen=True):
     """The last height at which it trades; 0: none."""
     client_id: int
     """0: none."""
-    page: int
-    """Where in its level it stands; 0: the level's own first page."""
+    page: int = 0
+    """The number of the page of its level where it stands."""
+
+    def with_open_lots(self, open_lots: int) -> "Order":
+        """After a part of it has traded."""
+        return msgspec.structs.replace(self, open_lots=open_lots)
 
 
-class Level(ArrayRecord, frozen=True):
-    """All orders of one side at one price, oldest first: the front in the record itself, the others in pages."""
+class Level(ArrayRecord, frozen=True, gc=False):
+    """All orders of one side at one price, oldest first: the first page in the record itself, others in theirs.
+
+    Pages are numbered upwards, from 0. When the first page is used up, the next one takes its place, with its number.
+    """
 
     open_lots: int
     order_count: int
     order_ids: tuple[int, ...]
-    """The front page."""
+    """Of the first page."""
+    page: int = 0
+    """Number of the first page."""
     next_page: int = 0
     """0: none."""
     last_page: int = 0
 
 
-class LevelPage(ArrayRecord, frozen=True):
-    """A further page of a level, numbered upwards; pages form a doubly linked list, 0 being the level itself."""
+class LevelPage(ArrayRecord, frozen=True, gc=False):
+    """A further page of a level; together with the level's own they are a doubly linked list."""
 
     order_ids: tuple[int, ...]
     previous_page: int
     next_page: int
+    """0: none."""

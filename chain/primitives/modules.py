@@ -108,6 +108,25 @@ PAYOUT_CHANGED_EVENT: Final = Event(
     "PayoutChanged(address indexed provider, address indexed oldPayout, address indexed newPayout)"
 )
 
+# registry: promises of service, and what attesters saw of it
+PUBLISH_SLA: Final = Function("publishSla(bytes32 slaHash)")
+RECORD_OUTCOME: Final = Function(
+    "recordOutcome(address provider, uint64 failures, uint64 disputes, bytes32 evidenceHash)"
+)
+RECORD_BREACH: Final = Function("recordBreach(address provider, bytes32 slaHash, bytes32 evidenceHash)")
+REPUTATION: Final = Function(
+    "reputation(address account) view returns (uint64 receipts, uint256 units, uint64 failures, uint64 disputes, "
+    "uint64 breaches, bytes32 slaHash)"
+)
+SLA_PUBLISHED_EVENT: Final = Event("SlaPublished(address indexed provider, bytes32 slaHash)")
+OUTCOME_RECORDED_EVENT: Final = Event(
+    "OutcomeRecorded(address indexed provider, address indexed attester, uint64 failures, uint64 disputes, "
+    "bytes32 evidenceHash)"
+)
+BREACH_RECORDED_EVENT: Final = Event(
+    "BreachRecorded(address indexed provider, address indexed attester, bytes32 slaHash, bytes32 evidenceHash)"
+)
+
 # governance: validators propose a call, approve it, and execute it
 PROPOSE: Final = Function("propose(address target, bytes callData) returns (uint256)")
 APPROVE_PROPOSAL: Final = Function("approve(uint256 proposalId)")
@@ -182,7 +201,17 @@ FUNCTIONS: Final[dict[Address, tuple[Function, ...]]] = {
         EIP712_DOMAIN,
     ),
     MINTER: (MINT_WITH_RECEIPT, MINT_SPLIT, SET_ATTESTER, USED_RECEIPT, ATTESTER, IS_ATTESTER, MINTER_TOKEN),
-    REGISTRY: (REGISTER, UPDATE, SET_PAYOUT, WITHDRAW, PROVIDER),
+    REGISTRY: (
+        REGISTER,
+        UPDATE,
+        SET_PAYOUT,
+        WITHDRAW,
+        PROVIDER,
+        PUBLISH_SLA,
+        RECORD_OUTCOME,
+        RECORD_BREACH,
+        REPUTATION,
+    ),
     GOVERNANCE: (
         PROPOSE,
         APPROVE_PROPOSAL,
@@ -219,6 +248,9 @@ EVENTS: Final[dict[Address, tuple[Event, ...]]] = {
         PROVIDER_UPDATED_EVENT,
         PROVIDER_WITHDRAWN_EVENT,
         PAYOUT_CHANGED_EVENT,
+        SLA_PUBLISHED_EVENT,
+        OUTCOME_RECORDED_EVENT,
+        BREACH_RECORDED_EVENT,
     ),
     GOVERNANCE: (
         PROPOSED_EVENT,

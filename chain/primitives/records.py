@@ -26,7 +26,7 @@ class Domain(IntEnum):
     VALIDATORS = 6  # empty → ValidatorSet
     ATTESTERS = 7  # empty → AttesterAllowance entries in order of entry
     ATTESTER_USAGE = 8  # address → Usage
-    PROVIDER_USAGE = 9  # address → Usage
+    PROVIDER_USAGE = 9  # address → ProviderUsage
     MINT_USAGE = 10  # empty → Usage of all mints
     MINTING_PAUSED = 11  # empty → true, or absent
     REGISTRATION = 12  # provider → Registration
@@ -57,8 +57,9 @@ class Domain(IntEnum):
     LEVEL_PAGE = 37  # as of LEVEL ‖ page as 4 bytes → LevelPage
     OPEN_ORDERS = 38  # market as 4 bytes ‖ owner → (order id, client id) of each resting order, oldest first
     SWAP = 39  # id → Swap, for ever
-    SLA = 40  # provider → hash of the service level that it promises
-    REPUTATION = 41  # provider → what attesters recorded of it
+    SLA = 40  # provider → hash of the service level that it promises; provider ‖ hash → true, for ever: it did once
+    REPUTATION = 41  # provider → Reputation
+    EVIDENCE = 42  # provider ‖ evidence hash → true, for ever: an attester's record that counts
 
 
 _DOMAIN_BYTES: Final = {domain: bytes((domain,)) for domain in Domain}
@@ -145,6 +146,53 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
         return cls(period, amount_from_bytes(atoms), receipts)
 
 
+class ProviderUsage(msgspec.Struct, frozen=True, gc=False):
+    """A provider's usage of its cap in one period, and all that was ever minted for it: one record, as every mint
+    changes both."""
+
+    period: int = 0
+    atoms: int = 0
+    receipts: int = 0
+    lifetime_atoms: int = 0
+    lifetime_receipts: int = 0
+
+    def within(self, period: int) -> "ProviderUsage":
+        """This usage if it is of that period, else none there; the lifetime's totals stay."""
+        if self.period == period:
+            return self
+        return ProviderUsage(period, 0, 0, self.lifetime_atoms, self.lifetime_receipts)
+
+    def plus(self, atoms: int) -> "ProviderUsage":
+        """One receipt and its atoms more."""
+        return ProviderUsage(
+            self.period,
+            self.atoms + atoms,
+            self.receipts + 1,
+            self.lifetime_atoms + atoms,
+            self.lifetime_receipts + 1,
+        )
+
+    def encode(self) -> bytes:
+        """Fields in order."""
+        return message_pack.encode(
+            (
+                self.period,
+                amount_to_bytes(self.atoms),
+                self.receipts,
+                amount_to_bytes(self.lifetime_atoms),
+                self.lifetime_receipts,
+            )
+        )
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> Self:
+        """From `encode`'s bytes."""
+        period, atoms, receipts, lifetime_atoms, lifetime_receipts = decode_trusted(
+            encoded, tuple[int, bytes, int, bytes, int]
+        )
+        return cls(period, amount_from_bytes(atoms), receipts, amount_from_bytes(lifetime_atoms), lifetime_receipts)
+
+
 class ReceiptKind(IntEnum):
     """By what a receipt hash was used up."""
 
@@ -222,6 +270,14 @@ class ArrayRecord(msgspec.Struct, frozen=True, array_like=True):
     def decode(cls, encoded: bytes) -> Self:
         """From `encode`'s bytes."""
         return decode_trusted(encoded, cls)
+
+
+class Reputation(ArrayRecord, frozen=True):
+    """What attesters recorded of a provider; what was minted for it stands in its ProviderUsage."""
+
+    failures: int = 0
+    disputes: int = 0
+    breaches: int = 0
 
 
 class Proposal(ArrayRecord, frozen=True):

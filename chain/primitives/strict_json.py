@@ -1,5 +1,6 @@
-"""Objects of parsed JSON that have exactly the keys that they must have."""
+"""JSON from outside: bounded, no key twice, and objects that have exactly the keys that they must have."""
 
+import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -22,3 +23,25 @@ def check_keys(
         if name not in fields:
             raise Rejected(RejectionReason.MISSING_FIELD, f"{where}.{name} is missing", field=f"{where}.{name}")
     return fields
+
+
+def parse_json(text: bytes, max_bytes: int, what: str) -> object:
+    """What a UTF-8 document says; Rejected (too_large, malformed, duplicate_key) with `what` in the message."""
+    if len(text) > max_bytes:
+        raise Rejected(RejectionReason.TOO_LARGE, f"{what} has at most {max_bytes} bytes")
+    try:
+        parsed: object = json.loads(text.decode(), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise Rejected(RejectionReason.MALFORMED, f"{what} is not JSON: {error}") from None
+    return parsed
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise Rejected(RejectionReason.DUPLICATE_KEY, "a key stands twice in one JSON object")
+    return fields
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")

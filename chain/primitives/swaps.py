@@ -6,7 +6,13 @@ The hash is SHA-256 of a secret of 32 bytes, which every chain can compute. What
 
 from typing import Final
 
-from chain.primitives.abi import Event, Function
+from chain.primitives.abi import AbiType, Event, Function, encode_values
+from chain.primitives.hashing import keccak256
+from chain.primitives.types import Address, Hash32
+
+SECRET_BYTES: Final = 32
+MAX_LOCK_S: Final = 30 * 24 * 3600
+"""How far ahead of a block's time a deadline may lie."""
 
 LOCK: Final = Function(
     "lock(bytes32 hash, address recipient, address asset, uint256 value, uint64 deadline) returns (bytes32)"
@@ -23,6 +29,14 @@ LOCKED_EVENT: Final = Event(
 )
 CLAIMED_EVENT: Final = Event("Claimed(bytes32 indexed id, bytes32 secret)")
 REFUNDED_EVENT: Final = Event("Refunded(bytes32 indexed id)")
+
+_ID_TYPES: Final = tuple(AbiType(name) for name in ("bytes32", "address", "address", "address", "uint256", "uint64"))
+
+
+def swap_id(hash_: Hash32, sender: Address, recipient: Address, asset: Address, value: int, deadline: int) -> Hash32:
+    """keccak256(abi.encode(hash, sender, recipient, asset, value, deadline)): on any chain, its terms name a swap."""
+    return keccak256(encode_values(_ID_TYPES, (hash_, sender, recipient, asset, value, deadline)))
+
 
 SWAP_FUNCTIONS: Final = (LOCK, CLAIM, REFUND, SWAP)
 SWAP_EVENTS: Final = (LOCKED_EVENT, CLAIMED_EVENT, REFUNDED_EVENT)

@@ -6,6 +6,8 @@
             ├─ operations.py  which call of which module is which operation
             │    ├─ token.py, authorization.py, mint.py, registry.py, governance.py, governed.py, validators.py:
             │    │  validate_x, then apply_x
+            │    ├─ assets/, compliance.py, market/: assets, who may trade, the order book
+            │    ├─ swaps.py, reputation.py: exchange with other chains, what providers promise and keep
             └─ state.py ───── typed access to records over any reader
 
 `genesis.py` gives the state before the first block, `views.py` answers calls that change nothing, and `simulation.py`

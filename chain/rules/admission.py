@@ -15,7 +15,9 @@ from chain.primitives.records import Domain, Usage
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.transaction import Transaction
 from chain.primitives.types import Address, Amount
+from chain.rules.assets.holdings import held_at_parent
 from chain.rules.call import BlockContext, Call
+from chain.rules.compliance import authorities
 from chain.rules.operations import ModuleCall, decode_call
 from chain.rules.state import State
 from chain.rules.token import check_recipient
@@ -28,14 +30,16 @@ class Lane(StrEnum):
 
     MEMBER = "member"
     ROLE = "role"
-    """Validators, attesters and issuers, whatever they hold."""
+    """Validators, attesters, issuers and authorities, whatever they hold."""
     MINT = "mint"
     REGISTRATION = "registration"
+    CLOSING = "closing"
+    """Takes out what was put aside for the sender: claims or refunds a swap, cancels an order."""
 
     @property
     def is_newcomer(self) -> bool:
         """Whether nothing speaks for the sender but the call, which must then succeed."""
-        return self in (Lane.MINT, Lane.REGISTRATION)
+        return self in (Lane.MINT, Lane.REGISTRATION, Lane.CLOSING)
 
 
 class Admission(msgspec.Struct, frozen=True, gc=False):
@@ -69,8 +73,9 @@ def check_envelope(transaction: Transaction, chain_id: int) -> ModuleCall | None
 
 
 def special_roles(state: State) -> frozenset[Address]:
-    """Validators, attesters and issuers: they need no minimum holding."""
-    return frozenset((*state.validators(), *(a.address for a in state.attesters()), *state.issuers()))
+    """Validators, attesters, issuers and authorities: they need no minimum holding."""
+    attesters = (attester.address for attester in state.attesters())
+    return frozenset((*state.validators(), *attesters, *state.issuers(), *authorities(state)))
 
 
 def check_sender(
@@ -85,12 +90,13 @@ def check_sender(
     """Standing, fee and funds; the nonce is the caller's to compare. Raises Rejected.
 
     Roles and parameters are the parent state's, as is the holding that counts. Who could not pay the fee then is no
-    member, however little `min_holding_atoms` is: otherwise dust sent to a newcomer would keep it from minting. Roles
-    act without funds, free of charge: otherwise a high base fee could never be voted down again.
+    member, however little `min_holding_atoms` is: otherwise dust sent to a newcomer would keep it from minting. So an
+    asset held then makes a member only while there is no fee. Roles act without funds, free of charge: otherwise a high
+    base fee could never be voted down again.
     """
     fee = transaction.gas_used * parameters.base_fee_atoms
     holding = state.parent_balance(sender)
-    if holding >= max(parameters.min_holding_atoms, fee):
+    if holding >= max(parameters.min_holding_atoms, fee) or (not fee and held_at_parent(state, sender)):
         if fee and (transaction.gas_limit < transaction.gas_used or transaction.max_fee < parameters.base_fee_atoms):
             raise Rejected(
                 RejectionReason.FEE_TOO_LOW,
@@ -98,7 +104,7 @@ def check_sender(
             )
         lane = Lane.ROLE if sender in roles else Lane.MEMBER
     else:
-        lane = Lane.ROLE if sender in roles else _newcomer_lane(call, holding, parameters.min_holding_atoms)
+        lane = Lane.ROLE if sender in roles else _newcomer_lane(state, call, sender, parameters)
         fee = 0  # What bounds a newcomer is the kind of call.
     balance = state.account(sender).balance
     if balance < transaction.value + fee:
@@ -109,16 +115,20 @@ def check_sender(
     return Admission(sender, lane, call, fee)
 
 
-def _newcomer_lane(call: ModuleCall | None, holding: int, min_holding_atoms: int) -> Lane:
+def _newcomer_lane(state: State, call: ModuleCall | None, sender: Address, parameters: Parameters) -> Lane:
     if call is not None and call.operation.is_mint:
         return Lane.MINT
     if call is not None and call.operation.is_registration:
         return Lane.REGISTRATION
+    if call is not None and call.is_open_to(state, sender):
+        return Lane.CLOSING
+    holding, min_holding_atoms = state.parent_balance(sender), parameters.min_holding_atoms
     if holding >= min_holding_atoms:
         raise Rejected(RejectionReason.INSUFFICIENT_FUNDS, f"insufficient funds: balance {holding} is below the fee")
     raise Rejected(
         RejectionReason.NEWCOMER_CALL,
-        f"an account that holds less than {min_holding_atoms} atoms may only mint for a receipt, or register",
+        f"an account that holds less than {min_holding_atoms} atoms may only mint for a receipt, or register, or take "
+        "out what is put aside for it",
     )
 
 
@@ -166,9 +176,10 @@ def check_admission(
         check_nonce(transaction, account_nonce if transaction.nonce < account_nonce else highest_nonce)
     admission = check_sender(state, transaction, call, sender, roles=roles, parameters=state.parameters())
     if call is not None and (admission.lane.is_newcomer or call.operation.is_mint):
+        context = Call(state, block, sender, call.to)
         if admission.lane is Lane.REGISTRATION:
-            registration_usage(state, Call(state, block, sender).period)
-        call.validate(Call(state, block, sender))
+            registration_usage(state, context.period)
+        call.validate(context)
     return admission
 
 

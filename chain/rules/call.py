@@ -24,12 +24,14 @@ class BlockContext(msgspec.Struct, frozen=True):
 class Call:
     """One call of one operation: the state it may change, and the events that it emits."""
 
-    __slots__ = ("block", "logs", "period", "sender", "state")
+    __slots__ = ("block", "logs", "period", "sender", "state", "to")
 
-    def __init__(self, state: State, block: BlockContext, sender: Address) -> None:
+    def __init__(self, state: State, block: BlockContext, sender: Address, to: Address) -> None:
         self.state = state
         self.block = block
         self.sender = sender
+        self.to = to
+        """The module or asset that is called: one table of operations serves all assets."""
         self.logs: list[Log] = []
         self.period = block.time_ms // state.parameters().period_ms
         """Number of the period that the block's time lies in."""
@@ -39,11 +41,17 @@ class Call:
         topics, event_data = event.encode(*values)
         self.logs.append(Log(module, topics, event_data))
 
-    def acting_as(self, sender: Address) -> "Call":
-        """The same call with another sender and the same log: governance executing a proposal."""
-        nested = Call(self.state, self.block, sender)
+    def acting_as(self, sender: Address, to: Address) -> "Call":
+        """A call within this one, with another sender and the same log: governance executing a proposal."""
+        nested = Call(self.state, self.block, sender, to)
         nested.logs = self.logs
         return nested
+
+
+View = Callable[..., tuple[Any, ...]]
+"""(call, *arguments) → what the function returns."""
+ViewTable = dict[tuple[Address, Function], View]
+"""Module, or `ANY_ASSET`, and function → view: whoever defines operations keeps such a table as `VIEWS` beside them."""
 
 
 def _no_answer(_plan: Any) -> tuple[Any, ...]:
@@ -57,6 +65,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     module: Address
+    """Whose function it is; for what every asset answers, `ANY_ASSET`."""
     function: Function
     validate: Callable[..., Any]
     apply: Callable[[Call, Any], None]
@@ -70,3 +79,6 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """A newcomer may send it when it would succeed."""
     is_registration: bool = False
     """A newcomer may send it when it would succeed, within the network's quota."""
+    is_open_to: Callable[..., bool] | None = None
+    """(state, sender, *arguments) → whether this sender may send it even as a newcomer, when it would succeed: it gets
+    back, or gets, what somebody with standing has put aside. So whoever put aside all that he held can still act."""

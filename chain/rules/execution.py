@@ -45,7 +45,7 @@ def execute(
         _charge(state, admission)  # Whatever the call does, and before it can spend the fee.
     if module_call is None:
         return TransactionResult(1, (move(state, sender, transaction.to, transaction.value),)), None
-    call = Call(state, block, sender)
+    call = Call(state, block, sender, module_call.to)
     try:
         usage = registration_usage(state, call.period) if admission.lane is Lane.REGISTRATION else None
         plan = module_call.validate(call)

@@ -26,15 +26,24 @@ from chain.primitives.modules import (
 from chain.primitives.records import Proposal
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import Address
-from chain.rules import governed, mint, validators
+from chain.rules import compliance, governed, mint, validators
+from chain.rules.assets import treasury
 from chain.rules.call import Call, Operation
+from chain.rules.market import markets
 
 MAX_CALL_DATA_BYTES: Final = 4096
 MAX_OPEN_PROPOSALS: Final = 16  # Per validator: one malicious validator cannot fill the state.
 
 _GOVERNED: Final = {
     (operation.module, operation.function.selector): operation
-    for operation in (*governed.OPERATIONS, *validators.OPERATIONS, *mint.OPERATIONS)
+    for operation in (
+        *governed.OPERATIONS,
+        *validators.OPERATIONS,
+        *mint.OPERATIONS,
+        *compliance.OPERATIONS,
+        *treasury.OPERATIONS,
+        *markets.OPERATIONS,
+    )
     if operation.is_governed
 }
 
@@ -181,14 +190,14 @@ def validate_execute(call: Call, number: int) -> Execution:
             RejectionReason.QUORUM_MISSING, f"proposal {number} has {approvals} of {needed} approvals it needs"
         )
     operation, arguments = _governed_operation(proposal.target, proposal.call_data)
-    plan = operation.validate(call.acting_as(GOVERNANCE), *arguments)
+    plan = operation.validate(call.acting_as(GOVERNANCE, proposal.target), *arguments)
     return Execution(number, proposal, operation, plan)
 
 
 def apply_execute(call: Call, execution: Execution) -> None:
     """Makes the call as governance, and closes the proposal."""
     call.state.set_proposal(execution.number, msgspec.structs.replace(execution.proposal, executed=True))
-    execution.operation.apply(call.acting_as(GOVERNANCE), execution.plan)
+    execution.operation.apply(call.acting_as(GOVERNANCE, execution.proposal.target), execution.plan)
     call.emit(GOVERNANCE, EXECUTED_EVENT, execution.number)
 
 

@@ -1,6 +1,7 @@
 """What governance can do once validators agree: calls that take effect only as an executed proposal.
 
-`setAttester` of the minter is one more; it stands in `mint.py`, beside what it governs.
+Others stand beside what they govern: `setAttester` in `mint.py`, the market's in `market/markets.py`, authorities and
+policies in `compliance.py`, what the treasury pays in `assets/treasury.py`.
 """
 
 import msgspec

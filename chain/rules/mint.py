@@ -119,7 +119,7 @@ def _check_allowance(call: Call, attester: AttesterAllowance, total: int) -> Non
 def _check_provider_caps(call: Call, shares: Sequence[tuple[Address, int]]) -> None:
     cap, period = call.state.parameters().provider_cap_atoms, call.period
     for provider, amount in shares:
-        if call.state.usage(Domain.PROVIDER_USAGE, provider, period).atoms + amount > cap:
+        if call.state.provider_usage(provider, period).atoms + amount > cap:
             raise Rejected(RejectionReason.PROVIDER_CAP, f"the cap of 0x{provider.hex()} for this period is reached")
 
 
@@ -135,8 +135,7 @@ def apply_mint(call: Call, plan: MintPlan) -> None:
     supply = state.supply()
     state.set_supply(Supply(supply.minted + total, supply.burned))
     for provider, amount in plan.shares:
-        used = state.usage(Domain.PROVIDER_USAGE, provider, period)
-        state.set_usage(Domain.PROVIDER_USAGE, provider, used.plus(amount))
+        state.set_provider_usage(provider, state.provider_usage(provider, period).plus(amount))
         registration = state.registration(provider)
         payout = provider if registration is None else registration.payout
         state.credit(payout, amount)

@@ -5,12 +5,16 @@ from typing import Any, Final
 import msgspec
 
 from chain.primitives.keys import SIGNATURE_BYTES
+from chain.primitives.market import ANY_ASSET, is_asset_address
 from chain.primitives.modules import is_reserved
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.transaction import Transaction
-from chain.primitives.types import Hash32
-from chain.rules import authorization, governance, mint, registry, token
+from chain.primitives.types import Address, Hash32
+from chain.rules import authorization, compliance, governance, mint, registry, reputation, swaps, token
+from chain.rules.assets import issuing, tokens, treasury
 from chain.rules.call import Call, Operation
+from chain.rules.market import closing, markets, orders
+from chain.rules.state import State
 
 _OPERATIONS: Final = {
     operation.module + operation.function.selector: operation
@@ -19,6 +23,15 @@ _OPERATIONS: Final = {
         *authorization.OPERATIONS,
         *mint.OPERATIONS,
         *registry.OPERATIONS,
+        *reputation.OPERATIONS,
+        *swaps.OPERATIONS,
+        *tokens.OPERATIONS,
+        *issuing.OPERATIONS,
+        *treasury.OPERATIONS,
+        *compliance.OPERATIONS,
+        *orders.OPERATIONS,
+        *closing.OPERATIONS,
+        *markets.OPERATIONS,
         *governance.OPERATIONS,
     )
 }
@@ -28,6 +41,8 @@ class ModuleCall(msgspec.Struct, frozen=True, gc=False):
     """A decoded module call."""
 
     operation: Operation
+    to: Address
+    """The called module or asset."""
     arguments: tuple[Any, ...]
 
     @property
@@ -39,6 +54,11 @@ class ModuleCall(msgspec.Struct, frozen=True, gc=False):
     def receipt_hash(self) -> Hash32 | None:
         """What a mint asks to use up."""
         return Hash32(self.arguments[2 if len(self.arguments) == 4 else 1]) if self.operation.is_mint else None
+
+    def is_open_to(self, state: State, sender: Address) -> bool:
+        """Whether it takes out what was put aside for this sender, which needs no standing."""
+        question = self.operation.is_open_to
+        return question is not None and question(state, sender, *self.arguments)
 
     def validate(self, call: Call) -> Any:
         """The plan that the operation's `apply` carries out; raises Rejected where the call would fail."""
@@ -54,10 +74,11 @@ def decode_call(transaction: Transaction) -> ModuleCall | None:
     """
     if not is_reserved(transaction.to):
         return None
-    operation = _OPERATIONS.get(transaction.to + transaction.data[:4])
+    owner = ANY_ASSET if is_asset_address(transaction.to) else transaction.to
+    operation = _OPERATIONS.get(owner + transaction.data[:4])
     if operation is None:
         raise Rejected(
             RejectionReason.UNKNOWN_CALL,
             f"module 0x{transaction.to.hex()} defines no operation 0x{transaction.data[:4].hex()}",
         )
-    return ModuleCall(operation, operation.function.decode(transaction.data))
+    return ModuleCall(operation, transaction.to, operation.function.decode(transaction.data))

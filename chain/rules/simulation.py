@@ -50,7 +50,7 @@ def simulate_call(
     if module_call is None:
         check_balance(state, sender, value)
         return Simulated(b"", (move(state, sender, to, value),), transaction.gas_used)
-    operation, call = module_call.operation, Call(state, block, sender)
+    operation, call = module_call.operation, Call(state, block, sender, to)
     plan = module_call.validate(call)
     operation.apply(call, plan)
     return Simulated(operation.function.encode_output(*operation.answer(plan)), tuple(call.logs), transaction.gas_used)

@@ -11,6 +11,7 @@ from chain.primitives.records import (
     Account,
     Domain,
     Proposal,
+    ProviderUsage,
     ReceiptUse,
     Registration,
     Supply,
@@ -51,6 +52,7 @@ _ACCOUNT_PREFIX: Final = state_key(Domain.ACCOUNT)
 _ABSENT: Final = Account()
 _NO_SUPPLY: Final = Supply()
 _NO_USAGE: Final = Usage()
+_NO_PROVIDER_USAGE: Final = ProviderUsage()
 _NO_VALIDATORS: Final = ValidatorSet()
 
 # Keys of the records that there is one of: every mint reads most of them.
@@ -119,6 +121,12 @@ class State:
         value = default if encoded is None else decode(encoded)
         self._records[key] = value
         return value
+
+    def parent_record(self, key: bytes) -> bytes | None:
+        """The record before this block, encoded, or None."""
+        if key not in self._parent_records:
+            return self._reader.get(key)
+        return self._parent_records[key]
 
     def write_record(self, key: bytes, value: T, encode: Callable[[T], bytes] | None) -> None:
         """Without `encode` the record is removed. A record that every mint changes is encoded once, at the end."""
@@ -220,6 +228,15 @@ class State:
     def set_usage(self, domain: Domain, raw_key: bytes, usage: Usage) -> None:
         """Replaces it."""
         self.write_record(state_key(domain, raw_key), usage, Usage.encode)
+
+    def provider_usage(self, provider: Address, period: int) -> ProviderUsage:
+        """What was minted for a provider, in this period and ever."""
+        key = state_key(Domain.PROVIDER_USAGE, provider)
+        return self.read_record(key, ProviderUsage.decode, _NO_PROVIDER_USAGE).within(period)
+
+    def set_provider_usage(self, provider: Address, usage: ProviderUsage) -> None:
+        """Replaces it."""
+        self.write_record(state_key(Domain.PROVIDER_USAGE, provider), usage, ProviderUsage.encode)
 
     def minting_paused(self) -> bool:
         """Whether governance has paused minting."""

@@ -36,10 +36,10 @@ class ApprovalPlan(msgspec.Struct, frozen=True):
     amount: int
 
 
-def transfer_log(sender: Address, recipient: Address, amount: int) -> Log:
-    """A Transfer event; written out because every plain transfer makes one."""
+def transfer_log(sender: Address, recipient: Address, amount: int, asset: Address = TOKEN) -> Log:
+    """A Transfer event, of AIT or an asset; written out because every plain transfer makes one."""
     topics = (TRANSFER_EVENT.topic, Hash32(_PADDING + sender), Hash32(_PADDING + recipient))
-    return Log(TOKEN, topics, amount.to_bytes(32, "big"))
+    return Log(asset, topics, amount.to_bytes(32, "big"))
 
 
 def check_recipient(recipient: Address) -> None:

@@ -1,19 +1,19 @@
 """Calls that change nothing: what `eth_call` and the API ask of the modules."""
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from chain.primitives import modules
-from chain.primitives.abi import Function
 from chain.primitives.authorization import CANCEL_TYPE_HASH, TYPE_HASHES, AuthorizationKind, token_domain
+from chain.primitives.market import ANY_ASSET, is_asset_address
 from chain.primitives.parameters import check_parameter
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import ZERO_ADDRESS, Address
-from chain.rules.call import BlockContext, Call
+from chain.rules import compliance, reputation, swaps
+from chain.rules.assets import tokens
+from chain.rules.assets import views as asset_views
+from chain.rules.call import BlockContext, Call, ViewTable
+from chain.rules.market import views as market_views
 from chain.rules.state import State, StateReader
-
-View = Callable[..., tuple[Any, ...]]
-"""(call, *arguments) → what the function returns."""
 
 _ALL_BUT_SALT: Final = b"\x0f"  # EIP-5267's bits of a domain with name, version, chain id and verifying contract.
 
@@ -60,7 +60,7 @@ def _eip712_domain(call: Call) -> tuple[Any, ...]:
     )
 
 
-_VIEWS: Final[dict[tuple[Address, Function], View]] = {
+_VIEWS: Final[ViewTable] = {
     # Its name is the domain's, since tools take it for that.
     (modules.TOKEN, modules.TOKEN_NAME): lambda call: (token_domain(call.block.chain_id).name,),
     (modules.TOKEN, modules.TOKEN_SYMBOL): lambda call: ("AIT",),
@@ -91,6 +91,12 @@ _VIEWS: Final[dict[tuple[Address, Function], View]] = {
     (modules.GOVERNANCE, modules.IS_ISSUER): lambda call, account: (account in call.state.issuers(),),
     (modules.GOVERNANCE, modules.PROPOSAL): _proposal,
     (modules.GOVERNANCE, modules.VALIDATORS): lambda call: (call.state.epoch(), call.state.validators()),
+    **reputation.VIEWS,
+    **swaps.VIEWS,
+    **tokens.VIEWS,
+    **asset_views.VIEWS,
+    **compliance.VIEWS,
+    **market_views.VIEWS,
 }
 
 _BY_SELECTOR: Final = {module + function.selector: (function, view) for (module, function), view in _VIEWS.items()}
@@ -98,14 +104,18 @@ _BY_SELECTOR: Final = {module + function.selector: (function, view) for (module,
 
 def is_view(to: Address, call_data: bytes) -> bool:
     """Whether this call changes nothing, so that no transaction makes it."""
-    return to + call_data[:4] in _BY_SELECTOR
+    return _table_key(to, call_data) in _BY_SELECTOR
+
+
+def _table_key(to: Address, call_data: bytes) -> bytes:
+    return (ANY_ASSET if is_asset_address(to) else to) + call_data[:4]
 
 
 def call_view(reader: StateReader, block: BlockContext, to: Address, call_data: bytes) -> bytes:
     """The ABI-encoded answer of a module's view; raises Rejected for an unknown or loosely encoded call."""
-    entry = _BY_SELECTOR.get(to + call_data[:4])
+    entry = _BY_SELECTOR.get(_table_key(to, call_data))
     if entry is None:
         raise Rejected(RejectionReason.UNKNOWN_CALL, f"0x{to.hex()} defines no view 0x{call_data[:4].hex()}")
     function, view = entry
-    call = Call(State(reader), block, ZERO_ADDRESS)
+    call = Call(State(reader), block, ZERO_ADDRESS, to)
     return function.encode_output(*view(call, *function.decode(call_data)))

@@ -63,6 +63,21 @@ class Table(Enum):
     EPOCH = (b"E", True)
     """Epoch → the block that set its validators up, and who they are."""
 
+    MARKET_TRADE = (b"T", True)
+    """Market, height, index, part → a trade."""
+
+    ACCOUNT_FILL = (b"F", True)
+    """Address, market or 0, height, index, part → the market of a trade that an account took part in."""
+
+    ORDER = (b"D", True)
+    """Order id → an order and what has become of it, also when it is closed."""
+
+    ACCOUNT_ORDER = (b"Q", True)
+    """Address, market or 0, order id → an order that an account has placed."""
+
+    CANDLE = (b"K", True)
+    """Market, interval and beginning in seconds → what was traded there and then."""
+
     def __init__(self, prefix: bytes, is_index: bool) -> None:
         self.prefix = prefix
         self.is_index = is_index
@@ -122,3 +137,43 @@ def evidence_key(epoch: int, signer: int) -> bytes:
 def receipt_order_key(height: int, index: int, part: int = 0) -> bytes:
     """A key behind RECEIPT_ORDER."""
     return location_value(height, index) + part.to_bytes(INDEX_BYTES, "big")
+
+
+def market_trade_key(market: int, height: int, index: int, part: int) -> bytes:
+    """A key behind MARKET_TRADE; `part` counts the trades of one transaction."""
+    return market_prefix(market) + location_value(height, index) + part.to_bytes(INDEX_BYTES, "big")
+
+
+def account_market_prefix(address: bytes, market: int) -> bytes:
+    """What the keys behind ACCOUNT_FILL and ACCOUNT_ORDER begin with; market 0 stands for all."""
+    return address + market_prefix(market)
+
+
+def account_fill_key(address: bytes, market: int, height: int, index: int, part: int) -> bytes:
+    """A key behind ACCOUNT_FILL; its end is that of the trade's key."""
+    return account_market_prefix(address, market) + location_value(height, index) + part.to_bytes(INDEX_BYTES, "big")
+
+
+def market_prefix(market: int) -> bytes:
+    """What all keys of one market begin with, and the value of ACCOUNT_FILL."""
+    return market.to_bytes(INDEX_BYTES, "big")
+
+
+def order_key(order_id: int) -> bytes:
+    """A key behind ORDER."""
+    return order_id.to_bytes(HEIGHT_BYTES, "big")
+
+
+def account_order_key(address: bytes, market: int, order_id: int) -> bytes:
+    """A key behind ACCOUNT_ORDER."""
+    return account_market_prefix(address, market) + order_key(order_id)
+
+
+def candle_prefix(market: int, interval_s: int) -> bytes:
+    """What the keys of all candles of a market and an interval begin with."""
+    return market_prefix(market) + interval_s.to_bytes(INDEX_BYTES, "big")
+
+
+def candle_key(market: int, interval_s: int, start_s: int) -> bytes:
+    """A key behind CANDLE."""
+    return candle_prefix(market, interval_s) + start_s.to_bytes(HEIGHT_BYTES, "big")

@@ -8,7 +8,7 @@ they need when they run.
 - `init`, `starting_files`: a folder of its own for a new provider
 - `keys`, `key_files`: API keys in their file
 - `status`, `records`, `models`, `health`: how things are
-- `registry`: the entry in the chain's registry
+- `registry`: the entry in the chain's registry; `sla`: the signed statement of service that it links to
 - `benchmark`: how fast this machine is
 - `generate`, `picture_orders`, `picture_files`, `api_key_file`: a client's side
 - `verify`, `verifying_receipts`: a receipt, checked by computing steps again

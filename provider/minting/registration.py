@@ -9,8 +9,8 @@ import structlog
 from chain.answers import ProviderView, TransactionView
 from chain.client import AsyncNodeClient, NodeError, NodeRefused
 from chain.primitives.hexadecimal import parse_address, to_checksum_address
-from chain.primitives.modules import REGISTER, REGISTRY, UPDATE, WITHDRAW
-from chain.primitives.types import ZERO_ADDRESS, Address
+from chain.primitives.modules import PUBLISH_SLA, REGISTER, REGISTRY, UPDATE, WITHDRAW
+from chain.primitives.types import ZERO_ADDRESS, Address, Hash32
 from provider.errors import ConfigurationError, ProviderError
 from provider.minting.chain_account import ChainAccount
 from provider.settings import ProviderSettings
@@ -79,6 +79,10 @@ class Registrar:
     async def withdraw(self) -> TransactionView:
         """Takes it back; raises RegistrationError and NodeError."""
         return await self._send(WITHDRAW.encode())
+
+    async def publish_sla(self, sla_hash: Hash32) -> TransactionView:
+        """Links to a signed statement by its hash; raises RegistrationError and NodeError."""
+        return await self._send(PUBLISH_SLA.encode(sla_hash))
 
     async def ensure(self, entry: RegistryEntry) -> None:
         """Registers or updates where the chain says something else."""

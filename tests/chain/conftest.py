@@ -215,7 +215,10 @@ class RunningNode:
             opened.pop_all()
         self.api = create_api(self.node, registry=registry, version="test")
         self._server = Server(
-            self.api, listener or listen("127.0.0.1", 0), direct_answers=self.api.state.direct_answers
+            self.api,
+            listener or listen("127.0.0.1", 0),
+            on_stopping=self.api.state.on_stopping,
+            direct_answers=self.api.state.direct_answers,
         )
         self.node.on_fault = self._server.stop
         self.url = self._server.url

@@ -6,12 +6,13 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
-from chain import calls
+from chain import calls, market_calls
 from chain.answers import Atoms, BigInteger, SupplyView, answer_decoder, encode_answer
 from chain.client import (
     MAX_RESPONSE_BYTES,
@@ -84,13 +85,15 @@ async def test_async_client_speaks_like_the_blocking_one(node: RunningNode) -> N
             await client.receipt(keccak256(b"none"))
 
 
-def test_every_call_is_a_method_of_both_clients() -> None:
-    names = [name for name, value in vars(calls).items() if getattr(value, "__module__", "") == calls.__name__]
-    requests = [name for name in names if name.islower() and not name.startswith("_") and name != "hash_text"]
-    assert len(requests) == 22
+@pytest.mark.parametrize(("module", "count"), [(calls, 23), (market_calls, 13)])
+def test_every_call_is_a_method_of_both_clients(module: ModuleType, count: int) -> None:
+    names = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+    not_requests = ("get", "hash_text", "address_text")
+    requests = [name for name in names if name.islower() and not name.startswith("_") and name not in not_requests]
+    assert len(requests) == count
     for client in (NodeClient, AsyncNodeClient):
         for name in requests:
-            assert getattr(client, name).__doc__ == getattr(calls, name).__doc__
+            assert getattr(client, name).__doc__ == getattr(module, name).__doc__
 
 
 def test_refusals_carry_reason_field_and_status(node: RunningNode) -> None:

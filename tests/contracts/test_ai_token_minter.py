@@ -3,16 +3,8 @@
 Every transaction to it is signed by our own `sign_transaction`, so an EVM node also judges our envelopes.
 """
 
-import json
-import os
-import signal
-import subprocess
-import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from chain.primitives import modules
@@ -21,131 +13,18 @@ from chain.primitives.contract_abi import contract_abi
 from chain.primitives.hexadecimal import parse_address, parse_hex, to_checksum_address, to_hex
 from chain.primitives.keys import CURVE_ORDER, PrivateKey
 from chain.primitives.receipt import Receipt, attestation_digest
-from chain.primitives.transaction import Transaction, sign_transaction
+from chain.primitives.transaction import sign_transaction
 from chain.primitives.types import Address, Amount, Hash32
 from chain.primitives.units import compute_amount
+from tests.contracts.anvil import CHAIN_ID, Evm
 
 pytestmark = pytest.mark.node
 
-CHAIN_ID = 3_141_592_653
 ATTESTER = PrivateKey(b"\x0a" * 32)
 PROVIDER = PrivateKey(b"\x0b" * 32)
 STRANGER = PrivateKey(b"\x0c" * 32)
 
 SET_MINTER = Function("setMinter(address newMinter)")
-
-
-class Evm:
-    """An anvil process, spoken to over JSON-RPC."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def call(self, method: str, *parameters: Any) -> Any:
-        """The result; fails the test on an error."""
-        answer = self._ask(method, parameters)
-        assert "error" not in answer, answer["error"]
-        return answer["result"]
-
-    def refusal(self, method: str, *parameters: Any) -> str:
-        """The error's message; fails the test where there is none."""
-        return str(self._ask(method, parameters)["error"]["message"])
-
-    def _ask(self, method: str, parameters: tuple[Any, ...]) -> dict[str, Any]:
-        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
-        answer: dict[str, Any] = httpx.post(self._url, json=request, timeout=30).json()
-        return answer
-
-    def mined(self, transaction_hash: str) -> dict[str, Any]:
-        """The EVM's receipt of a transaction; anvil mines each at once."""
-        deadline = time.monotonic() + 20
-        while (receipt := self.call("eth_getTransactionReceipt", transaction_hash)) is None:
-            assert time.monotonic() < deadline, "not mined"
-            time.sleep(0.02)
-        found: dict[str, Any] = receipt
-        return found
-
-    def deploy(self, bytecode: bytes) -> Address:
-        """The address of a new contract, made by an account that anvil holds the key of."""
-        deployer = self.call("eth_accounts")[0]
-        receipt = self.mined(self.call("eth_sendTransaction", {"from": deployer, "data": to_hex(bytecode)}))
-        assert receipt["status"] == "0x1"
-        return parse_address(receipt["contractAddress"])
-
-    def send(self, key: PrivateKey, to: Address, call_data: bytes) -> dict[str, Any]:
-        """Sends a call in our own envelope; the EVM's receipt."""
-        transaction = self._signed(key, to, call_data)
-        sent_hash = self.call("eth_sendRawTransaction", to_hex(transaction.raw))
-        assert sent_hash == to_hex(transaction.hash)
-        return self.mined(sent_hash)
-
-    def _signed(self, key: PrivateKey, to: Address, call_data: bytes) -> Transaction:
-        address = to_hex(key.address)
-        self.call("anvil_setBalance", address, hex(10**20))
-        nonce = int(self.call("eth_getTransactionCount", address, "pending"), 16)
-        return sign_transaction(
-            key, chain_id=CHAIN_ID, nonce=nonce, to=to, data=call_data, gas_limit=300_000, max_fee=10**11
-        )
-
-    def view(self, to: Address, function: Function, *arguments: Any) -> Any:
-        """What a view function returns."""
-        request = {"to": to_hex(to), "data": to_hex(function.encode(*arguments))}
-        return function.decode_output(parse_hex(self.call("eth_call", request, "latest")))[0]
-
-    def revert_reason(self, to: Address, call_data: bytes) -> str:
-        """Why a call is refused."""
-        return self.refusal("eth_call", {"to": to_hex(to), "data": to_hex(call_data)}, "latest")
-
-
-@pytest.fixture(scope="module")
-def compiled(node_tools: Path) -> dict[str, Any]:
-    """Contract name → solc's output for it."""
-    folder = Path(__file__).parent
-    sources = {path.name: {"content": path.read_text()} for path in sorted(folder.glob("*.sol"))}
-    selection = {"*": {"*": ["abi", "evm.bytecode.object", "evm.methodIdentifiers"]}}
-    request = {"language": "Solidity", "sources": sources, "settings": {"outputSelection": selection}}
-    output = subprocess.run(
-        [node_tools / "solcjs", "--standard-json"],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    ).stdout
-    answer = json.loads(output[output.index("{") :])
-    assert [entry for entry in answer.get("errors", []) if entry["severity"] == "error"] == []
-    return {name: contract for contracts in answer["contracts"].values() for name, contract in contracts.items()}
-
-
-@pytest.fixture(scope="module")
-def evm(node_tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evm]:
-    """A fresh EVM chain on a loopback port that the operating system chose."""
-    log = tmp_path_factory.mktemp("anvil") / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [node_tools / "anvil", "--host", "127.0.0.1", "--port", "0", "--chain-id", str(CHAIN_ID)],
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # npm's launcher is the parent of the real process: both end as one group.
-        )
-    try:
-        deadline = time.monotonic() + 60
-        while "Listening on " not in log.read_text():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, "anvil does not answer"
-            time.sleep(0.05)
-        yield Evm("http://" + log.read_text().split("Listening on ")[1].split()[0])
-    finally:
-        _stop(process)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()  # The launcher passes it on.
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 @pytest.fixture(scope="module")

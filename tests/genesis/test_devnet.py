@@ -107,6 +107,25 @@ def test_description_has_the_shape_that_tools_attach_to(devnet: Any, node: NodeC
     assert {"attester", "alice", "bob"} <= {account["name"] for account in description["accounts"]}
 
 
+def test_a_market_is_there_and_its_quote_asset_is_worth_nothing(devnet: Any, node: NodeClient) -> None:
+    told = devnet.description["market"]
+    (market,) = node.markets().items
+    assert (told["market"], told["quote"]) == (market.market, market.quote.asset)
+    assert (market.base.symbol, market.quote.symbol, market.status) == ("AIT", "DUSD", "open")
+    asset = node.asset(market.quote.asset)
+    assert (asset.name, asset.decimals) == ("Devnet dollar, worth nothing", 6)
+    assert asset.issuer == told["issuer"] == devnet.account("issuer")["address"]
+    assert (asset.freezable, asset.clawback, asset.authorization_required) == (False, False, False)
+    for name in ("alice", "bob"):
+        held = node.account_assets(devnet.account(name)["address"]).balances
+        assert [int(each.balance) for each in held if each.symbol == "DUSD"] == [10_000 * 10**6]
+    # Somebody who never had any AIT can buy some: the asset makes a member.
+    password = ("--password-file", str(devnet.folder / "keys" / "password"))
+    placed = wallet(devnet, "market", "buy", "AIT/DUSD", "0.5", "0.1234", "--from", "bob", "--yes", *password)
+    assert placed["open_lots"] == "50"
+    assert wallet(devnet, "market", "cancel", str(placed["order_id"]), "--from", "bob", "--yes", *password)
+
+
 def test_first_job_left_a_picture_and_all_of_the_supply(devnet: Any, node: NodeClient) -> None:
     summary = devnet.summary
     with Image.open(summary["image"]) as picture:
@@ -258,6 +277,7 @@ def test_without_a_quorum_the_devnet_ends_and_the_next_takes_everything_up(
     again = start_devnet(devnet.folder, "--prompt", "a blue circle [/ or so]")
     try:
         assert again.description["genesis_hash"] == devnet.description["genesis_hash"]
+        assert again.description["market"] == devnet.description["market"]  # Taken up, not made a second time.
         assert int(again.summary["supply"]) == supply + int(again.summary["amount"])
         assert again.stop() == 0
         assert not still_running(again.pids(), 5)

@@ -1,5 +1,6 @@
 """The nodes of a devnet: how many may be lost, and what is said of it. Real processes, no hub and no providers."""
 
+import json
 import os
 import signal
 import time
@@ -144,3 +145,16 @@ def test_a_folder_has_one_number_of_validators(tmp_path: Path) -> None:
     assert DevnetSecrets.load_or_draw(tmp_path, validators=4) == DevnetSecrets.load_or_draw(tmp_path) == drawn
     with pytest.raises(OSError, match="holds a devnet of 4 validators: choose another --dir for one of 7"):
         DevnetSecrets.load_or_draw(tmp_path, validators=7)
+
+
+def test_a_folder_from_before_the_market_gets_an_issuer_and_keeps_the_rest(tmp_path: Path) -> None:
+    drawn = DevnetSecrets.load_or_draw(tmp_path)
+    path = tmp_path / "devnet-keys.json"
+    written = json.loads(path.read_text())
+    del written["private_keys"]["issuer"]
+    path.write_text(json.dumps(written))
+    loaded = DevnetSecrets.load_or_draw(tmp_path)
+    assert loaded.key("issuer").address != drawn.key("issuer").address
+    assert loaded.private_keys | {"issuer": ""} == drawn.private_keys | {"issuer": ""}
+    assert DevnetSecrets.load_or_draw(tmp_path) == loaded
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -46,3 +46,13 @@ def test_price_filter(unit_type: str) -> None:
     assert fits_budget(offer(1, 10, unit_type), 10)
     assert not fits_budget(offer(1, 10, unit_type), 9)
     assert fits_budget(offer(1, 0, unit_type), 0)
+
+
+def test_who_is_in_disrepute_waits_until_nobody_else_offers() -> None:
+    shunned = replace(offer(1), receipts=26, complaints=3)
+    assert shunned.is_in_disrepute
+    assert not replace(shunned, receipts=27).is_in_disrepute  # A tenth is still borne.
+    assert not replace(offer(1), receipts=0, complaints=2).is_in_disrepute
+    for last in (None, offer(3).address):
+        assert next_in_turn([shunned, offer(2), offer(3)], last) == offer(2)
+    assert next_in_turn([shunned], None) == shunned

@@ -37,7 +37,7 @@ assert not heavy, heavy
 def test_every_command_has_its_help() -> None:
     listed = CliRunner().invoke(app, ["--help"]).stdout
     for name in (
-        *("init", "run", "status", "drain", "benchmark", "models", "register", "update", "withdraw"),
+        *("init", "run", "status", "drain", "benchmark", "models", "register", "update", "withdraw", "sla"),
         *("receipts", "jobs", "health", "keys", "generate", "verify"),
     ):
         assert f" {name} " in listed

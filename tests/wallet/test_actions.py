@@ -6,8 +6,11 @@ from hypothesis import strategies as st
 
 from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.keys import PrivateKey
+from chain.primitives.market import ISSUE_ASSET, MINT_ASSET, PLACE_ORDER, OrderKind, Side, asset_address
 from chain.primitives.modules import (
     FUNCTIONS,
+    HTLC,
+    MARKET,
     MINT_SPLIT,
     MINT_WITH_RECEIPT,
     MINTER,
@@ -16,13 +19,18 @@ from chain.primitives.modules import (
     TOKEN,
     TOKEN_APPROVE,
     TOKEN_TRANSFER,
+    TOKEN_TRANSFER_FROM,
     TRANSFER_WITH_AUTHORIZATION,
+    functions_of,
 )
+from chain.primitives.swaps import LOCK
 from chain.primitives.types import Address
 from wallet.actions import describe_action
 
 PERSON = PrivateKey(b"\x01" * 32).address
 PERSON_TEXT = to_checksum_address(PERSON)
+COIN = asset_address(1)
+COIN_TEXT = to_checksum_address(COIN)
 
 
 def test_both_kinds_of_transfer_read_alike() -> None:
@@ -75,6 +83,56 @@ def test_other_calls_show_every_argument() -> None:
     assert dict(offer.details)["models"] == "m"
 
 
+def test_an_assets_atoms_are_not_taken_for_ait() -> None:
+    sent = describe_action(COIN, 0, TOKEN_TRANSFER.encode(PERSON, 10**18))
+    assert (sent.name, sent.details) == (
+        "transfer",
+        (("asset", COIN_TEXT), ("to", PERSON_TEXT), ("amount", f"{10**18} atoms of the asset")),
+    )
+    taken = describe_action(COIN, 0, TOKEN_TRANSFER_FROM.encode(PERSON, PERSON, 7))
+    assert dict(taken.details) == {
+        "asset": COIN_TEXT,
+        "owner": PERSON_TEXT,
+        "to": PERSON_TEXT,
+        "value": "7 atoms of the asset",
+    }
+    minted = describe_action(MARKET, 0, MINT_ASSET.encode(COIN, PERSON, 10**18))
+    assert dict(minted.details)["value"] == f"{10**18} atoms of the asset"
+    for asset, value in ((COIN, "5 atoms of the asset"), (TOKEN, "0.000000000000000005 AIT (5 atoms)")):
+        locked = describe_action(HTLC, 0, LOCK.encode(b"\x01" * 32, PERSON, asset, 5, 1_800_000_000))
+        assert dict(locked.details) == {
+            "module": "htlc",
+            "hash": "0x" + "01" * 32,
+            "recipient": PERSON_TEXT,
+            "asset": "AIT" if asset == TOKEN else f"asset {COIN_TEXT}",
+            "value": value,
+            "deadline": "2027-01-15 08:00:00 UTC",
+        }
+
+
+def test_an_order_in_words() -> None:
+    order = PLACE_ORDER.encode(3, Side.SELL, OrderKind.GOOD_TILL_HEIGHT, 250, 4, 1000, 77)
+    assert dict(describe_action(MARKET, 0, order).details) == {
+        "module": "market",
+        "market": "3",
+        "side": "sell",
+        "kind": "good till height",
+        "price": "250 quote atoms per lot",
+        "lots": "4",
+        "expiryHeight": "1000",
+        "clientId": "77",
+    }
+    unknown = dict(describe_action(MARKET, 0, PLACE_ORDER.encode(3, 2, 255, 250, 4, 0, 0)).details)
+    assert (unknown["side"], unknown["kind"]) == ("unknown (2)", "unknown (255)")
+    issued = ISSUE_ASSET.encode("Play Money", "PLAY", 6, 500, 5, bytes(32))
+    shown = dict(describe_action(MARKET, 0, issued).details)
+    assert (shown["flags"], shown["cap"], shown["name"]) == (
+        "authorization required, clawback",
+        "500 atoms of the asset",
+        "Play Money",
+    )
+
+
 @pytest.mark.parametrize(
     ("to", "call_data"),
     [
@@ -83,6 +141,8 @@ def test_other_calls_show_every_argument() -> None:
         (TOKEN, TOKEN_TRANSFER.selector),
         (TOKEN, TOKEN_TRANSFER.encode(PERSON, 1) + b"\0"),
         (Address(TOKEN[:19] + b"\xff"), b"\x01\x02"),
+        (COIN, MINT_WITH_RECEIPT.selector),
+        (COIN, TOKEN_TRANSFER.encode(PERSON, 1)[:-1]),
     ],
 )
 def test_what_no_module_would_understand(to: Address, call_data: bytes) -> None:
@@ -90,13 +150,13 @@ def test_what_no_module_would_understand(to: Address, call_data: bytes) -> None:
 
 
 @given(
-    module=st.sampled_from(sorted(FUNCTIONS)),
+    module=st.sampled_from([*sorted(FUNCTIONS), COIN]),
     index=st.integers(0, 20),
     arguments=st.binary(max_size=400),
     value=st.integers(0, 2**256 - 1),
 )
 def test_any_bytes_are_described_in_printable_words(module: Address, index: int, arguments: bytes, value: int) -> None:
-    functions = FUNCTIONS[module]
+    functions = functions_of(module)
     action = describe_action(module, value, functions[index % len(functions)].selector + arguments)
     assert all(text.isprintable() for line in action.details for text in line)
 

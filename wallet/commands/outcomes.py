@@ -1,5 +1,6 @@
 """From a draft to its outcome, as commands show it: ask, sign, submit, wait, report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,19 @@ if TYPE_CHECKING:  # httpx takes a tenth of a second to load; only what asks a n
 
 
 def sign_and_submit(
-    client: "NodeClient", draft: "Draft", account: Account, password_file: Path | None, *, yes: bool
+    client: "NodeClient",
+    draft: "Draft",
+    account: Account,
+    password_file: Path | None,
+    *,
+    yes: bool,
+    words: Sequence[tuple[str, str]] = (),
 ) -> "Transaction":
-    """Once the user has agreed and the key is open; raises CommandError where it is not known what became of it."""
-    confirm(draft.lines(), yes=yes)
+    """Once the user has agreed and the key is open; raises CommandError where it is not known what became of it.
+
+    `words`: what it means, shown above what the bytes say.
+    """
+    confirm([*words, *draft.lines()], yes=yes)
     transaction = draft.sign(account.open(password_file))
     hand_in(client, transaction)
     return transaction
@@ -64,8 +74,8 @@ def follow(
         progress.clear()
 
 
-def report(outcome: "Outcome", wait: Wait, as_json: bool, details: dict[str, Any]) -> None:
-    """The outcome on stdout, and the exit code that says the same."""
+def report(outcome: "Outcome", wait: Wait, as_json: bool, details: dict[str, Any], lines: Sequence[str] = ()) -> None:
+    """The outcome on stdout, with `lines` about it for people, and the exit code that says the same."""
     status = None if outcome.succeeded is None else ("success" if outcome.succeeded else "failed")
     document = {
         "transaction_hash": outcome.transaction_hash,
@@ -81,14 +91,20 @@ def report(outcome: "Outcome", wait: Wait, as_json: bool, details: dict[str, Any
         "pending": "sent, not final yet",
         "unknown": "unknown to this node",
     }
-    emit(as_json, document, [f"{outcome.transaction_hash}  {where[outcome.state]}"])
+    emit(as_json, document, [f"{outcome.transaction_hash}  {where[outcome.state]}", *lines])
     if outcome.succeeded is False:
         raise CommandError(f"the transaction failed: {outcome.reason}", ExitCode.TRANSACTION_FAILED)
     if not outcome.is_final and (wait is Wait.FINAL or (wait is Wait.INCLUDED and outcome.height is None)):
         raise CommandError(f"not final in time ({outcome.reason}); it may still become final", ExitCode.NOT_FINAL)
 
 
-def report_dry_run(client: "NodeClient", draft: "Draft", as_json: bool, details: dict[str, Any]) -> None:
+def report_dry_run(
+    client: "NodeClient",
+    draft: "Draft",
+    as_json: bool,
+    details: dict[str, Any],
+    words: Sequence[tuple[str, str]] = (),
+) -> None:
     """What would be signed, and what the node says would become of it; exit code 5 where it would be refused."""
     from wallet.drafts import try_draft
 
@@ -102,6 +118,6 @@ def report_dry_run(client: "NodeClient", draft: "Draft", as_json: bool, details:
         **details,
     }
     verdict = "it would succeed now" if tried.refusal is None else f"it would be refused: {tried.refusal}"
-    emit(as_json, document, [*columns(draft.lines()), f"Nothing was signed; {verdict}"])
+    emit(as_json, document, [*columns([*words, *draft.lines()]), f"Nothing was signed; {verdict}"])
     if tried.refusal is not None:
         raise CommandError(f"it would be refused: {tried.refusal}", ExitCode.REFUSED)

@@ -1,14 +1,17 @@
 """The commands that sign a transaction and see it through: send, mint."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.modules import MINT_WITH_RECEIPT, MINTER
 from wallet.accounts import Accounts
+from wallet.assets import NATIVE
 from wallet.commands.arguments import account_of, amount_of, payee_of
+from wallet.commands.assets import send_asset
+from wallet.commands.calling import Calling
 from wallet.commands.outcomes import follow, report, report_dry_run, sign_and_submit
 from wallet.documents import read_document
 from wallet.node_session import open_node
@@ -31,16 +34,14 @@ from wallet.options import (
 from wallet.terminal import CommandError, ExitCode, say
 from wallet.verification import parse_attestation, recover_attesters
 
-_ONLY_ASSET: Final = "AIT"
-
 
 def send(
     home: Home,
     to: Payee,
     amount: Annotated[str, typer.Argument(help="AIT, such as 1.5.")],
     asset: Annotated[
-        str, typer.Option("--asset", help="What AMOUNT counts; the chain has only AIT yet.")
-    ] = _ONLY_ASSET,
+        str, typer.Option("--asset", help="What AMOUNT counts: AIT, or an asset's symbol or address.")
+    ] = NATIVE,
     sender: From = None,
     atoms: Atoms = False,
     wait: WaitFor = Wait.FINAL,
@@ -53,14 +54,29 @@ def send(
     password_file: PasswordFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send AIT to an address."""
+    """Send AIT, or an asset, to an address."""
+    if asset != NATIVE:
+        calling = Calling(
+            home=home,
+            sender=sender,
+            wait=wait,
+            timeout_s=timeout_s,
+            nonce=nonce,
+            dry_run=dry_run,
+            yes=yes,
+            node_url=node_url,
+            chain_id=chain_id,
+            password_file=password_file,
+            as_json=as_json,
+        )
+        with calling.session() as session:
+            send_asset(session, asset, payee_of(session.keys, to), amount, is_atoms=atoms)
+        return
     keys = Accounts(home)
-    if asset != _ONLY_ASSET:
-        raise CommandError(f"this chain has no asset {asset[:80]!r}, only {_ONLY_ASSET}", ExitCode.USAGE)
     payee = payee_of(keys, to)
     value = amount_of(amount, atoms=atoms)
     account = account_of(keys, sender)
-    details = {"asset": _ONLY_ASSET, "amount_atoms": str(value)}
+    details = {"asset": NATIVE, "amount_atoms": str(value)}
     with open_node(node_url, home, chain_id) as (client, status):
         from wallet.drafts import plan_transaction
 

@@ -7,14 +7,16 @@ from chain.api.rpc.methods import Method, Parameter
 from chain.api.rpc.served_chain import ServedChain
 from chain.api.rpc.values import ADDRESS, DATA_SCHEMA, HASH_SCHEMA, QUANTITY_SCHEMA, SLOT, quantity
 from chain.primitives.hexadecimal import to_hex
+from chain.primitives.market import is_asset_address
 from chain.primitives.modules import MODULES
 from chain.primitives.records import Account, Domain, state_key
 from chain.primitives.types import Address
-from chain.rules.state import StateReader
+from chain.rules.assets.holdings import find_asset
+from chain.rules.state import State, StateReader
 
 MODULE_CODE: Final = "0xfe"
-"""What stands for a module's code, since wallets take an address without code for a person's: the EVM's one
-instruction that is invalid for good."""
+"""What stands for the code of a module or asset, since wallets take an address without code for a person's: the EVM's
+one instruction that is invalid for good."""
 
 _ADDRESS: Final = Parameter("address", ADDRESS)
 _BLOCK: Final = Parameter("block", BLOCK_ID, BlockTag.LATEST)
@@ -38,7 +40,12 @@ def state_methods(chain: ServedChain) -> tuple[Method, ...]:
             nonce = max(nonce, chain.node.pool.nonce_after_waiting(address))
         return quantity(nonce)
 
+    def is_past_asset(address: Address, block: BlockId) -> bool:
+        return is_asset_address(address) and is_past(address, block)
+
     def code(address: Address, block: BlockId) -> str:
+        if is_asset_address(address):
+            return MODULE_CODE if find_asset(State(chain.state_at(block)), address) is not None else "0x"
         chain.existing_height(block)
         return MODULE_CODE if address in _MODULE_ADDRESSES else "0x"
 
@@ -65,10 +72,11 @@ def state_methods(chain: ServedChain) -> tuple[Method, ...]:
         ),
         Method(
             name="eth_getCode",
-            summary=f"{MODULE_CODE} at the modules' addresses, nothing elsewhere: there is no EVM",
+            summary=f"{MODULE_CODE} at the addresses of modules and issued assets, nothing elsewhere: there is no EVM",
             parameters=(_ADDRESS, _BLOCK),
             result=DATA_SCHEMA,
             handler=code,
+            is_heavy=is_past_asset,
         ),
         Method(
             name="eth_getStorageAt",

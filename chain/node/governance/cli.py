@@ -1,21 +1,20 @@
 """`aitbc node validators` and `aitbc node governance`: who decides, and deciding, with keys from files."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from chain.answers import Answer, ValidatorsView, encode_answer
+from chain.answers import ValidatorsView, encode_answer
 from chain.client import NodeClient
-from chain.governance_answers import ProposalView
 from chain.node.clock import now_ms
-from chain.node.folder import NodeFolder, read_network_text
+from chain.node.folder import read_network_text
 from chain.node.governance.auditing import verify_validators
 from chain.node.governance.consent_file import read_consent
-from chain.node.governance.governing import Operator, is_carried
+from chain.node.governance.deciding import Execute, Yes, echo_json, echo_proposal, finish, operator_at
+from chain.node.governance.governing import Operator
+from chain.node.governance.market_proposals import authority_app, issuer_app, market_app, propose_policy, propose_spend
 from chain.node.options import (
     DEFAULT_URL,
     AsJson,
@@ -24,12 +23,10 @@ from chain.node.options import (
     OptionalKeyFile,
     explained,
 )
-from chain.node.remote_key import opened_key
 from chain.primitives import modules
-from chain.primitives.call_text import describe_call
 from chain.primitives.certificate import faulty_bound, quorum
 from chain.primitives.finality import genesis_set
-from chain.primitives.hexadecimal import parse_address, parse_hex
+from chain.primitives.hexadecimal import parse_address
 from chain.primitives.network import parse_network
 from chain.primitives.parameters import check_parameter
 
@@ -38,14 +35,14 @@ app = typer.Typer(
 )
 propose_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Propose a change, and approve it thereby.")
 app.add_typer(propose_app, name="propose")
-
-_TIMEOUT_S: Final = 120.0
-"""How long to wait until a call is final: a few views with silent leaders."""
+propose_app.add_typer(issuer_app, name="issuer")
+propose_app.add_typer(authority_app, name="authority")
+propose_app.add_typer(market_app, name="market")
+propose_app.command("policy")(propose_policy)
+propose_app.command("spend")(propose_spend)
 
 ConsentFile = Annotated[Path, typer.Argument(help="What the new validator's `aitbc node keys consent` printed.")]
 ValidatorAddress = Annotated[str, typer.Argument(help="0x and 40 hex digits.")]
-Execute = Annotated[bool, typer.Option("--execute", help="Execute it as well, if this approval is enough.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before signing.")]
 Number = Annotated[int, typer.Argument(min=1, help="The proposal's number.")]
 
 
@@ -64,7 +61,7 @@ def validators(
             network = parse_network(read_network_text(network_file))
             verify_validators(client, genesis_set(network), network, shown, now_ms=now_ms())
     if as_json:
-        _echo_json(shown)
+        echo_json(shown)
         return
     _echo_validators(shown)
     if network_file is not None:
@@ -78,32 +75,6 @@ def _echo_validators(shown: ValidatorsView) -> None:
         height = validator.last_signed_height
         signed = f"signed block {height}" if height is not None else "signed none of the last blocks"
         typer.echo(f"{index:>3}  {validator.address}  {signed} of {shown.height}")
-
-
-def _echo_json(answer: Answer) -> None:
-    typer.echo(json.dumps(json.loads(encode_answer(answer)), indent=2))
-
-
-@contextmanager
-def _operator(data_dir: Path, key_file: Path | None, url: str) -> Iterator[Operator]:
-    """The folder's key, or another one, at a node of the folder's network."""
-    with explained(), NodeClient(url) as client:
-        folder = NodeFolder.existing(data_dir)
-        with opened_key(folder, key_file) as key:
-            yield Operator(client, key, network=folder.read_network(), timeout_s=_TIMEOUT_S)
-
-
-def _text_of(proposal: ProposalView) -> str:
-    """What would be called, read from the call itself."""
-    return describe_call(parse_address(proposal.target), parse_hex(proposal.call_data))
-
-
-def _echo_proposal(proposal: ProposalView, *, as_json: bool) -> None:
-    if as_json:
-        _echo_json(proposal)
-        return
-    approvals = f"{proposal.counted_approvals} of {proposal.needed_approvals} approvals"
-    typer.echo(f"proposal {proposal.number}, {proposal.status}, {approvals}: {_text_of(proposal)}")
 
 
 @app.command("proposals")
@@ -120,19 +91,9 @@ def proposals(
         typer.echo(json.dumps([json.loads(encode_answer(proposal)) for proposal in found], indent=2))
         return
     for proposal in found:
-        _echo_proposal(proposal, as_json=False)
+        echo_proposal(proposal, as_json=False)
     if not found:
         typer.echo("no open proposals" if not is_all else "no proposals")
-
-
-def _finish(operator: Operator, proposal: ProposalView, *, may_execute: bool, as_json: bool) -> None:
-    """Executes a proposal where that is wanted and possible, and says how it stands and what comes next."""
-    if may_execute and is_carried(proposal):
-        proposal = operator.execute(proposal.number)
-    _echo_proposal(proposal, as_json=as_json)
-    if not as_json and proposal.status == "open":
-        who, step = ("any validator", "execute") if is_carried(proposal) else ("other validators", "approve")
-        typer.echo(f"Next: {who}: `aitbc node governance {step} {proposal.number}`")
 
 
 @propose_app.command("add")
@@ -145,11 +106,11 @@ def propose_add(
     as_json: AsJson = False,
 ) -> None:
     """Add a validator, at the end of the order. It must be running: from then on it counts."""
-    with _operator(data_dir, key_file, url) as operator:
+    with operator_at(data_dir, key_file, url) as operator:
         consent = read_consent(consent_file, chain_id=operator.chain_id, now_ms=now_ms())
         call_data = modules.ADD_VALIDATOR.encode(consent.public_key, consent.expires_at_ms, consent.signature)
         _warn_of_size(operator, +1, as_json=as_json)
-        _finish(operator, operator.propose(call_data), may_execute=may_execute, as_json=as_json)
+        finish(operator, operator.propose(call_data), may_execute=may_execute, as_json=as_json)
 
 
 @propose_app.command("remove")
@@ -162,10 +123,10 @@ def propose_remove(
     as_json: AsJson = False,
 ) -> None:
     """Remove a validator. Its key can never return; the machine may, with a fresh one."""
-    with _operator(data_dir, key_file, url) as operator:
+    with operator_at(data_dir, key_file, url) as operator:
         call_data = modules.REMOVE_VALIDATOR.encode(parse_address(validator, "validator"))
         _warn_of_size(operator, -1, as_json=as_json)
-        _finish(operator, operator.propose(call_data), may_execute=may_execute, as_json=as_json)
+        finish(operator, operator.propose(call_data), may_execute=may_execute, as_json=as_json)
 
 
 @propose_app.command("rotate")
@@ -179,11 +140,11 @@ def propose_rotate(
     as_json: AsJson = False,
 ) -> None:
     """Put another key in a validator's place: for one whose own key is lost. Else `aitbc node keys rotate`."""
-    with _operator(data_dir, key_file, url) as operator:
+    with operator_at(data_dir, key_file, url) as operator:
         consent = read_consent(consent_file, chain_id=operator.chain_id, now_ms=now_ms())
         values = (consent.public_key, consent.expires_at_ms, consent.signature)
         call_data = modules.ROTATE_VALIDATOR.encode(parse_address(validator, "validator"), *values)
-        _finish(operator, operator.propose(call_data), may_execute=may_execute, as_json=as_json)
+        finish(operator, operator.propose(call_data), may_execute=may_execute, as_json=as_json)
 
 
 @propose_app.command("epoch")
@@ -195,9 +156,9 @@ def propose_epoch(
     as_json: AsJson = False,
 ) -> None:
     """Begin a new epoch with the same validators."""
-    with _operator(data_dir, key_file, url) as operator:
+    with operator_at(data_dir, key_file, url) as operator:
         proposal = operator.propose(modules.FORCE_EPOCH.encode())
-        _finish(operator, proposal, may_execute=may_execute, as_json=as_json)
+        finish(operator, proposal, may_execute=may_execute, as_json=as_json)
 
 
 @propose_app.command("parameter")
@@ -211,10 +172,10 @@ def propose_parameter(
     as_json: AsJson = False,
 ) -> None:
     """Change one of the network's parameters."""
-    with _operator(data_dir, key_file, url) as operator:
+    with operator_at(data_dir, key_file, url) as operator:
         check_parameter(name, value)
         proposal = operator.propose(modules.SET_PARAMETER.encode(name, value))
-        _finish(operator, proposal, may_execute=may_execute, as_json=as_json)
+        finish(operator, proposal, may_execute=may_execute, as_json=as_json)
 
 
 @app.command("approve")
@@ -228,11 +189,11 @@ def approve(
     as_json: AsJson = False,
 ) -> None:
     """Approve a proposal, after showing what it would do."""
-    with _operator(data_dir, key_file, url) as operator:
+    with operator_at(data_dir, key_file, url) as operator:
         if not is_sure:
-            _echo_proposal(operator.client.proposal(number), as_json=False)
+            echo_proposal(operator.client.proposal(number), as_json=False)
             typer.confirm("Approve it?", abort=True, err=True)
-        _finish(operator, operator.approve(number), may_execute=may_execute, as_json=as_json)
+        finish(operator, operator.approve(number), may_execute=may_execute, as_json=as_json)
 
 
 @app.command("revoke")
@@ -244,8 +205,8 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """Take an approval back; where the proposal is one's own, that closes it."""
-    with _operator(data_dir, key_file, url) as operator:
-        _echo_proposal(operator.revoke(number), as_json=as_json)
+    with operator_at(data_dir, key_file, url) as operator:
+        echo_proposal(operator.revoke(number), as_json=as_json)
 
 
 @app.command("execute")
@@ -257,8 +218,8 @@ def execute(
     as_json: AsJson = False,
 ) -> None:
     """Carry out a proposal that enough have approved."""
-    with _operator(data_dir, key_file, url) as operator:
-        _echo_proposal(operator.execute(number), as_json=as_json)
+    with operator_at(data_dir, key_file, url) as operator:
+        echo_proposal(operator.execute(number), as_json=as_json)
 
 
 def _warn_of_size(operator: Operator, difference: int, *, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from chain.primitives.keys import Signer
 from chain.primitives.modules import APPROVE_PROPOSAL, EXECUTE, GOVERNANCE, PROPOSE, PROPOSED_EVENT, REVOKE
 from chain.primitives.network import Network
 from chain.primitives.transaction import sign_transaction
+from chain.primitives.types import Address
 
 
 class Operator:
@@ -22,9 +23,9 @@ class Operator:
         self.chain_id = network.chain_id
         self._timeout_s = timeout_s
 
-    def propose(self, call_data: bytes) -> ProposalView:
-        """Has governance's own module called, once enough agree."""
-        view = self._send(PROPOSE.encode(GOVERNANCE, call_data))
+    def propose(self, call_data: bytes, target: Address = GOVERNANCE) -> ProposalView:
+        """Has a module called, governance's own or the market's, once enough agree."""
+        view = self._send(PROPOSE.encode(target, call_data))
         numbers = [
             int(log.topics[1], 16)
             for log in view.logs

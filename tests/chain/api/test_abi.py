@@ -20,7 +20,8 @@ def test_all_modules(node: RunningNode) -> None:
     answer = httpx.get(f"{node.url}/v1/abi", timeout=10).raise_for_status().json()
     assert [entry["module"] for entry in answer["modules"]] == list(CONTRACTS)
     for entry in answer["modules"]:
-        assert entry["address"] == to_checksum_address(MODULES[entry["module"]])
+        is_asset = entry["module"] == "asset"  # Each asset answers at an address of its own.
+        assert entry["address"] == (None if is_asset else to_checksum_address(MODULES[entry["module"]]))
         assert entry["abi"] == contract_abi(entry["module"])
         assert httpx.get(f"{node.url}/v1/abi/{entry['module']}", timeout=10).json() == entry
 

@@ -254,7 +254,7 @@ def test_any_json(http: httpx.Client, body: Any) -> None:
 
 def test_every_endpoint_keeps_to_the_openapi_document(node: RunningNode) -> None:
     """Schemathesis makes up requests, good and bad, for every operation, and checks every answer."""
-    schema = schemathesis.openapi.from_url(f"{node.url}/openapi.json")
+    schema = schemathesis.openapi.from_url(f"{node.url}/openapi.json").exclude(path="/v1/stream")  # It has no end.
     checks = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
     count = 0
 
@@ -269,4 +269,4 @@ def test_every_endpoint_keeps_to_the_openapi_document(node: RunningNode) -> None
 
         conforms()
         count += 1
-    assert count >= 17
+    assert count >= 30

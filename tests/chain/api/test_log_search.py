@@ -23,9 +23,14 @@ from chain.api.reading import BlockCache
 from chain.node.records import decode_results
 from chain.primitives.block import Log, decode_block
 from chain.primitives.hashing import keccak256
+from chain.primitives.market import BURN_ASSET, ISSUE_ASSET, MINT_ASSET, asset_address
 from chain.primitives.modules import (
+    ADD_ISSUER,
     EVENTS,
+    EXECUTE,
     GOVERNANCE,
+    HTLC,
+    MARKET,
     MINT_SPLIT,
     MINTED_EVENT,
     MINTER,
@@ -35,11 +40,13 @@ from chain.primitives.modules import (
     SET_PAYOUT,
     TOKEN,
     TOKEN_APPROVE,
+    TOKEN_TRANSFER,
     TOKEN_TRANSFER_FROM,
     TRANSFER_EVENT,
     WITHDRAW,
 )
 from chain.primitives.receipt import mint_split_digest
+from chain.primitives.swaps import LOCK
 from chain.primitives.types import ATOMS_PER_AIT, Address, Hash32
 
 if TYPE_CHECKING:
@@ -51,6 +58,7 @@ if TYPE_CHECKING:
 
 NAMES = ("ann", "bob", "cat", "dan")
 BLOCKS = 60
+ASSETS = (asset_address(1), asset_address(2))
 
 
 def topic_of(address: bytes) -> Hash32:
@@ -72,9 +80,19 @@ class Traffic:
         self._chain.add_block(*(self._mint(name) for name in (*NAMES, "validator")))
         for name in NAMES[:2]:
             self._chain.add_block(self._people.register(name, nonce=self._next_nonce(name)))
+        self._issue()
         while self._chain.head.height < BLOCKS:
             transactions = [self._any() for _ in range(self._rng.choice((0, 0, 1, 1, 2, 5)))]
             assert not self._chain.add_block(*transactions).rejected
+
+    def _issue(self) -> None:
+        """Two assets of ann's, of which everybody gets some."""
+        proposal = PROPOSE.encode(GOVERNANCE, ADD_ISSUER.encode(self._people.address("ann")))
+        decision = (proposal, EXECUTE.encode(1))
+        self._chain.add_block(*(self._send("validator", GOVERNANCE, call) for call in decision))
+        issuing = [ISSUE_ASSET.encode("Coin", "COIN", 0, 0, 0, bytes(32)) for _ in ASSETS]
+        minting = [MINT_ASSET.encode(asset, self._people.address(name), 100) for name in NAMES for asset in ASSETS]
+        self._chain.add_block(*(self._send("ann", MARKET, call) for call in (*issuing, *minting)))
 
     def _next_nonce(self, name: str) -> int:
         self._nonces[name] += 1
@@ -87,7 +105,7 @@ class Traffic:
         people, rng = self._people, self._rng
         name, other = rng.sample(NAMES, 2)
         address = people.address(other)
-        choice = rng.randrange(8)
+        choice = rng.randrange(12)
         if choice == 0:
             return self._mint(name)
         if choice == 1:
@@ -97,6 +115,8 @@ class Traffic:
             return self._send(name, MINTER, call)
         if choice == 2:
             return self._send("validator", GOVERNANCE, PROPOSE.encode(GOVERNANCE, PAUSE.encode()))
+        if choice > 7:
+            return self._of_an_asset(choice, name, address)
         calls = [
             (TOKEN, TOKEN_APPROVE.encode(address, rng.choice((0, 10**18)))),
             (TOKEN, TOKEN_TRANSFER_FROM.encode(address, people.address(rng.choice(NAMES)), 5)),  # May fail.
@@ -105,6 +125,18 @@ class Traffic:
         if choice < 6:
             return self._send(name, *calls[choice - 3])
         return people.transfer(name, other, 1, nonce=self._next_nonce(name))
+
+    def _of_an_asset(self, choice: int, name: str, address: Address) -> Transaction:
+        asset = self._rng.choice(ASSETS)
+        if choice == 8:
+            return self._send(name, asset, TOKEN_TRANSFER.encode(address, 3))
+        if choice == 9:
+            return self._send(name, asset, TOKEN_APPROVE.encode(address, 3))
+        if choice == 10:
+            call = self._rng.choice((MINT_ASSET.encode(asset, address, 5), BURN_ASSET.encode(asset, 1)))
+            return self._send("ann", MARKET, call)
+        deadline = self._chain.head.header.time_ms // 1000 + 10_000
+        return self._send(name, HTLC, LOCK.encode(self._people.receipt_hash(), address, asset, 1, deadline))
 
     def _send(self, name: str, module: Address, call: bytes) -> Transaction:
         return self._people.send(name, module, nonce=self._next_nonce(name), data=call)
@@ -146,17 +178,17 @@ def is_wanted(log: Log, wanted: LogFilter) -> bool:
 
 def test_the_traffic_has_every_sort_of_event(busy: Chain) -> None:
     seen = {(found.log.address, found.log.topics[0]) for found in every_log(busy)}
-    assert {address for address, _ in seen} == EVENTS.keys()
-    assert len(seen) >= 8
+    assert {address for address, _ in seen} == {*EVENTS, *ASSETS}
+    assert len(seen) >= 14
     zero = [found for found in every_log(busy) if found.log.topics[1:2] == (Hash32(bytes(32)),)]
     assert 0 < len(zero) < len(list(every_log(busy)))
 
 
 def topic_choices(chain: Chain) -> st.SearchStrategy[tuple[frozenset[Hash32] | None, ...]]:
     """By position: event topics, people, the zero address, modules, numbers, and what is no address."""
-    topics = [event.topic for events in EVENTS.values() for event in events]
+    topics = [TRANSFER_EVENT.topic, *(event.topic for events in EVENTS.values() for event in events)]
     words = [topic_of(chain.people.address(name)) for name in (*NAMES, "validator", "nobody")]
-    words += [topic_of(module) for module in EVENTS]
+    words += [topic_of(module) for module in (*EVENTS, *ASSETS)]
     words += [Hash32(number.to_bytes(32, "big")) for number in (0, 1, 2, 2**255)]
     words.append(Hash32(b"\x01" + words[0][1:]))
     first = st.none() | st.frozensets(st.sampled_from([*topics, *words]), min_size=1, max_size=5)
@@ -172,7 +204,9 @@ def topic_choices(chain: Chain) -> st.SearchStrategy[tuple[frozenset[Hash32] | N
 
 @given(data=st.data())
 def test_a_search_finds_what_a_look_at_every_log_finds(busy: Chain, data: st.DataObject) -> None:
-    addresses = st.frozensets(st.sampled_from([*EVENTS, busy.people.address("ann")]), max_size=3)
+    emitters = [*EVENTS, *ASSETS, *ASSETS, asset_address(77), busy.people.address("ann")]
+    addresses = st.frozensets(st.sampled_from(emitters), max_size=3)
+    addresses |= st.just(frozenset((TOKEN, *map(asset_address, range(1, 30)))))
     heights = st.integers(0, BLOCKS + 3)
     wanted = LogFilter(data.draw(heights), data.draw(heights), data.draw(addresses), data.draw(topic_choices(busy)))
     expected = [
@@ -191,6 +225,20 @@ def test_many_accounts_in_one_topic(busy: Chain) -> None:
         expected = [found for found in every_log(busy) if is_wanted(found.log, wanted)]
         assert expected
         assert search_logs(busy.ledger.view(), wanted) == expected
+
+
+def test_the_transfers_of_one_asset_are_not_looked_for_elsewhere(busy: Chain) -> None:
+    """Nor do all assets cost a list each, where a filter names none or hundreds."""
+    view, transfer = busy.ledger.view(), (frozenset((TRANSFER_EVENT.topic,)),)
+    for asset in ASSETS:
+        heights = {found.height for found in every_log(busy) if found.log.address == asset}
+        assert heights == set(candidate_heights(view, LogFilter(0, BLOCKS, frozenset((asset,))), Work()))
+    assert list(candidate_heights(view, LogFilter(0, BLOCKS, frozenset((asset_address(77),))), Work())) == []
+    found, work = every_log(busy), Work()
+    transfers = {each.height for each in found if each.log.address in ASSETS and each.log.topics[0] in transfer[0]}
+    hundreds = frozenset(map(asset_address, range(1_000)))
+    assert set(candidate_heights(view, LogFilter(0, BLOCKS, hundreds, transfer), work)) == transfers
+    assert work.units < 100
 
 
 def test_logs_of_a_block(busy: Chain) -> None:

@@ -191,6 +191,9 @@ def test_network_wide_figures(busy: RunningNode) -> None:
     provider = client.provider(people.address("bob"))
     assert (provider.active, provider.models, provider.price_per_unit) == (True, ["tiny-sd"], 10**15)
     assert provider.payout == provider.address
+    counted = provider.reputation
+    assert (counted.receipts, counted.units) == (1, 10 * ATOMS_PER_AIT)
+    assert (counted.failures, counted.disputes, counted.breaches, provider.sla_hash) == (0, 0, 0, None)
     with pytest.raises(NodeRefused, match="never registered"):
         client.provider(people.address("ann"))
 

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from chain.node.mempool import Mempool
 from chain.node.pool_limits import LaneLimits, PoolLimits
-from chain.primitives.modules import EXECUTE, GOVERNANCE, PAUSE, PROPOSE
+from chain.primitives.hashing import sha256
+from chain.primitives.modules import EXECUTE, GOVERNANCE, HTLC, PAUSE, PROPOSE, TOKEN
 from chain.primitives.rejection import Rejected, RejectionReason
+from chain.primitives.swaps import CLAIM, LOCK, swap_id
 from chain.primitives.transaction import Transaction
 from chain.primitives.types import ATOMS_PER_AIT
 from chain.rules.admission import Lane
@@ -30,6 +32,7 @@ SMALL = PoolLimits(
         Lane.ROLE: LaneLimits(max_per_sender=1, max_transactions=1, max_bytes=1_400),
         Lane.MINT: LaneLimits(max_per_sender=2, max_transactions=3, max_bytes=100_000),
         Lane.REGISTRATION: LaneLimits(max_per_sender=1, max_transactions=2, max_bytes=100_000),
+        Lane.CLOSING: LaneLimits(max_per_sender=2, max_transactions=3, max_bytes=100_000),
     },
     max_age_ms=10_000,
 )
@@ -157,7 +160,7 @@ def test_full_member_lane_keeps_out_neither_mints_nor_governance(chain: Chain) -
     assert refusal(pool, people.transfer("provider", "ann", 1, nonce=1)) is RejectionReason.MEMPOOL_FULL
     add(pool, people.mint("provider", 5, nonce=1))
     add(pool, people.send("validator", GOVERNANCE, nonce=0, data=PROPOSE.encode(GOVERNANCE, PAUSE.encode())))
-    assert pool.lane_sizes() == {Lane.MEMBER: 6, Lane.ROLE: 1, Lane.MINT: 1, Lane.REGISTRATION: 0}
+    assert pool.lane_sizes() == {Lane.MEMBER: 6, Lane.ROLE: 1, Lane.MINT: 1, Lane.REGISTRATION: 0, Lane.CLOSING: 0}
 
 
 def test_newcomers_only_mint_for_good_receipts_or_register(chain: Chain) -> None:
@@ -165,7 +168,24 @@ def test_newcomers_only_mint_for_good_receipts_or_register(chain: Chain) -> None
     assert refusal(pool, people.transfer("eve", "bob", 0, nonce=0)) is RejectionReason.NEWCOMER_CALL
     assert refusal(pool, people.mint("eve", 5, nonce=0, attester="eve")) is RejectionReason.NOT_AN_ATTESTER
     add(pool, people.register("eve", nonce=0), people.mint("ann", 5, nonce=0))
-    assert pool.lane_sizes() == {Lane.MEMBER: 0, Lane.ROLE: 0, Lane.MINT: 1, Lane.REGISTRATION: 1}
+    assert pool.lane_sizes() == {Lane.MEMBER: 0, Lane.ROLE: 0, Lane.MINT: 1, Lane.REGISTRATION: 1, Lane.CLOSING: 0}
+
+
+def test_a_newcomer_claims_what_was_locked_for_it_and_nothing_else(chain: Chain) -> None:
+    chain.fund("ann")
+    people, secret = chain.people, b"\x07" * 32
+    deadline = chain.head.header.time_ms // 1_000 + 1_000_000
+    terms = (sha256(secret), people.address("eve"), TOKEN, 5, deadline)
+    chain.add_block(people.send("ann", HTLC, nonce=1, data=LOCK.encode(*terms)))
+    id_ = swap_id(terms[0], people.address("ann"), *terms[1:])
+    pool, claim = pool_on(chain), CLAIM.encode(id_, secret)
+    assert refusal(pool, people.send("bob", HTLC, nonce=0, data=claim)) is RejectionReason.NEWCOMER_CALL
+    wrong = people.send("eve", HTLC, nonce=0, data=CLAIM.encode(id_, bytes(32)))
+    assert refusal(pool, wrong) is RejectionReason.WRONG_SECRET
+    add(pool, people.send("eve", HTLC, nonce=0, data=claim))
+    assert pool.lane_sizes()[Lane.CLOSING] == 1
+    assert len(make_block(chain, pool)) == 1
+    assert chain.balance("eve") == 5
 
 
 def test_every_lane_and_sender_is_bounded(chain: Chain) -> None:
@@ -324,7 +344,7 @@ def test_newcomer_who_got_coins_moves_to_the_members_lane(chain: Chain) -> None:
     chain.commit(candidate)
     pool.rebase(chain.ledger.view(), chain.head)
     pool.recheck(people.address("ann"), NOW_MS)
-    assert pool.lane_sizes() == {Lane.MEMBER: 1, Lane.ROLE: 0, Lane.MINT: 0, Lane.REGISTRATION: 0}
+    assert pool.lane_sizes() == {Lane.MEMBER: 1, Lane.ROLE: 0, Lane.MINT: 0, Lane.REGISTRATION: 0, Lane.CLOSING: 0}
     assert len(make_block(chain, pool)) == 1
     assert chain.balance("ann") == ATOMS_PER_AIT
 

@@ -16,9 +16,19 @@ from eth_utils.abi import (
 from web3 import Web3
 from web3.contract import Contract
 
+from chain.primitives.abi import Event, Function
 from chain.primitives.contract_abi import CONTRACTS, contract_abi
 from chain.primitives.hexadecimal import to_checksum_address
-from chain.primitives.modules import EVENTS, FUNCTIONS, MODULES, PROVIDER, TOKEN, TRANSFER_EVENT
+from chain.primitives.modules import (
+    ASSET_EVENTS,
+    ASSET_FUNCTIONS,
+    EVENTS,
+    FUNCTIONS,
+    MODULES,
+    PROVIDER,
+    TOKEN,
+    TRANSFER_EVENT,
+)
 from chain.primitives.types import Address
 
 web3 = Web3()
@@ -29,9 +39,16 @@ def contract_of(module_name: str) -> type[Contract]:
     return web3.eth.contract(abi=contract_abi(module_name))
 
 
+def declared(name: str) -> tuple[tuple[Function, ...], tuple[Event, ...]]:
+    """The functions and events that a contract must have."""
+    if name == "asset":
+        return ASSET_FUNCTIONS, ASSET_EVENTS
+    return FUNCTIONS[MODULES[name]], EVENTS[MODULES[name]]
+
+
 def test_every_module_that_defines_something_is_a_contract() -> None:
-    assert set(CONTRACTS) == {"token", "minter", "registry", "governance"}
-    assert {MODULES[name] for name in CONTRACTS} == FUNCTIONS.keys() == EVENTS.keys()
+    assert set(CONTRACTS) == {"token", "minter", "registry", "governance", "market", "htlc", "asset"}
+    assert {MODULES[name] for name in CONTRACTS if name != "asset"} == FUNCTIONS.keys() == EVENTS.keys()
     for name in (*MODULES.keys() - set(CONTRACTS), "", "Token"):
         with pytest.raises(KeyError):
             contract_abi(name)
@@ -43,16 +60,16 @@ def test_selectors_and_topics_as_web3_computes_them(name: str) -> None:
     contract_of(name)  # It checks the form.
     functions, events = filter_abi_by_type("function", abi), filter_abi_by_type("event", abi)
     assert [function_abi_to_4byte_selector(entry) for entry in functions] == [
-        function.selector for function in FUNCTIONS[MODULES[name]]
+        function.selector for function in declared(name)[0]
     ]
-    assert [event_abi_to_log_topic(entry) for entry in events] == [event.topic for event in EVENTS[MODULES[name]]]
+    assert [event_abi_to_log_topic(entry) for entry in events] == [event.topic for event in declared(name)[1]]
     assert len(functions) + len(events) == len(abi)
 
 
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_what_changes_nothing_is_a_view(name: str) -> None:
     abi: Any = contract_abi(name)
-    for entry, function in zip(filter_abi_by_type("function", abi), FUNCTIONS[MODULES[name]], strict=True):
+    for entry, function in zip(filter_abi_by_type("function", abi), declared(name)[0], strict=True):
         assert entry["stateMutability"] == ("view" if function.is_view else "nonpayable")
         assert get_abi_input_types(entry) == [abi_type.name for abi_type in function.input_types]
         assert get_abi_output_types(entry) == [abi_type.name for abi_type in function.output_types]
@@ -98,3 +115,9 @@ def test_web3_calls_overloaded_functions_by_their_arguments() -> None:
     whole = contract.encode_abi("transferWithAuthorization", args=[*head, b"\1" * 65])
     parts = contract.encode_abi("transferWithAuthorization", args=[*head, 27, b"\1" * 32, b"\2" * 32])
     assert (whole[:10], parts[:10]) == ("0xcf092995", "0xe3ee160e")
+
+
+def test_an_asset_is_an_erc_20_to_web3() -> None:
+    contract: Any = contract_of("asset")
+    assert contract.encode_abi("transfer", args=["0x" + "01" * 20, 5])[:10] == "0xa9059cbb"
+    assert {entry["name"] for entry in filter_abi_by_type("event", contract.abi)} == {"Transfer", "Approval"}

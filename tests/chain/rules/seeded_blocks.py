@@ -14,9 +14,11 @@ from typing import Any
 from chain.primitives import modules
 from chain.primitives.authorization import AuthorizationKind
 from chain.primitives.consent import sign_consent
-from chain.primitives.modules import FUNCTIONS, GOVERNANCE, MINTER, REGISTRY, TOKEN
+from chain.primitives.modules import GOVERNANCE, MINTER, REGISTRY, TOKEN, functions_of
 from chain.primitives.transaction import Transaction
 from chain.primitives.types import ATOMS_PER_AIT, Address
+from chain.rules.block import Proposal
+from tests.chain.rules import seeded_market
 from tests.chain.rules.conftest import Chain
 
 BLOCKS = 24
@@ -118,10 +120,31 @@ def _change_of_mind(chain: Chain) -> list[Transaction]:
 
 
 def _name(to: Address, call_data: bytes) -> str:
-    for function in FUNCTIONS.get(to, ()):
+    for function in functions_of(to):
         if function.selector == call_data[:4]:
-            return f"{next(name for name, module in modules.MODULES.items() if module == to)}.{function.name}"
+            return (
+                f"{next((name for name, module in modules.MODULES.items() if module == to), 'asset')}.{function.name}"
+            )
     return "transfer"
+
+
+def _line(proposal: Proposal) -> str:
+    """All that a block came to."""
+    outcome, header = proposal.outcome, proposal.block.header
+    order = hashlib.sha256(repr(list(outcome.changes.items())).encode()).hexdigest()
+    reasons = ",".join(str(failure.reason) if failure is not None else "" for failure in outcome.failures)
+    refused = ",".join(str(why.reason) for _, why in proposal.rejected)
+    return f"{header.height} {header.hash.hex()} {order} {reasons} {refused}"
+
+
+def _successes(proposal: Proposal, decision: tuple[Address, bytes] | None) -> set[str]:
+    """The operations that succeeded in a block, and the governed call that it was to bring about."""
+    outcome = proposal.outcome
+    steps = zip(outcome.transactions, outcome.results, strict=True)
+    succeeded = {_name(transaction.to, transaction.data) for transaction, result in steps if result.status}
+    if decision is not None and outcome.results[-1].status:
+        succeeded.add(_name(*decision))
+    return succeeded
 
 
 def play(seed: int) -> Iterator[str]:
@@ -146,17 +169,13 @@ def play(seed: int) -> Iterator[str]:
             transactions += chain.decision(*decision) if decision is not None else _change_of_mind(chain)
             has_revoked = decision is None
         proposal = chain.build(*transactions)
-        outcome = chain.adopt(proposal)
+        chain.adopt(proposal)
         chain.validators = _present_validators(chain)
-        for transaction, result in zip(outcome.transactions, outcome.results, strict=True):
-            if result.status:
-                succeeded.add(_name(transaction.to, transaction.data))
-        if decision is not None and outcome.results[-1].status:
-            succeeded.add(_name(*decision))
-        order = hashlib.sha256(repr(list(outcome.changes.items())).encode()).hexdigest()
-        reasons = ",".join(str(failure.reason) if failure is not None else "" for failure in outcome.failures)
-        refused = ",".join(str(why.reason) for _, why in proposal.rejected)
-        yield f"{chain.head.height} {chain.head.hash.hex()} {order} {reasons} {refused}"
+        succeeded |= _successes(proposal, decision)
+        yield _line(proposal)
+    for proposal, decision in seeded_market.play(seed):
+        succeeded |= _successes(proposal, decision)
+        yield _line(proposal)
     yield "succeeded: " + " ".join(sorted(succeeded))
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from chain.primitives import modules
 from chain.primitives.keys import recover_address
-from chain.primitives.modules import GOVERNANCE, MINTER, REGISTRY, TOKEN
+from chain.primitives.market import ADD_AUTHORITY
+from chain.primitives.modules import GOVERNANCE, MARKET, MINTER, REGISTRY, TOKEN
 from chain.primitives.records import Domain, state_key
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.transaction import Transaction
@@ -221,11 +222,13 @@ def test_who_holds_nothing_is_never_a_member(make_chain: MakeChain) -> None:
 
 def test_roles_need_no_holding(chain: Chain) -> None:
     chain.govern(GOVERNANCE, modules.ADD_ISSUER.encode(chain.address("issuer")))
-    for name in ("validator-0", "attester", "issuer"):
+    chain.govern(MARKET, ADD_AUTHORITY.encode(chain.address("authority")))
+    names = ("validator-0", "attester", "issuer", "authority")
+    for name in names:
         assert chain.balance(name) == 0
         assert admit(chain, chain.transfer(name, "other", 0)).lane is Lane.ROLE
         chain.add(chain.transfer(name, "other", 0))
-    assert special_roles(chain.read()) == {chain.address(name) for name in ("validator-0", "attester", "issuer")}
+    assert special_roles(chain.read()) == {chain.address(name) for name in names}
     chain.govern(GOVERNANCE, modules.REMOVE_ISSUER.encode(chain.address("issuer")))
     chain.refuse(chain.transfer("issuer", "other", 0), RejectionReason.NEWCOMER_CALL)
 

@@ -20,7 +20,7 @@ from chain.primitives.modules import (
     USED_RECEIPT,
 )
 from chain.primitives.receipt import attestation_digest, mint_split_digest
-from chain.primitives.records import Domain, ReceiptKind, ReceiptUse, Supply, Usage, state_key
+from chain.primitives.records import Domain, ProviderUsage, ReceiptKind, ReceiptUse, Supply, Usage, state_key
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.signing import eip191_digest
 from chain.primitives.transaction import Transaction
@@ -72,10 +72,10 @@ def test_a_mint_credits_the_provider_and_uses_the_receipt_up(chain: Chain) -> No
     assert chain.view(MINTER, USED_RECEIPT, RECEIPT) is True
     for domain, raw_key in (
         (Domain.MINT_USAGE, b""),
-        (Domain.PROVIDER_USAGE, chain.address("provider")),
         (Domain.ATTESTER_USAGE, chain.address("attester")),
     ):
         assert state.usage(domain, raw_key, 0) == Usage(0, AMOUNT, 1)
+    assert state.provider_usage(chain.address("provider"), 0) == ProviderUsage(0, AMOUNT, 1, AMOUNT, 1)
     transfer, minted = outcome.results[0].logs
     assert (transfer.address, minted.address) == (TOKEN, MINTER)
     assert TRANSFER_EVENT.decode(transfer.topics, transfer.data) == {
@@ -521,8 +521,8 @@ def test_earnings_go_to_the_payout_address(chain: Chain) -> None:
     assert TRANSFER_EVENT.decode(transfer.topics, transfer.data)["to"] == chain.address("cold")
     assert MINTED_EVENT.decode(minted.topics, minted.data)["provider"] == chain.address("hot")
     # The cap is the provider's, and holds over its payout address.
-    assert chain.read().usage(Domain.PROVIDER_USAGE, chain.address("hot"), 0) == Usage(0, 11, 2)
-    assert chain.read().usage(Domain.PROVIDER_USAGE, chain.address("cold"), 0) == Usage()
+    assert chain.read().provider_usage(chain.address("hot"), 0) == ProviderUsage(0, 11, 2, 11, 2)
+    assert chain.read().provider_usage(chain.address("cold"), 0) == ProviderUsage()
 
 
 # setAttester

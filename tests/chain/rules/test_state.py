@@ -13,6 +13,7 @@ from chain.primitives.records import (
     Account,
     Domain,
     Proposal,
+    ProviderUsage,
     ReceiptKind,
     ReceiptUse,
     Registration,
@@ -102,9 +103,15 @@ CASES: dict[str, Case] = {
         (1, 2**40),
         (),
     ),
+    "provider_usage": (
+        lambda state, value: state.set_provider_usage(A, value),
+        lambda state: state.provider_usage(A, 7),
+        ProviderUsage(7, 2**200, 2**40, 2**201, 2**41),
+        ProviderUsage(7, 0, 0, 0, 0),
+    ),
     "usage": (
-        lambda state, value: state.set_usage(Domain.PROVIDER_USAGE, A, value),
-        lambda state: state.usage(Domain.PROVIDER_USAGE, A, 7),
+        lambda state, value: state.set_usage(Domain.ATTESTER_USAGE, A, value),
+        lambda state: state.usage(Domain.ATTESTER_USAGE, A, 7),
         Usage(7, 2**200, 2**40),
         Usage(7, 0, 0),
     ),
@@ -225,8 +232,15 @@ def test_usage_of_another_period_is_nothing() -> None:
     assert state.usage(Domain.ATTESTER_USAGE, A, 7) == Usage(7, 5, 1)
     for period in (0, 6, 8, 2**50):
         assert state.usage(Domain.ATTESTER_USAGE, A, period) == Usage(period, 0, 0)
-    assert state.usage(Domain.PROVIDER_USAGE, A, 7) == Usage(7, 0, 0)
+    assert state.usage(Domain.MINT_USAGE, A, 7) == Usage(7, 0, 0)
     assert Usage(7, 5, 1).plus(3) == Usage(7, 8, 2)
+
+
+def test_a_providers_totals_outlive_the_period() -> None:
+    usage = ProviderUsage(7, 5, 1, 50, 10)
+    assert usage.within(7) == usage
+    assert usage.within(8) == ProviderUsage(8, 0, 0, 50, 10)
+    assert usage.within(8).plus(3) == ProviderUsage(8, 3, 1, 53, 11)
 
 
 def test_proposals_by_number() -> None:

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 from typer.testing import CliRunner
 
+from chain.client import NodeClient
 from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.keys import PrivateKey
+from chain.primitives.sla import SignedServiceLevel, sign_service_level
 from provider.cli import app
 from provider.errors import ConfigurationError
 from provider.minting.registration import Registrar, RegistryEntry, find_provider, registry_entry
@@ -113,3 +116,51 @@ def test_the_entry_names_the_models_at_the_one_price(tmp_path: Path) -> None:
 def test_an_endpoint_that_nobody_could_reach_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="hubs cannot reach"):
         registry_entry(ProviderSettings.build(), "http://0.0.0.0:8000", 0)
+
+
+def test_the_command_for_a_statement_of_service(
+    node: Any, tmp_path: Path, key: PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_key(tmp_path / "key.json", key, "password", scrypt_n=LIGHT_SCRYPT_N)
+    (tmp_path / "password").write_text("password")
+    who = ["--keystore", "key.json", "--password-file", "password", "--node-url", node.url, "--json"]
+
+    def run(*words: str, exit_code: int = 0) -> Any:
+        result = CliRunner().invoke(app, [*words, *who])
+        assert result.exit_code == exit_code, result.output
+        return json.loads(result.stdout) if exit_code == 0 else result.stderr
+
+    terms = ("--availability-basis-points", "9950", "--p95-latency-ms", "30000")
+    assert "not registered" in run("sla", "sla.json", *terms, exit_code=2)
+    run("register", "--endpoint", "https://gpu.example.org", "--price-per-unit", "7")
+    assert "needs --availability" in run("sla", "sla.json", "--p95-latency-ms", "30000", exit_code=2)
+    assert not (tmp_path / "sla.json").exists()
+
+    written = run("sla", "sla.json", *terms, "--valid-days", "30")
+    signed = SignedServiceLevel.from_json((tmp_path / "sla.json").read_bytes())
+    assert (signed.statement.endpoint, signed.statement.price_per_unit) == ("https://gpu.example.org", 7)
+    assert signed.statement.valid_until - signed.statement.valid_from == 30 * 24 * 3600
+    assert written["sla_hash"] == "0x" + signed.statement.hash.hex()
+    with NodeClient(node.url) as client:
+        assert client.provider(key.address).sla_hash is None
+        published = run("sla", "sla.json", "--publish")
+        assert client.provider(key.address).sla_hash == written["sla_hash"]
+        # Again changes nothing, and costs nothing.
+        nonce = client.account(key.address).nonce
+        assert run("sla", "sla.json", "--publish")["transaction_hash"] is None
+        assert client.account(key.address).nonce == nonce
+    assert published["published"] is True
+
+    assert "stays as it is" in run("sla", "sla.json", *terms, exit_code=2)
+    (tmp_path / "sla.json").write_text((tmp_path / "sla.json").read_text().replace("9950", "9951"))
+    assert "not signed by its provider" in run("sla", "sla.json", "--publish", exit_code=2)
+    theirs = sign_service_level(STRANGER, msgspec.structs.replace(signed.statement, provider=STRANGER.address))
+    (tmp_path / "theirs.json").write_text(json.dumps(theirs.to_object()))
+    assert "another provider's" in run("sla", "theirs.json", "--publish", exit_code=2)
+    other_chain = sign_service_level(key, msgspec.structs.replace(signed.statement, chain_id=1))
+    (tmp_path / "other.json").write_text(json.dumps(other_chain.to_object()))
+    assert "is for chain 1" in run("sla", "other.json", "--publish", exit_code=2)
+    over = sign_service_level(key, msgspec.structs.replace(signed.statement, valid_from=1, valid_until=2))
+    (tmp_path / "over.json").write_text(json.dumps(over.to_object()))
+    assert "holds no longer" in run("sla", "over.json", "--publish", exit_code=2)

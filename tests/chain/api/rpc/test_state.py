@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
-from chain.primitives.modules import MODULES
+from chain.primitives.market import ISSUE_ASSET, MINT_ASSET, asset_address
+from chain.primitives.modules import (
+    ADD_ISSUER,
+    EXECUTE,
+    GOVERNANCE,
+    MARKET,
+    MODULES,
+    PROPOSE,
+    TOKEN_BALANCE_OF,
+    TOKEN_SYMBOL,
+    TOKEN_TRANSFER,
+)
 
 if TYPE_CHECKING:
     from tests.chain.api.rpc.conftest import RpcClient
@@ -66,6 +77,37 @@ def test_pending_nonce_counts_what_waits(start_node: StartNode, rpc_of: Callable
     assert rpc.call("eth_getTransactionCount", ann, "pending") == "0x3"
     assert rpc.call("eth_getTransactionCount", ann, "latest") == "0x0"
     assert rpc.call("eth_getBalance", ann, "pending") == "0x0"
+
+
+def test_an_asset_has_code_once_it_is_issued(node: RunningNode, rpc: RpcClient, ann: str) -> None:
+    people, coin = node.people, to_hex(asset_address(1))
+    assert rpc.call("eth_getCode", coin, "latest") == "0x"
+    before = rpc.call("eth_blockNumber")
+    proposal = PROPOSE.encode(GOVERNANCE, ADD_ISSUER.encode(people.address("ann")))
+    decision = enumerate((proposal, EXECUTE.encode(1)))
+    node.settle(*(people.send("validator", GOVERNANCE, nonce=nonce, data=call) for nonce, call in decision))
+    issue = ISSUE_ASSET.encode("Coin", "COIN", 2, 0, 0, bytes(32))
+    mint = MINT_ASSET.encode(asset_address(1), people.address("ann"), 500)
+    issuing = enumerate((issue, mint), start=1)
+    node.settle(*(people.send("ann", MARKET, nonce=nonce, data=call) for nonce, call in issuing))
+    assert rpc.call("eth_getCode", coin, "latest") == "0xfe"
+    assert rpc.call("eth_getCode", coin, before) == "0x"
+    for number in (0, 2):
+        assert rpc.call("eth_getCode", to_hex(asset_address(number)), "latest") == "0x"
+    assert rpc.error("eth_getCode", coin, "0xffffff") == {"code": -32000, "message": "header not found"}
+
+    # What a wallet asks of a token, with nothing but ERC-20.
+    balance = {"to": coin, "data": to_hex(TOKEN_BALANCE_OF.encode(people.address("ann")))}
+    assert int(rpc.call("eth_call", balance, "latest"), 16) == 500
+    symbol = rpc.call("eth_call", {"to": coin, "data": to_hex(TOKEN_SYMBOL.encode())}, "latest")
+    assert TOKEN_SYMBOL.decode_output(bytes.fromhex(symbol[2:])) == ("COIN",)
+    transfer = {"from": ann, "to": coin, "data": to_hex(TOKEN_TRANSFER.encode(people.address("bob"), 501))}
+    for method in ("eth_call", "eth_estimateGas"):
+        assert "insufficient funds: balance 500, amount 501" in rpc.error(method, transfer)["message"]
+    node.settle(people.send("ann", asset_address(1), nonce=3, data=TOKEN_TRANSFER.encode(people.address("bob"), 1)))
+    logs = rpc.call("eth_getLogs", {"fromBlock": "0x0", "address": coin})
+    zero = "0x" + "00" * 32
+    assert [(log["topics"][1] == zero, int(log["data"], 16)) for log in logs] == [(True, 500), (False, 1)]
 
 
 def test_modules_have_code_and_nobody_has_storage(rpc: RpcClient, ann: str) -> None:

@@ -21,12 +21,14 @@ from chain.node.verification.replay import Fault, Verification, verify_folder
 from chain.primitives import message_pack
 from chain.primitives.block import TransactionResult, decode_block
 from chain.primitives.certificate import Certificate
-from chain.primitives.modules import EXECUTE, FORCE_EPOCH, GOVERNANCE, PROPOSE
+from chain.primitives.market import ISSUE_ASSET, MINT_ASSET
+from chain.primitives.modules import ADD_ISSUER, EXECUTE, FORCE_EPOCH, GOVERNANCE, MARKET, PROPOSE
 from chain.primitives.network import network_to_toml
 from chain.primitives.types import ATOMS_PER_AIT
 from chain.storage.errors import FolderInUse, FolderMissing, WrongNetwork
 from chain.storage.keys import FLOOR_KEY, HEAD_KEY, Table, height_key
 from chain.storage.records import decode_head
+from tests.chain.trading import COIN, Trading
 
 if TYPE_CHECKING:
     from tests.chain.conftest import Chain, People
@@ -34,10 +36,11 @@ if TYPE_CHECKING:
 BLOCKS = 11
 CERTIFIED_AFTER_RUN = 6
 BOUNDARY = 8
+TRADING_TRANSACTIONS = 8
 
 
 def build(chain: Chain) -> None:
-    """Mints, a transfer, a registration, a failed call, a run with one certificate, the end of an epoch."""
+    """Mints, a transfer, a registration, a failed call, a run with one certificate, the end of an epoch, a trade."""
     people = chain.people
     chain.fund("ann", "bob")  # 1
     chain.add_block(people.transfer("ann", "bob", ATOMS_PER_AIT, nonce=1), people.register("cat", nonce=0))  # 2
@@ -53,7 +56,16 @@ def build(chain: Chain) -> None:
     call = PROPOSE.encode(GOVERNANCE, FORCE_EPOCH.encode())
     chain.add_block(people.send("validator", GOVERNANCE, nonce=0, data=call))  # 7
     chain.add_block(people.send("validator", GOVERNANCE, nonce=1, data=EXECUTE.encode(1)))  # 8
-    for _ in range(3):
+    trading = Trading(people, nonces={"ann": 3, "bob": 1, "validator": 2}, proposals=1)
+    market = (
+        *trading.decide(GOVERNANCE, ADD_ISSUER, people.address("ann")),
+        trading.call("ann", MARKET, ISSUE_ASSET, "Coin", "COIN", 6, 0, 0, bytes(32)),
+        trading.call("ann", MARKET, MINT_ASSET, COIN, people.address("bob"), 10**6),
+        *trading.open_market(),
+        *trading.trade(500, 1),
+    )
+    assert [result.status for result in chain.add_block(*market).outcome.results] == [1] * TRADING_TRANSACTIONS  # 9
+    for _ in range(2):
         chain.add_block()
     assert chain.head.height == BLOCKS
     assert chain.ledger.floor().epoch == 1
@@ -135,9 +147,9 @@ def test_good_chain_is_good_and_its_folder_is_left_as_it_was(built: Path) -> Non
     assert snapshot(built) == before
     assert (found.height, found.certified_height, found.epoch) == (BLOCKS, BLOCKS, 1)
     assert found.certificates == BLOCKS - 2
-    assert found.transactions == 8
+    assert found.transactions == 8 + TRADING_TRANSACTIONS
     # A sender each, an attester for each mint that got so far, a validator for each certificate.
-    assert found.signatures == 8 + 3 + found.certificates
+    assert found.signatures == found.transactions + 3 + found.certificates
     head = decode_head(Tamper(Path(shutil.copytree(built, built.parent / "read"))).get(HEAD_KEY)).header
     assert (found.block_hash, found.state_root) == (head.hash, head.state_root)
 
