@@ -71,7 +71,7 @@ $(STAMPS)/torch: constraints.txt | $(STAMPS)/environment
 
 $(STAMPS)/aitbc: pyproject.toml $(STAMPS)/torch
 	@echo "Installing the other packages, and aitbc itself"
-	@$(PIP_INSTALL) --no-build-isolation -e '.[provider,hub,ledger,ray,s3,telemetry,dev]'
+	@$(PIP_INSTALL) --no-build-isolation -e '.[provider,hub,ccxt,ledger,ray,s3,telemetry,dev]'
 	@touch $@
 
 demo: install

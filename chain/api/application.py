@@ -34,6 +34,7 @@ from chain.api.blocks import blocks_router
 from chain.api.evidence import evidence_router
 from chain.api.governed import governed_router
 from chain.api.markets import markets_router
+from chain.api.pages.exchange import exchange_router
 from chain.api.proofs import proofs_router
 from chain.api.proposals import proposals_router
 from chain.api.providers import providers_router
@@ -158,6 +159,7 @@ def create_api(
         markets_router(node),
         trading_router(node),
         stream_router(streams),
+        exchange_router(node),
         abi_router(),
         openrpc_router(document),
     ):

@@ -103,12 +103,12 @@ def markets_router(node: Node) -> APIRouter:
         limit: _CandleLimit = MAX_CANDLES // 2,
     ) -> Response:
         view, _, _ = _known(node, market)
-        return respond(_candles_view(view, market, interval, start, end, limit))
+        return respond(candles_view(view, market, interval, start, end, limit))
 
     @router.get("/{market}/ticker", summary="A market's last price and last 24 hours", **answers(TickerView))
     def get_ticker(market: MarketPath) -> Response:
         view, state, found = _known(node, market)
-        return respond(_ticker_view(view, state, market, found))
+        return respond(ticker_view(view, state, market, found))
 
     return router
 
@@ -131,9 +131,10 @@ def _parse_number(cursor: str | None) -> int:
     return 0 if key is None else int.from_bytes(key, "big")
 
 
-def _candles_view(
+def candles_view(
     view: StateView, number: int, interval: Interval, start_ms: int | None, end_ms: int | None, limit: int
 ) -> CandlesView:
+    """A market's candles: the first from a start on, else the last before an end (None: now)."""
     assert view.head is not None
     end_ms = _present_ms(view) + 1 if end_ms is None else end_ms
     found = find_candles(
@@ -174,7 +175,8 @@ def _present_ms(view: StateView) -> int:
     return max(now_ms(), view.head.time_ms)
 
 
-def _ticker_view(view: StateView, state: State, number: int, market: Market) -> TickerView:
+def ticker_view(view: StateView, state: State, number: int, market: Market) -> TickerView:
+    """A market's last price, best prices and last 24 hours."""
     assert view.head is not None
     present_s = _present_ms(view) // _MS
     minutes = list(kept_candles(view, number, _MINUTE_S, from_s=present_s - DAY_S + 1, before_s=present_s + 1))

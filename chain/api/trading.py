@@ -72,7 +72,7 @@ def trading_router(node: Node) -> APIRouter:
     ) -> Response:
         view, account = node.ledger.view(), parse_address(address)
         market = ALL_MARKETS if market is None else market
-        list_ids = _open_order_ids if state is OrderState.OPEN else _order_ids
+        list_ids = open_order_ids if state is OrderState.OPEN else _order_ids
         order_ids, next_cursor = list_ids(view, account, market, parse_cursor(cursor), limit)
         items: list[OrderView] = []
         for order_id in order_ids:
@@ -97,7 +97,7 @@ def trading_router(node: Node) -> APIRouter:
         "/accounts/{address}/assets", summary="What an account has, AIT and issued assets", **answers(BalancesView)
     )
     def list_balances(address: AddressPath) -> Response:
-        return respond(_balances_view(node.ledger.view(), chain_id, parse_address(address)))
+        return respond(balances_view(node.ledger.view(), chain_id, parse_address(address)))
 
     return router
 
@@ -111,7 +111,7 @@ def _order_ids(
     return [int.from_bytes(key[len(prefix) :], "big") for key, _ in page.items], page.next_cursor
 
 
-def _open_order_ids(
+def open_order_ids(
     view: StateView, account: Address, market: int, cursor: bytes | None, limit: int
 ) -> tuple[list[int], bytes | None]:
     """Those that rest now, as the state has them: few enough to be sorted for each page."""
@@ -137,7 +137,8 @@ def _fill(view: StateView, account: Address, place: TradePlace, market_octets: b
     return fill_view(account, number, market, place, TradeEntry.decode(encoded))
 
 
-def _balances_view(view: StateView, chain_id: int, account: Address) -> BalancesView:
+def balances_view(view: StateView, chain_id: int, account: Address) -> BalancesView:
+    """AIT, and each asset of which the account has some."""
     assert view.head is not None
     state = State(view)
     in_orders = _in_orders(state, account)

@@ -114,7 +114,7 @@ class State:
     # Records: decoded once per block, encoded when they change
 
     def read_record(self, key: bytes, decode: Callable[[bytes], T], default: T) -> T:
-        """The record under a state key as it is now. Modules with many records keep their accessors beside themselves."""
+        """The record under a state key as it is now. Modules with many records keep their accessors themselves."""
         if key in self._records:
             return cast("T", self._records[key])
         encoded = self._parent_records[key] = self._reader.get(key)

@@ -1,45 +1,11 @@
 // A person with a browser and a wallet: `node browser.mjs BUTTON` opens a page in Chromium, clicks, and prints what it says.
 
 import { chromium } from "playwright-core";
-import { Wallet, getBytes } from "ethers";
 import { run } from "../clients/scenario.mjs";
-import { checkedChainParameter } from "./chain_parameters.mjs";
+import { CHROMIUM, walletOf } from "./keyed_wallet.mjs";
 
 // Longer than a heartbeat: ethers sometimes waits for one more block, and without transactions that is the next.
 const OUTCOME_MS = 100_000;
-
-const CHROMIUM = {
-  args: [
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--no-first-run",
-    "--no-sandbox", // The tests may run as root, where Chromium has no other way.
-  ],
-};
-
-/** The part of a wallet that holds the key. Its person agrees to everything, and `prompts` is what they saw. */
-function walletOf(privateKey, prompts) {
-  const wallet = new Wallet(privateKey);
-  const answers = {
-    eth_accounts: () => [wallet.address],
-    eth_requestAccounts: () => [wallet.address],
-    eth_sendTransaction: ([transaction]) => wallet.signTransaction(transaction),
-    eth_signTypedData_v4([, text]) {
-      const { domain, types, message } = JSON.parse(text);
-      delete types.EIP712Domain; // ethers makes it from the domain.
-      return wallet.signTypedData(domain, types, message);
-    },
-    personal_sign: ([message]) => wallet.signMessage(getBytes(message)),
-    wallet_addEthereumChain: ([parameter]) => checkedChainParameter(parameter),
-  };
-  return (method, params) => {
-    if (method !== "eth_accounts") prompts.push(method);
-    return answers[method](params);
-  };
-}
 
 async function press(button, { chromiumPath, pageUrl, privateKey }) {
   const prompts = [];

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import ccxt
 import pytest
 
 from chain.primitives.keys import PrivateKey
 from chain.primitives.types import ATOMS_PER_AIT
 from tests.wallet.governed import issue, open_market
 from tests.wallet.running_node import RunningNode
-
-ccxt = pytest.importorskip("ccxt")
+from wallet.ccxt_exchange import AitbcExchange
 
 
 def test_two_programs_trade(node: RunningNode) -> None:
-    from wallet.ccxt_exchange import AitbcExchange
-
     alice, bob = PrivateKey.generate(), PrivateKey.generate()
     number = open_market(node, issue(node, PrivateKey(b"\x53" * 32), "CCXT", bob=(bob.address, 100_000_000)))
     node.fund(alice, 10 * ATOMS_PER_AIT)

@@ -30,7 +30,25 @@ def test_amounts_are_shown_without_zeros(atoms: int, decimals: int, text: str) -
 
 @pytest.mark.parametrize(
     "text",
-    ["", ".", "1.", ".5", "-1", "+1", "1e5", " 1", "1 ", "1_0", "0x1", "1/0", "1.5/2", "١", "9" * 81, "nan", "1\n"],
+    [
+        "",
+        ".",
+        "1.",
+        ".5",
+        "-1",
+        "+1",
+        "1e5",
+        " 1",
+        "1 ",
+        "1_0",
+        "0x1",
+        "1/0",
+        "1.5/2",
+        "\u0661",
+        "9" * 81,
+        "nan",
+        "1\n",
+    ],
 )
 def test_what_is_no_number_is_refused(text: str) -> None:
     with pytest.raises(Rejected, match=r"^amount must be a number such as 1\.5"):
