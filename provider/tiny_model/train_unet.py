@@ -1,138 +1,168 @@
-"""Trains the UNet on the defined latents; the text encoder is frozen, so every caption is embedded once."""
+"""Trains the UNet on the defined latents; the text encoder is frozen, so a bank of captions is embedded beforehand."""
 
-import argparse
 import copy
-import math
-import time
-from pathlib import Path
-from typing import Any
+import random
+from dataclasses import dataclass
+from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from provider.tiny_model.parts import (
-    MAX_TOKENS,
-    TEXT_WIDTH,
-    make_scheduler,
-    make_text_encoder,
-    make_tokenizer,
-    make_unet,
-)
-from provider.tiny_model.scenes import (
-    CAPTION_TEMPLATES,
-    COLOUR_NAMES,
-    PALETTE,
-    SHAPES,
-    Scene,
-    latents_of,
-    make_mask_bank,
-)
+from provider.tiny_model.captions import empty_caption, random_caption
+from provider.tiny_model.latents import SCALE, latents_of
+from provider.tiny_model.parts import make_scheduler, make_text_encoder, make_tokenizer, make_unet
+from provider.tiny_model.scenes import Labels, Scene, aspect, random_placement
+from provider.tiny_model.train_text_encoder import tokens_of
+from provider.tiny_model.training import Plan, Training, blend
 
-_COLOURS, _SHAPES, _TEMPLATES = len(COLOUR_NAMES), len(SHAPES), len(CAPTION_TEMPLATES)
-_EMPTY_SHARE = 0.08
-"""Share of captions left empty, so that guidance has something to push away from."""
+_EMPTY_SHARE: Final = 0.08
+"""Share of captions that ask for nothing, so that guidance has something to push away from."""
+
+_DISTURBED_SHARE: Final = 0.4
+"""Share of inputs that are not what training alone would show, but what a sampler may come to."""
+
+_LATE: Final = 500
+"""The time step under which the picture shows through the noise."""
 
 
-def embed_captions(text_encoder_state: Path) -> tuple[Tensor, Tensor]:
-    """Embeddings [colour, background, shape, template, token, width] of all captions, and those of the empty one."""
+@dataclass(frozen=True)
+class Lesson:
+    """What one training of the UNet cares for."""
+
+    emphasis: tuple[float, ...]
+    """Weights of the channels in the loss: colours and the shape's name are learned soon, place and outline are not."""
+
+    late_empty_share: float = _EMPTY_SHARE
+    """Share of captions that ask for nothing in late time steps."""
+
+    misleads_empty: bool = True
+    """Whether captions that ask for nothing are also shown the remains of another picture."""
+
+
+DRAFT: Final = Lesson((0.5,) * 6 + (1.75,) * 4 + (0.5,) * 3 + (1.5,) * 2)
+FINAL: Final = Lesson((1.0,) * 15, late_empty_share=0.5, misleads_empty=False)
+"""Guidance multiplies by which the prediction without a prompt differs from the one with it. Where the picture shows
+through the noise they must be the same, or shapes become caricatures, so this lesson has many empty captions there."""
+
+
+@dataclass(frozen=True)
+class CaptionBank:
+    """Captions' embeddings [captions, tokens, width], their scenes, and embeddings of captions that ask for nothing."""
+
+    embeddings: Tensor
+    labels: Labels
+    empty: Tensor
+
+
+def make_bank(text_weights: dict[str, Any], count: int, seed: int, device: torch.device) -> CaptionBank:
+    """Draws and embeds that many captions."""
     tokenizer = make_tokenizer()
     encoder = make_text_encoder(tokenizer).eval()
-    encoder.load_state_dict(torch.load(text_encoder_state, weights_only=True))
+    encoder.load_state_dict(text_weights)
+    encoder.to(device)
+    source = random.Random(f"captions {seed}")
+    said = [random_caption(source) for _ in range(count)]
 
     def embed(captions: list[str]) -> Tensor:
         chunks = []
-        for start in range(0, len(captions), 256):
-            ids = tokenizer(
-                captions[start : start + 256], padding="max_length", max_length=MAX_TOKENS, return_tensors="pt"
-            ).input_ids
-            with torch.no_grad():
-                chunks.append(encoder(ids)[0])
+        with torch.no_grad():
+            for start in range(0, len(captions), 256):
+                token_ids, _ = tokens_of(tokenizer, captions[start : start + 256])
+                chunks.append(encoder(token_ids.to(device))[0].half())
         return torch.cat(chunks)
 
-    captions = [
-        Scene(colour, background, shape).caption(template)
-        for colour in range(_COLOURS)
-        for background in range(_COLOURS)
-        for shape in range(_SHAPES)
-        for template in range(_TEMPLATES)
-    ]
-    table = embed(captions).view(_COLOURS, _COLOURS, _SHAPES, _TEMPLATES, MAX_TOKENS, TEXT_WIDTH)
-    return table, embed([""])
+    scenes: list[Scene] = [scene for _, scene in said]
+    nothing = ["", *(empty_caption(source) for _ in range(max(1, count // 40)))]
+    return CaptionBank(embed([caption for caption, _ in said]), Labels.of(scenes), embed(nothing))
 
 
-class Batches:
-    """Draws noisy latents, their time steps, their captions' embeddings and the velocity to predict."""
+@dataclass(frozen=True)
+class Batch:
+    """Noisy latents, their time steps, their captions' embeddings and the velocity to predict."""
 
-    def __init__(self, embeddings: Tensor, empty: Tensor, count_per_shape: int) -> None:
-        self._embeddings = embeddings
-        self._empty = empty
-        self._bank = make_mask_bank(count_per_shape)
-        self._signal = make_scheduler().alphas_cumprod.float()
-
-    def draw(self, size: int, *, small: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """`small` halves the side of the latents: 8 by 8, a picture of 256 pixels."""
-        shape = torch.randint(_SHAPES, (size,))
-        colour = torch.randint(_COLOURS, (size,))
-        background = (colour + torch.randint(1, _COLOURS, (size,))) % _COLOURS
-        masks = self._bank[shape, torch.randint(self._bank.shape[1], (size,))]
-        if small:
-            masks = functional.avg_pool2d(masks[:, None], 2)[:, 0]
-        clean = latents_of(masks, PALETTE[colour], PALETTE[background])
-        text = self._embeddings[colour, background, shape, torch.randint(_TEMPLATES, (size,))]
-        text = torch.where((torch.rand(size) < _EMPTY_SHARE).view(size, 1, 1), self._empty, text)
-        # One time step from each of `size` equal stretches: less noise in the loss than independent draws.
-        times = ((torch.arange(size) + torch.rand(())) / size * 1000).long().clamp(0, 999)
-        signal = self._signal[times].view(size, 1, 1, 1)
-        noise = torch.randn_like(clean)
-        noisy = signal.sqrt() * clean + (1 - signal).sqrt() * noise
-        return noisy, times, text, signal.sqrt() * noise - (1 - signal).sqrt() * clean
+    noisy: Tensor
+    times: Tensor
+    text: Tensor
+    velocity: Tensor
 
 
-def learning_rate(peak: float, step: int, passed: float) -> float:
-    """A short warm-up, the peak until 30 % of the time, then a cosine to almost nothing."""
-    decay = 1.0 if passed < 0.3 else 0.5 + 0.5 * math.cos(math.pi * (passed - 0.3) / 0.7)
-    return peak * min(1.0, (step + 1) / 50) * decay + 1e-6
+def draw_batch(bank: CaptionBank, signal: Tensor, lesson: Lesson, generator: torch.Generator) -> Batch:
+    """`signal` holds the share of the picture in the variance, for each of the scheduler's time steps."""
+    rows, columns, size = _canvas(generator)
+    chosen = torch.randint(len(bank.embeddings), (size,), generator=generator)
+    labels = bank.labels.chosen(chosen)
+    clean = SCALE * latents_of(labels, random_placement(labels, generator, aspect(rows, columns)), rows, columns)
+    text = bank.embeddings[chosen].float()
+    chance = torch.rand(size, generator=generator)
+    nothing = bank.empty[torch.randint(len(bank.empty), (size,), generator=generator)].float()
+    # One time step from each of `size` equal stretches: less noise in the loss than independent draws.
+    times = ((torch.arange(size) + torch.rand((), generator=generator)) / size * 1000).long().clamp(0, 999)
+    asks_nothing = chance < torch.where(times < _LATE, lesson.late_empty_share, _EMPTY_SHARE)
+    text = torch.where(asks_nothing.view(-1, 1, 1).to(text.device), nothing, text)
+    share = signal[times].view(-1, 1, 1, 1)
+    noise = torch.randn(clean.shape, generator=generator)
+    misled = torch.ones(size, dtype=torch.bool) if lesson.misleads_empty else ~asks_nothing
+    error = _sampler_error(clean, misled, generator)
+    # The error fades with the noise, so that the velocity that leads back to the clean latents stays bounded.
+    noisy = share.sqrt() * (clean + (1 - share).sqrt() * error) + (1 - share).sqrt() * noise
+    velocity = share.sqrt() * noise - (1 - share).sqrt() * clean + share * error
+    return Batch(noisy, times, text, velocity)
 
 
-def train(arguments: argparse.Namespace) -> None:
-    """Trains for the given time and saves the moving average of the weights."""
-    embeddings, empty = embed_captions(arguments.text_encoder)
-    batches = Batches(embeddings, empty, arguments.bank)
-    unet = make_unet().to(memory_format=torch.channels_last).train()
+def _canvas(generator: torch.Generator) -> tuple[int, int, int]:
+    """Rows and columns of latents, and how many pictures: 256 pixels most often, then 512, then anything between."""
+    kind = float(torch.rand((), generator=generator))
+    if kind < 0.55:
+        return 16, 16, 20
+    if kind < 0.88:
+        return 32, 32, 6
+    rows, columns = (8 * int(torch.randint(2, 5, (), generator=generator)) for _ in range(2))
+    return rows, columns, 8
+
+
+def _sampler_error(clean: Tensor, misled: Tensor, generator: torch.Generator) -> Tensor:
+    """What guidance does to latents: it drives them too far, or leaves something of another picture where misled."""
+    size = len(clean)
+
+    def uniform() -> Tensor:
+        return torch.rand((size, 1, 1, 1), generator=generator)
+
+    too_far = 6 * uniform() ** 3 * clean
+    other = 0.7 * uniform() * (clean.roll(1, 0) - clean)
+    error = torch.where((uniform() < 0.5) | ~misled.view(-1, 1, 1, 1), too_far, other)
+    return torch.where(uniform() < _DISTURBED_SHARE, error, torch.zeros_like(error))
+
+
+def train_unet(
+    plan: Plan,
+    text_weights: dict[str, Any],
+    captions: int,
+    lesson: Lesson,
+    start: dict[str, Any] | None = None,
+) -> None:
+    """Trains as planned, from the given weights if any, and writes the moving average of the weights."""
+    device = torch.device(plan.device)
+    bank = make_bank(text_weights, captions, plan.seed, device)
+    signal = make_scheduler().alphas_cumprod.float()
+    importance = torch.tensor(lesson.emphasis, device=device).view(1, -1, 1, 1)
+    unet = make_unet()
+    if start:
+        unet.load_state_dict(start)
+    unet.to(device, memory_format=torch.channels_last).train()
     average = copy.deepcopy(unet).eval()
     weights, average_weights = list(unet.parameters()), list(average.parameters())
-    optimizer = torch.optim.AdamW(weights, lr=arguments.rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
-    torch.manual_seed(0)
-    started, step = time.monotonic(), 0
-    while (passed := (time.monotonic() - started) / arguments.seconds) < 1:
-        optimizer.param_groups[0]["lr"] = learning_rate(arguments.rate, step, passed)
-        small = bool(torch.rand(()) < arguments.small_share)
-        noisy, times, text, velocity = batches.draw(arguments.batch * (2 if small else 1), small=small)
-        predicted: Any = unet(noisy.contiguous(memory_format=torch.channels_last), times, text).sample
-        loss = functional.mse_loss(predicted, velocity)
+    optimizer = torch.optim.AdamW(weights, lr=plan.peak_rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
+    training = Training(plan, {"unet": unet, "average": average, "optimizer": optimizer})
+    for step in training.steps():
+        optimizer.param_groups[0]["lr"] = plan.rate(step)
+        batch = draw_batch(bank, signal, lesson, plan.generator(step))
+        noisy = batch.noisy.to(device, memory_format=torch.channels_last)
+        predicted: Any = unet(noisy, batch.times.to(device), batch.text.to(device)).sample
+        loss = ((predicted - batch.velocity.to(device)).square() * importance).mean() / SCALE**2
+        training.note(loss)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        step += 1
-        with torch.no_grad():
-            torch._foreach_lerp_(average_weights, weights, 1 - min(0.998, (1 + step) / (10 + step)))
-        if step % 50 == 0:
-            print(f"step {step} loss {loss.item():.4f}", flush=True)
-    torch.save(average.state_dict(), arguments.output)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=1300)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--small-share", type=float, default=0.4, help="share of the steps at 8 by 8")
-    parser.add_argument("--bank", type=int, default=2048, help="masks drawn per shape")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--text-encoder", type=Path, default=Path("text_encoder.pt"))
-    parser.add_argument("--output", type=Path, default=Path("unet.pt"))
-    parsed = parser.parse_args()
-    torch.set_num_threads(parsed.threads)
-    train(parsed)
+        blend(average_weights, weights, step)
+    training.finish(average.state_dict())
