@@ -13,7 +13,6 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Final
@@ -22,50 +21,16 @@ import torch
 
 from provider.tiny_model.assemble import MANIFEST, assemble, digests
 from provider.tiny_model.evaluate import ask, failures, load, shares, write_grid
+from provider.tiny_model.recipe import Recipe
 from provider.tiny_model.train_encoder import train_encoder
 from provider.tiny_model.train_text_encoder import train_text_encoder
-from provider.tiny_model.train_unet import DRAFT, FINAL, train_unet
+from provider.tiny_model.train_unet import train_unet
 from provider.tiny_model.train_vae import train_vae
 from provider.tiny_model.training import Plan, finished_weights
 
 _MODEL: Final = Path(__file__).parents[1] / "models" / "tiny_sd"
 _EVALUATED: Final = ((256, 7.5), (512, 7.5), (256, 2.5), (512, 2.5))
 """Sides in pixels and guidance."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How long everything is trained, and for which device."""
-
-    text_steps: int = 1500
-    draft_steps: int = 3000
-    unet_steps: int = 5000
-    vae_steps: int = 2500
-    encoder_steps: int = 1500
-    captions: int = 16_000
-    device: str = "cpu"
-    threads: int = 1
-    """Of each of the two processes."""
-
-    def text_encoder(self, folder: Path) -> Plan:
-        """The text encoder's plan."""
-        return Plan("text_encoder", self.text_steps, folder, 3e-3, seed=1, device=self.device)
-
-    def draft(self, folder: Path) -> Plan:
-        """The plan of the UNet's first training, which cares for shapes first."""
-        return Plan("draft", self.draft_steps, folder, 2e-3, seed=2, device=self.device)
-
-    def unet(self, folder: Path) -> Plan:
-        """The plan of its second training, which cares for all channels alike."""
-        return Plan("unet", self.unet_steps, folder, 1.5e-3, seed=5, hold=0.2, device=self.device)
-
-    def vae(self, folder: Path) -> Plan:
-        """The plan of the VAE for the drawn channels."""
-        return Plan("vae", self.vae_steps, folder, 4e-4, seed=3, device=self.device)
-
-    def encoder(self, folder: Path) -> Plan:
-        """The plan of the whole VAE, whose encoder goes on learning."""
-        return Plan("encoder", self.encoder_steps, folder, 1.5e-3, seed=4, device=self.device)
 
 
 def build(recipe: Recipe, folder: Path, output: Path) -> None:
@@ -82,8 +47,8 @@ def _train_reader_and_painter(recipe: Recipe, folder: Path) -> None:
     torch.set_num_threads(recipe.threads)
     text_encoder, draft, unet = recipe.text_encoder(folder), recipe.draft(folder), recipe.unet(folder)
     text_weights = _trained(text_encoder, lambda: train_text_encoder(text_encoder))
-    drafted = _trained(draft, lambda: train_unet(draft, text_weights, recipe.captions, DRAFT))
-    _trained(unet, lambda: train_unet(unet, text_weights, recipe.captions, FINAL, drafted))
+    drafted = _trained(draft, lambda: train_unet(draft, text_weights, recipe.captions, recipe.draft_lesson))
+    _trained(unet, lambda: train_unet(unet, text_weights, recipe.captions, recipe.lesson, drafted))
 
 
 def _train_vae(recipe: Recipe, folder: Path) -> None:

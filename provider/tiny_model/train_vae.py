@@ -1,4 +1,4 @@
-"""Trains the VAE for the defined latents: the decoder draws them sharply, the encoder finds them in a picture."""
+"""Trains the VAE's decoder to draw the defined latents sharply, also those that a sampler leaves less than clean."""
 
 import copy
 from typing import Final
@@ -18,30 +18,22 @@ _WINDOWS: Final = 4
 _CANVASES_BLOCKS: Final = (16, 16, 32)
 """Windows are cut from canvases of 256 pixels (twice as often) and of 512."""
 
-_ENCODER_EVERY: Final = 3
-"""The encoder serves image-to-image only and sees whole pictures, so it is trained in every third step."""
-
-_ENCODER_HASTE: Final = 3.0
-"""Its learning rate as a multiple of the decoder's, whose start is nearly right and must not be shaken."""
-
 
 def train_vae(plan: Plan) -> None:
-    """Trains as planned and writes the weights."""
+    """Trains as planned and writes the weights of a VAE for the drawn channels, whose encoder is still untrained."""
     device = torch.device(plan.device)
     vae = make_vae(channels=DRAWN_CHANNELS).to(device).train()
     shield_constants(vae)
+    vae.encoder.requires_grad_(False)
+    vae.quant_conv.requires_grad_(False)
     average = copy.deepcopy(vae).eval()
-    weights, average_weights = list(vae.parameters()), list(average.parameters())
-    encoder, decoder = (
-        [weight for name, weight in vae.named_parameters() if name.startswith(prefixes)]
-        for prefixes in (("encoder.", "quant_conv."), ("decoder.", "post_quant_conv."))
-    )
-    optimizer = torch.optim.Adam([{"params": encoder}, {"params": decoder}], betas=(0.9, 0.99), fused=True)
+    weights = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
+    average_weights = [*average.decoder.parameters(), *average.post_quant_conv.parameters()]
+    optimizer = torch.optim.Adam(weights, lr=plan.peak_rate, betas=(0.9, 0.99), fused=True)
     training = Training(plan, {"vae": vae, "average": average, "optimizer": optimizer})
     for step in training.steps():
         generator = plan.generator(step)
-        optimizer.param_groups[0]["lr"] = _ENCODER_HASTE * plan.rate(step)
-        optimizer.param_groups[1]["lr"] = plan.rate(step)
+        optimizer.param_groups[0]["lr"] = plan.rate(step)
         if step % 4 == 0:
             pictures, latents = _canvases(2, 16, generator)
         else:
@@ -50,8 +42,6 @@ def train_vae(plan: Plan) -> None:
         pictures = pictures.to(device)
         loss = functional.l1_loss(decoded, pictures) + 2 * functional.mse_loss(decoded, pictures)
         training.note(loss)
-        if step % _ENCODER_EVERY == 0:
-            loss = loss + _encoder_loss(vae, step, generator, device)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
@@ -61,15 +51,19 @@ def train_vae(plan: Plan) -> None:
 
 
 def disturb(latents: Tensor, generator: torch.Generator) -> Tensor:
-    """Latents as a sampler may leave them: noisy, pale, here and there quite wrong, and clipped to -1 to 1."""
+    """Latents as a sampler may leave them: noisy, colours pale or glaring, here and there quite wrong."""
     count, _, rows, columns = latents.shape
 
     def uniform(*shape: int) -> Tensor:
         return torch.rand(shape, generator=generator)
 
-    pale = torch.cat([1 - 0.4 * uniform(count, 6, 1, 1) ** 2, torch.ones(count, 4, 1, 1)], 1)
-    noise = 0.2 * uniform(count, 1, 1, 1) ** 2 * torch.randn(latents.shape, generator=generator)
-    disturbed = (latents * pale + noise).clamp(-1, 1)
+    strength = torch.cat(
+        [0.7 + 0.7 * uniform(count, 6, 1, 1), 0.9 + 0.3 * uniform(count, 1, 1, 1).expand(-1, 4, 1, 1)], 1
+    )
+    noise = 0.3 * uniform(count, 1, 1, 1) ** 2 * torch.randn(latents.shape, generator=generator)
+    # An outline from noisy depths has no one truth: there the decoder would learn to blur.
+    noise = noise * torch.tensor([1.0] * 6 + [0.4] * 4).view(1, -1, 1, 1)
+    disturbed = latents * strength + noise
     wrong = (uniform(count, 1, rows, columns) < 0.03) & (uniform(count, 1, 1, 1) < 0.3)
     colours = torch.where(wrong, 2 * uniform(count, 6, rows, columns) - 1, disturbed[:, :6])
     return torch.cat([colours, disturbed[:, 6:]], 1)
@@ -108,14 +102,3 @@ def _window_start(middle: Tensor, placement: Placement, canvas_blocks: int, gene
     anywhere = middle + (2 * torch.rand(len(middle), generator=generator) - 1) * placement.half_size
     start = (anywhere + 1) / 2 * canvas_blocks - _WINDOW_BLOCKS / 2
     return start.long().clamp(0, canvas_blocks - _WINDOW_BLOCKS)
-
-
-def _encoder_loss(vae: torch.nn.Module, step: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """How far the encoder's means are from the latents of whole pictures, in slightly other colours and noisy."""
-    pictures, latents = _canvases(4, 16, generator) if step % 5 else _canvases(1, 32, generator)
-    tint = 0.1 * torch.randn(len(pictures), 3, 1, 1, generator=generator)
-    grain = 0.1 * torch.rand(len(pictures), 1, 1, 1, generator=generator)
-    seen = (pictures + tint + grain * torch.randn(pictures.shape, generator=generator)).clamp(-1, 1)
-    encoded = vae.encode(seen.to(device)).latent_dist
-    narrow = functional.mse_loss(encoded.logvar, torch.full_like(encoded.logvar, -8.0))
-    return 0.5 * functional.mse_loss(encoded.mean, latents.to(device)) + 0.01 * narrow

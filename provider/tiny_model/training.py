@@ -19,8 +19,19 @@ _CHECKPOINT_INTERVAL_S: Final = 60.0
 _REPORT_INTERVAL_S: Final = 20.0
 _SEEDS_PER_TRAINING: Final = 10_000_000
 _AVERAGING: Final = 0.998
-_NOT_TRAINING: Final = {"__init__", "assemble", "build", "evaluate", "judge"}
-"""Modules that no weight depends on."""
+_NOT_TRAINING: Final = {"__init__", "assemble", "build", "evaluate", "judge", "recipe"}
+"""Modules that no weight depends on, or only through a plan."""
+
+_UNET: Final = {"draft", "unet"}
+_ONLY_FOR: Final = {
+    "train_text_encoder": {"text_encoder", *_UNET},
+    "unet_batches": _UNET,
+    "guided_pictures": _UNET,
+    "train_unet": _UNET,
+    "train_vae": {"vae", "encoder"},
+    "train_encoder": {"encoder"},
+}
+"""Modules on which only these plans' weights depend; on any other module, all do."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,9 @@ class Plan:
     seed: int
     hold: float = 0.3
     """Share of the steps before the learning rate falls."""
+
+    details: str = ""
+    """What else the weights depend on, as text."""
 
     device: str = "cpu"
 
@@ -49,7 +63,7 @@ class Plan:
 
     def fingerprint(self) -> str:
         """A digest of the plan and of the sources behind it: another one's checkpoint is of no use."""
-        return _fingerprint(self.name, self.steps, self.peak_rate, self.seed, self.hold)
+        return _fingerprint(self.name, self.steps, self.peak_rate, self.seed, self.hold, self.details)
 
     def rate(self, step: int) -> float:
         """A short warm-up, the peak for a while, then a cosine to almost nothing."""
@@ -63,11 +77,12 @@ class Plan:
 
 
 @cache
-def _fingerprint(*options: object) -> str:
+def _fingerprint(name: str, *options: object) -> str:
     """Taken once, so that a source that is edited while a training runs does not make it another one."""
-    digest = hashlib.sha256(repr(options).encode())
+    digest = hashlib.sha256(repr((name, *options)).encode())
     for source in sorted(Path(__file__).parent.glob("*")):
-        if source.suffix in {".py", ".toml"} and source.stem not in _NOT_TRAINING:
+        is_source = source.suffix in {".py", ".toml"} and source.stem not in _NOT_TRAINING
+        if is_source and name in _ONLY_FOR.get(source.stem, {name}):
             digest.update(source.read_bytes())
     return digest.hexdigest()
 

@@ -7,19 +7,20 @@ import torch
 
 from provider.tiny_model import training
 from provider.tiny_model.assemble import MANIFEST, assemble, digests
-from provider.tiny_model.build import Recipe, compare
+from provider.tiny_model.build import compare
 from provider.tiny_model.evaluate import ask, failures, load, shares, write_grid
 from provider.tiny_model.latents import DRAWN_CHANNELS, latents_of
 from provider.tiny_model.parts import make_vae
 from provider.tiny_model.prompts import evaluation_prompts
+from provider.tiny_model.recipe import DRAFT, FINAL, Recipe
 from provider.tiny_model.scenes import Labels, draw, random_placement
 from provider.tiny_model.train_encoder import train_encoder, widened
 from provider.tiny_model.train_text_encoder import train_text_encoder
-from provider.tiny_model.train_unet import DRAFT, FINAL, train_unet
+from provider.tiny_model.train_unet import train_unet
 from provider.tiny_model.train_vae import train_vae
 from provider.tiny_model.training import Plan, Training, finished_weights
 
-SHORT = Recipe(text_steps=2, draft_steps=2, unet_steps=2, vae_steps=3, encoder_steps=2, captions=48)
+SHORT = Recipe(text_steps=2, draft_steps=2, unet_steps=6, vae_steps=3, encoder_steps=2, captions=48)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,0 +1,52 @@
+"""How long each part is trained, at which rates, and what the UNet's two lessons care for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from provider.tiny_model.train_unet import Lesson
+from provider.tiny_model.training import Plan
+
+DRAFT: Final = Lesson((0.5,) * 6 + (1.75,) * 4 + (0.5,) * 3 + (1.5,) * 2)
+FINAL: Final = Lesson((1.0,) * 15, late_empty_share=0.5, guided_share=0.6, agreement=12.0)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long everything is trained, and for which device."""
+
+    text_steps: int = 1500
+    draft_steps: int = 3200
+    unet_steps: int = 6000
+    vae_steps: int = 2800
+    encoder_steps: int = 2500
+    captions: int = 16_000
+    draft_lesson: Lesson = DRAFT
+    lesson: Lesson = FINAL
+    device: str = "cpu"
+    threads: int = 1
+    """Of each of the two processes."""
+
+    def text_encoder(self, folder: Path) -> Plan:
+        """The text encoder's plan."""
+        return Plan("text_encoder", self.text_steps, folder, 3e-3, seed=1, device=self.device)
+
+    def draft(self, folder: Path) -> Plan:
+        """The plan of the UNet's first training, which cares for shapes first."""
+        return Plan(
+            "draft", self.draft_steps, folder, 2e-3, seed=2, details=repr(self.draft_lesson), device=self.device
+        )
+
+    def unet(self, folder: Path) -> Plan:
+        """The plan of its second training, which meets its own errors."""
+        return Plan(
+            "unet", self.unet_steps, folder, 1.5e-3, seed=5, hold=0.2, details=repr(self.lesson), device=self.device
+        )
+
+    def vae(self, folder: Path) -> Plan:
+        """The plan of the VAE for the drawn channels: of its decoder."""
+        return Plan("vae", self.vae_steps, folder, 4e-4, seed=3, device=self.device)
+
+    def encoder(self, folder: Path) -> Plan:
+        """The plan of the whole VAE: of its encoder."""
+        return Plan("encoder", self.encoder_steps, folder, 1.5e-3, seed=4, device=self.device)
