@@ -2,7 +2,7 @@
 
 Guidance multiplies by which the prediction for a prompt differs from the one for no prompt, errors included: with 7.5,
 differences of 4 % speckle a picture. So each state is shown with its prompt and without, both must lead to the clean
-picture, and where the picture shows through the noise both must say the same (`train_unet` weighs the difference).
+picture, and where the picture shows through the noise both should say the same (`train_unet` weighs the difference).
 A training step shows one state of every picture; the prediction that it learns from is also the sampler's next step.
 """
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from provider.tiny_model.latents import LATENT_CHANNELS, SCALE, latents_of
 from provider.tiny_model.scenes import Labels, aspect, random_placement
-from provider.tiny_model.unet_batches import Batch, CaptionBank, importance
+from provider.tiny_model.unet_batches import SPREAD, Batch, CaptionBank, importance
 
 _CANVASES: Final = ((16, 16, 10), (32, 32, 3), (16, 24, 6), (24, 16, 6))
 """Rows, columns and how many pictures at a time."""
@@ -138,7 +138,7 @@ class _Canvas:
         state, bank = self.state, self._bank
         chosen = torch.randint(len(bank.embeddings), (count,), generator=generator)
         labels: Labels = bank.labels.chosen(chosen)
-        placement = random_placement(labels, generator, aspect(self._rows, self._columns))
+        placement = random_placement(labels, generator, aspect(self._rows, self._columns), spread=SPREAD)
         empty = torch.randint(len(bank.empty), (count,), generator=generator) * (uniform() > _PLAIN_EMPTY_SHARE)
         state["clean"][which] = SCALE * latents_of(labels, placement, self._rows, self._columns)
         state["noisy"][which] = torch.randn(state["clean"][which].shape, generator=generator)

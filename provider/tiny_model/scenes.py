@@ -119,11 +119,14 @@ def aspect(height: int, width: int) -> tuple[float, float]:
 
 
 def random_placement(
-    labels: Labels, generator: torch.Generator, half_extent: tuple[float, float] = (1, 1)
+    labels: Labels, generator: torch.Generator, half_extent: tuple[float, float] = (1, 1), *, spread: float = 1.0
 ) -> Placement:
-    """Where the shapes of these scenes may lie on a canvas of this half height and half width."""
+    """Where the shapes of these scenes may lie on a canvas of this half height and half width.
+
+    `spread` is the share of the ranges of sizes and places, around their middles, that is made use of.
+    """
     ranges = torch.tensor(list(SIZES.values()))[labels.size]
-    uniform = torch.rand(3, len(labels.size), generator=generator)
+    uniform = 0.5 + spread * (torch.rand(3, len(labels.size), generator=generator) - 0.5)
     half_size = ranges[:, 0] + (ranges[:, 1] - ranges[:, 0]) * uniform[0]
     directions = torch.tensor(list(POSITIONS.values()))[labels.position]
     middles = []

@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from provider.tiny_model.latents import SCALE
 from provider.tiny_model.parts import make_scheduler, make_unet
 from provider.tiny_model.training import Plan, Training, blend
 from provider.tiny_model.unet_batches import Batch, draw_batch, make_bank
+
+_FINE: Final = torch.tensor([False] * 6 + [True] * 4 + [False] * 3 + [True] * 2).view(1, -1, 1, 1)
+"""The channels that differ from block to block."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,12 @@ def train_unet(
 
 
 def _disagreement(predicted: Tensor, batch: Batch, sees: tuple[int, int]) -> Tensor:
-    """The mean square by which predictions with a prompt (the first half) and without differ, where both could know."""
+    """The mean square by which predictions with a prompt (the first half) and without differ, where both could know.
+
+    In depth and place only the one without a prompt is drawn to the other, which is sharper.
+    """
     with_prompt, without = predicted.chunk(2)
     times = batch.times[: len(with_prompt)].to(predicted.device)
     known = ((sees[1] - times) / (sees[1] - sees[0])).clamp(0, 1)
-    return ((with_prompt - without).square().mean((1, 2, 3)) * known).mean()
+    teacher = torch.where(_FINE.to(predicted.device), with_prompt.detach(), with_prompt)
+    return ((teacher - without).square().mean((1, 2, 3)) * known).mean()

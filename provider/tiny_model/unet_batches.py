@@ -22,6 +22,9 @@ _DISTURBED_SHARE: Final = 0.4
 _UNSKETCHED_SHARE: Final = 0.12
 """Share of inputs without the sketch, as the VAE's encoder gives them to image-to-image."""
 
+SPREAD: Final = 0.25
+"""Share of the sizes and places that go with a scene. What a prompt leaves open, the UNet predicts blurred at first."""
+
 _LATE: Final = 500
 """The time step under which the picture shows through the noise."""
 
@@ -92,7 +95,8 @@ def draw_batch(
     rows, columns, size = _canvas(generator)
     chosen = torch.randint(len(bank.embeddings), (size,), generator=generator)
     labels = bank.labels.chosen(chosen)
-    clean = SCALE * latents_of(labels, random_placement(labels, generator, aspect(rows, columns)), rows, columns)
+    placement = random_placement(labels, generator, aspect(rows, columns), spread=SPREAD)
+    clean = SCALE * latents_of(labels, placement, rows, columns)
     text = bank.embeddings[chosen].float()
     chance = torch.rand(size, generator=generator)
     nothing = bank.empty[torch.randint(len(bank.empty), (size,), generator=generator)].float()
