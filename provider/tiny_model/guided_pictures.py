@@ -27,7 +27,7 @@ _PLAIN_EMPTY_SHARE: Final = 0.6
 """Share of pictures whose negative prompt is empty; the others' holds what people do not want."""
 
 _SECOND_ORDER_SHARE: Final = 0.6
-_BOUND: Final = 200.0
+_BOUND: Final = 40.0
 """A picture with latents beyond this is given up."""
 
 
