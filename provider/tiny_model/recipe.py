@@ -16,10 +16,10 @@ class Recipe:
     """How long everything is trained, and for which device."""
 
     text_steps: int = 1500
-    draft_steps: int = 3200
-    unet_steps: int = 6000
+    draft_steps: int = 2200
+    unet_steps: int = 4600
     vae_steps: int = 2800
-    encoder_steps: int = 2500
+    encoder_steps: int = 2200
     captions: int = 16_000
     draft_lesson: Lesson = DRAFT
     lesson: Lesson = FINAL
