@@ -17,9 +17,9 @@ class Recipe:
 
     text_steps: int = 1500
     draft_steps: int = 2200
-    unet_steps: int = 4600
+    unet_steps: int = 4200
     vae_steps: int = 2800
-    encoder_steps: int = 2200
+    encoder_steps: int = 1600
     captions: int = 16_000
     draft_lesson: Lesson = DRAFT
     lesson: Lesson = FINAL

@@ -1,4 +1,4 @@
-"""The committed model: whole, small, loadable from safetensors and JSON, and obedient to prompts it was not trained on."""
+"""The committed model: whole, small, safetensors and JSON alone, and obedient to prompts it was not trained on."""
 
 import json
 from typing import Any
@@ -38,7 +38,7 @@ def test_the_files_have_the_digests_of_the_manifest() -> None:
 def test_it_is_small_and_holds_nothing_but_safetensors_and_json() -> None:
     files = [path for path in EMBEDDED_MODEL_FOLDER.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} == {".safetensors", ".json"}
-    assert sum(path.stat().st_size for path in files) < 8.5e6
+    assert sum(path.stat().st_size for path in files) < 8e6
 
 
 @pytest.mark.parametrize(("part", "build"), [("unet", make_unet), ("vae", make_vae)])
@@ -61,27 +61,51 @@ def test_the_tokenizer_is_the_trainer_s() -> None:
     assert make_text_encoder(tokenizer).config.vocab_size == configuration("text_encoder")["vocab_size"]
 
 
-@pytest.mark.parametrize(("size", "prompts", "least"), [(256, DOZEN, 11), (512, THREE, 3)], ids=["256", "512"])
-def test_it_obeys_prompts_in_free_wording_at_guidance_7_5(
-    pipeline: Any, size: int, prompts: tuple[Prompt, ...], least: int
+@pytest.mark.parametrize(
+    ("size", "guidance", "prompts", "least"),
+    [(256, 7.5, DOZEN, 11), (256, 2.5, DOZEN, 11), (512, 7.5, THREE, 3)],
+    ids=["256 at 7.5", "256 at 2.5", "512 at 7.5"],
+)
+def test_it_obeys_prompts_in_free_wording(
+    pipeline: Any, size: int, guidance: float, prompts: tuple[Prompt, ...], least: int
 ) -> None:
     """Background, colour and shape, told from the pixels alone."""
-    asked = ask(pipeline, size, 7.5, prompts=prompts)
+    asked = ask(pipeline, size, guidance, prompts=prompts)
     assert sum(each.right for each in asked) >= least, "\n".join(failures(asked))
+
+
+def test_the_vae_gives_a_picture_back(pipeline: Any) -> None:
+    pictures = [drawing(prompt.scene) for prompt in DOZEN]
+    with torch.no_grad():
+        found = pipeline.vae.encode(torch.cat(pictures)).latent_dist.mean
+        given_back = (pipeline.vae.decode(found).sample.clamp(-1, 1) + 1) * 127.5
+    right = [judge(picture).agrees(prompt.scene) for picture, prompt in zip(given_back, DOZEN, strict=True)]
+    assert sum(right) >= 11, right
+
+
+def test_image_to_image_at_low_strength_keeps_the_picture(pipeline: Any) -> None:
+    repainting = repainter(pipeline)
+    right = []
+    for number, prompt in enumerate(DOZEN[:6]):
+        picture = repainting(
+            prompt.text,
+            image=image_of(drawing(prompt.scene)),
+            strength=0.3,
+            guidance_scale=7.5,
+            num_inference_steps=20,
+            generator=torch.Generator().manual_seed(number),
+        ).images[0]
+        right.append(judge(pixels_of(picture)).agrees(prompt.scene))
+    assert sum(right) >= 5, right
 
 
 def test_image_to_image_keeps_the_place_and_takes_the_colour_from_the_prompt(pipeline: Any) -> None:
     scene = Scene(
         COLOUR_NAMES.index("red"), COLOUR_NAMES.index("white"), SHAPES.index("circle"), POSITION_NAMES.index("left")
     )
-    labels = Labels.of([scene])
-    drawn = draw(labels, random_placement(labels, torch.Generator().manual_seed(1)), 256, 256)[0]
-    pixels = ((drawn + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
-    repainting = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
-    repainting.set_progress_bar_config(disable=True)
-    repainted = repainting(
+    repainted = repainter(pipeline)(
         "a blue circle on the left, white background",
-        image=Image.fromarray(pixels),
+        image=image_of(drawing(scene)),
         strength=0.8,
         guidance_scale=7.5,
         num_inference_steps=30,
@@ -89,3 +113,20 @@ def test_image_to_image_keeps_the_place_and_takes_the_colour_from_the_prompt(pip
     ).images[0]
     seen = judge(pixels_of(repainted)).scene
     assert (COLOUR_NAMES[seen.colour], POSITION_NAMES[seen.position]) == ("blue", "left")
+
+
+def drawing(scene: Scene) -> torch.Tensor:
+    """A drawing of 256 pixels, [1, 3, 256, 256] in -1 to 1."""
+    labels = Labels.of([scene])
+    return draw(labels, random_placement(labels, torch.Generator().manual_seed(1)), 256, 256)
+
+
+def image_of(drawn: torch.Tensor) -> Image.Image:
+    pixels = ((drawn[0] + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels)
+
+
+def repainter(pipeline: Any) -> Any:
+    repainting = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
+    repainting.set_progress_bar_config(disable=True)
+    return repainting
