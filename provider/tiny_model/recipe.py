@@ -1,4 +1,4 @@
-"""How long each part is trained, at which rates, and what the UNet's two lessons care for."""
+"""How long each part is trained, at which rates, and what the UNet's three lessons care for."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,9 @@ from provider.tiny_model.training import Plan
 
 DRAFT: Final = Lesson((0.5,) * 6 + (1.75,) * 4 + (0.5,) * 3 + (1.5,) * 2)
 FINAL: Final = Lesson((1.0,) * 15, late_empty_share=0.5, guided_share=0.6, agreement=12.0)
+POLISH: Final = Lesson(
+    (0.4,) * 6 + (3.0,) * 4 + (0.4,) * 3 + (1.0,) * 2, late_empty_share=0.3, guided_share=0.4, agreement=12.0
+)
 
 
 @dataclass(frozen=True)
@@ -18,11 +21,13 @@ class Recipe:
     text_steps: int = 1500
     draft_steps: int = 2200
     unet_steps: int = 4200
+    polish_steps: int = 3500
     vae_steps: int = 2800
     encoder_steps: int = 1600
     captions: int = 16_000
     draft_lesson: Lesson = DRAFT
     lesson: Lesson = FINAL
+    polish_lesson: Lesson = POLISH
     device: str = "cpu"
     threads: int = 1
     """Of each of the two processes."""
@@ -41,6 +46,13 @@ class Recipe:
         """The plan of its second training, which meets its own errors."""
         return Plan(
             "unet", self.unet_steps, folder, 1.5e-3, seed=5, hold=0.2, details=repr(self.lesson), device=self.device
+        )
+
+    def polish(self, folder: Path) -> Plan:
+        """The plan of its third training, which cares for outlines: by then the rest is right."""
+        details = repr(self.polish_lesson)
+        return Plan(
+            "unet", self.polish_steps, folder / "polish", 1.2e-3, seed=6, hold=0.1, details=details, device=self.device
         )
 
     def vae(self, folder: Path) -> Plan:
