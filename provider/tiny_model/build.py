@@ -82,7 +82,10 @@ def _side_by_side(tasks: list[Callable[[Recipe, Path], None]], recipe: Recipe, f
         while running:
             for sentinel in wait(list(running)):
                 assert isinstance(sentinel, int)
-                if running.pop(sentinel).exitcode != 0:
+                ended = running.pop(sentinel)
+                # Its end shows a moment before its exit code does.
+                ended.join()
+                if ended.exitcode != 0:
                     raise RuntimeError("a training failed; its message is above, and the next build goes on from here")
     finally:
         for process in processes:

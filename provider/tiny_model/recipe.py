@@ -23,7 +23,7 @@ class Recipe:
     unet_steps: int = 4200
     polish_steps: int = 3500
     vae_steps: int = 2800
-    encoder_steps: int = 1600
+    encoder_steps: int = 2000
     captions: int = 16_000
     draft_lesson: Lesson = DRAFT
     lesson: Lesson = FINAL

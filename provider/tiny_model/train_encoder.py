@@ -25,7 +25,10 @@ _LOG_VARIANCE: Final = -8.0
 _HIDDEN_WEIGHT: Final = 0.03
 """Of a colour in the loss where the picture does not show it, nor the blocks around."""
 
-_DEPTH_WEIGHT: Final = 3.0
+_DEPTH_WEIGHT: Final = 2.0
+_OUTLINE_WEIGHT: Final = 15.0
+"""Of depths in the loss where the outline runs: there a tip is told from a round."""
+
 _DRAWN: Final = torch.arange(DRAWN_CHANNELS)
 _DRAWN_AND_VARIANCES: Final = torch.cat([_DRAWN, LATENT_CHANNELS + _DRAWN])
 
@@ -67,7 +70,10 @@ def _visible(latents: Tensor) -> Tensor:
         for sign in (1, -1)
     )
     shown = [(side * (1 - _HIDDEN_WEIGHT) + _HIDDEN_WEIGHT).expand(-1, 3, -1, -1) for side in (inside, outside)]
-    return torch.cat([*shown, torch.full_like(latents[:, 6:DRAWN_CHANNELS], _DEPTH_WEIGHT)], 1)
+    depths = latents[:, 6:DRAWN_CHANNELS]
+    on_outline = depths.abs().amin(1, keepdim=True) < 1
+    outline = torch.where(on_outline, _OUTLINE_WEIGHT, _DEPTH_WEIGHT).expand_as(depths)
+    return torch.cat([*shown, outline], 1)
 
 
 def widened(drawn_vae: dict[str, Any]) -> Any:
