@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +37,7 @@ _EVALUATED: Final = ((256, 7.5), (512, 7.5), (256, 2.5), (512, 2.5))
 def build(recipe: Recipe, folder: Path, output: Path) -> None:
     """Trains what `folder` does not hold yet, and writes the model to `output`."""
     _side_by_side([_train_reader_and_painter, _train_vae], recipe, folder)
-    plans = (recipe.text_encoder(folder), recipe.polish(folder), recipe.encoder(folder))
+    plans = (recipe.text_encoder(folder), recipe.settle(folder), recipe.encoder(folder))
     text_encoder, unet, vae = (finished_weights(plan) for plan in plans)
     assert text_encoder and unet and vae
     assemble(text_encoder, unet, vae, output)
@@ -45,13 +46,11 @@ def build(recipe: Recipe, folder: Path, output: Path) -> None:
 def _train_reader_and_painter(recipe: Recipe, folder: Path) -> None:
     """The text encoder, then the UNet that listens to it."""
     torch.set_num_threads(recipe.threads)
-    text_encoder, draft, unet, polish = (
-        plan(folder) for plan in (recipe.text_encoder, recipe.draft, recipe.unet, recipe.polish)
-    )
+    text_encoder = recipe.text_encoder(folder)
     text_weights = _trained(text_encoder, lambda: train_text_encoder(text_encoder))
-    drafted = _trained(draft, lambda: train_unet(draft, text_weights, recipe.captions, recipe.draft_lesson))
-    taught = _trained(unet, lambda: train_unet(unet, text_weights, recipe.captions, recipe.lesson, drafted))
-    _trained(polish, lambda: train_unet(polish, text_weights, recipe.captions, recipe.polish_lesson, taught))
+    weights: dict[str, Any] | None = None
+    for plan, lesson in recipe.unet_lessons(folder):
+        weights = _trained(plan, partial(train_unet, plan, text_weights, recipe.captions, lesson, weights))
 
 
 def _train_vae(recipe: Recipe, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""How long each part is trained, at which rates, and what the UNet's three lessons care for."""
+"""How long each part is trained, at which rates, and what the UNet's four lessons care for."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,13 @@ FINAL: Final = Lesson((1.0,) * 15, late_empty_share=0.5, guided_share=0.6, agree
 POLISH: Final = Lesson(
     (0.4,) * 6 + (3.0,) * 4 + (0.4,) * 3 + (1.0,) * 2, late_empty_share=0.3, guided_share=0.4, agreement=12.0
 )
+SETTLE: Final = Lesson(
+    (0.4,) * 6 + (3.0,) * 4 + (0.4,) * 3 + (1.0,) * 2,
+    late_empty_share=0.3,
+    guided_share=0.7,
+    agreement=40.0,
+    sees=(300, 450),
+)
 
 
 @dataclass(frozen=True)
@@ -22,12 +29,14 @@ class Recipe:
     draft_steps: int = 2200
     unet_steps: int = 4200
     polish_steps: int = 3500
+    settle_steps: int = 2200
     vae_steps: int = 2800
     encoder_steps: int = 2000
     captions: int = 16_000
     draft_lesson: Lesson = DRAFT
     lesson: Lesson = FINAL
     polish_lesson: Lesson = POLISH
+    settle_lesson: Lesson = SETTLE
     device: str = "cpu"
     threads: int = 1
     """Of each of the two processes."""
@@ -35,6 +44,15 @@ class Recipe:
     def text_encoder(self, folder: Path) -> Plan:
         """The text encoder's plan."""
         return Plan("text_encoder", self.text_steps, folder, 3e-3, seed=1, device=self.device)
+
+    def unet_lessons(self, folder: Path) -> list[tuple[Plan, Lesson]]:
+        """The UNet's trainings in their order, each of which goes on from the one before."""
+        return [
+            (self.draft(folder), self.draft_lesson),
+            (self.unet(folder), self.lesson),
+            (self.polish(folder), self.polish_lesson),
+            (self.settle(folder), self.settle_lesson),
+        ]
 
     def draft(self, folder: Path) -> Plan:
         """The plan of the UNet's first training, which cares for shapes first."""
@@ -53,6 +71,13 @@ class Recipe:
         details = repr(self.polish_lesson)
         return Plan(
             "unet", self.polish_steps, folder / "polish", 1.2e-3, seed=6, hold=0.1, details=details, device=self.device
+        )
+
+    def settle(self, folder: Path) -> Plan:
+        """The plan of its last training, after which guidance does no harm to outlines either."""
+        details = repr(self.settle_lesson)
+        return Plan(
+            "unet", self.settle_steps, folder / "settle", 8e-4, seed=7, hold=0.1, details=details, device=self.device
         )
 
     def vae(self, folder: Path) -> Plan:
