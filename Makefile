@@ -20,7 +20,7 @@ TESTS ?= tests
 PACKAGES := chain provider wallet hub genesis tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo devnet test test-tools simulate soak check lint types imports format abi bench clean
+.PHONY: help install demo devnet test test-tools simulate soak check lint types imports format abi bench tiny-model clean
 .DELETE_ON_ERROR:
 
 help:
@@ -38,6 +38,7 @@ help:
 	@echo "  make simulate  the consensus engine under faults: SEEDS=1000 FIRST=0 WORKERS=2, and N=4 fixes the validators;"
 	@echo "                 then the market's rules against a naive reference: ORDERS=2000000 operations"
 	@echo "  make soak      four validators and a follower under load, killed, frozen and cut off: MINUTES=10"
+	@echo "  make tiny-model  the embedded model's weights from nothing, an hour: TINY='--device cuda --output build/model'"
 	@echo "  make test-tools  what some tests need from npm: Ethereum's clients, MetaMask's parts, a Solidity compiler, an EVM chain"
 	@echo "  make clean     remove .venv, caches and the installed test tools"
 	@echo
@@ -128,6 +129,11 @@ abi: install
 BENCH ?=
 bench: install
 	$(BIN)/python -m tests.benchmarks.run $(BENCH)
+
+# A training that was interrupted goes on from build/tiny-model.
+TINY ?=
+tiny-model: install
+	$(BIN)/python -m provider.tiny_model.build $(TINY)
 
 clean:
 	rm -rf $(VENV) *.egg-info build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -83,6 +83,7 @@ for role in ${roles//,/ }; do
     *)
       put "$here/systemd/aitbc-$role.service" "/etc/systemd/system/aitbc-$role.service"
       offer "$here/settings/$role.env" "/etc/aitbc/$role.env"
+      [ "$role" != provider ] || put "$here/systemd/aitbc-gpu.service" /etc/systemd/system/aitbc-gpu.service
       ;;
   esac
 done

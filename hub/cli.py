@@ -6,9 +6,12 @@ Data on stdout, everything else on stderr. Exit codes: 0 done, 1 failed, 2 wrong
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+
+if TYPE_CHECKING:
+    from hub.client import HubSigning
 
 API_KEY_VARIABLE: Final = "AITBC_HUB_API_KEY"
 URL_VARIABLE: Final = "AITBC_HUB_URL"
@@ -64,13 +67,17 @@ def run(
     for name in ("wait", "log_level"):
         del flags[name]
     from chain.web.logs import set_up_logging
+    from hub.errors import HubConfigurationError
     from hub.run import run_hub
     from hub.settings import HubSettings
     from wallet.passwords import read_password
 
     if log_level not in ("debug", "info", "warning", "error"):
         raise typer.BadParameter("must be debug, info, warning or error", param_hint="--log-level")
-    settings = HubSettings.build(**flags)
+    try:
+        settings = HubSettings.build(**flags)
+    except HubConfigurationError as error:  # 2, with which a service is not started again.
+        raise typer.BadParameter(str(error)) from None
     password = ""
     if settings.attester_keystore is not None:
         password = read_password(settings.attester_password_file, purpose=str(settings.attester_keystore))
@@ -91,8 +98,15 @@ def submit(
     seed: Annotated[int | None, typer.Option(help="Chosen by the hub when omitted.")] = None,
     model: Annotated[str | None, typer.Option(help="Only providers with this model.")] = None,
     max_price: Annotated[str | None, typer.Option(help="The most AIT that the job may cost, such as 1.5.")] = None,
-    keystore: Annotated[Path | None, typer.Option(help="Sign the request with this key.")] = None,
+    keystore: Annotated[
+        Path | None, typer.Option(help="Sign the request with this key; needs --hub-id and --max-price.")
+    ] = None,
     password_file: Annotated[Path | None, typer.Option(help="File with the keystore's password.")] = None,
+    hub_id: Annotated[str | None, typer.Option(help="The name of the one hub that may use the signature.")] = None,
+    chain_id: Annotated[
+        int | None, typer.Option(min=1, help="The network meant; else the wallet's default: aitbc wallet network list.")
+    ] = None,
+    home: Annotated[Path | None, typer.Option(help="Folder of the wallet ($AITBC_HOME or ~/.aitbc).")] = None,
     wait_mint: Annotated[bool, typer.Option("--wait-mint", help="Return when the token is minted.")] = False,
     timeout_s: Annotated[float, typer.Option(min=1, help="How long to wait, in seconds.")] = 600,
     as_json: AsJson = False,
@@ -120,10 +134,10 @@ def submit(
         first = error.errors(include_url=False, include_input=False)[0]
         name = str(first["loc"][0]).replace("_", "-")
         raise typer.BadParameter(first["msg"], param_hint=name if name == "prompt" else f"--{name}") from None
-    key = _unlock(keystore, password_file)
+    signing = None if keystore is None else _signing(keystore, password_file, hub_id, chain_id, home)
     try:
         with HubClient(hub, api_key, timeout_s=timeout_s) as client:
-            job, png = client.submit(request, key=key)
+            job, png = client.submit(request, signing=signing)
             out.write_bytes(png)
             if wait_mint:
                 job = client.wait_for_mint(job["job_id"], timeout_s)
@@ -153,13 +167,25 @@ def status(
     _show(job, as_json, wait_mint)
 
 
-def _unlock(keystore: Path | None, password_file: Path | None) -> Any:
-    if keystore is None:
-        return None
-    from wallet.keystore import load_key
+def _signing(
+    keystore: Path, password_file: Path | None, hub_id: str | None, chain_id: int | None, home: Path | None
+) -> "HubSigning":
+    """The key, unlocked, and for whom it signs: what the user says and the wallet knows, not what the hub does."""
+    from hub.client import HubSigning
+    from wallet.accounts import default_home
+    from wallet.keystore import KeystoreError, load_key
+    from wallet.known_networks import KnownNetworks
     from wallet.passwords import read_password
 
-    return load_key(keystore, read_password(password_file, purpose=str(keystore)))
+    if hub_id is None:
+        raise _failed("a signature is for one hub: say --hub-id, which its operator knows")
+    try:
+        meant = KnownNetworks(home or default_home()).meant(chain_id)
+    except KeystoreError as error:
+        raise _failed(str(error)) from None
+    if meant is None:
+        raise _failed("which network? say --chain-id, or let the wallet know it: aitbc wallet network add")
+    return HubSigning(load_key(keystore, read_password(password_file, purpose=str(keystore))), hub_id, meant)
 
 
 def _failed(message: str) -> typer.Exit:

@@ -3,16 +3,18 @@
 import json
 import secrets
 import time
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Annotated, Any, Final, Self
 
 import httpx
 import msgspec
 
-from chain.primitives.client_request import ClientClaim, sign_client_request
+from chain.primitives.client_request import ClientClaim, check_hub_id_is_no_address, sign_client_request
 from chain.primitives.hexadecimal import parse_hex
 from chain.primitives.keys import PrivateKey
-from chain.primitives.receipt import salted_prompt_hash
+from chain.primitives.receipt import Receipt, salted_prompt_hash
+from chain.primitives.receipt_request import check_request
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Hash32
 from hub.request import SALT_BYTES, JobRequest
@@ -26,6 +28,18 @@ _SIGNED_FOR_S: Final = 3_600
 
 class HubClientError(Exception):
     """The hub could not be asked, said no, or answered with something false; the message is for people."""
+
+
+@dataclass(frozen=True)
+class HubSigning:
+    """The key that signs a job, and the one hub on the one network that may use it.
+
+    Both are known to the client beforehand: a hub that named others could use the request there itself.
+    """
+
+    key: PrivateKey
+    hub_id: str
+    chain_id: int
 
 
 class _Receipt(msgspec.Struct):
@@ -82,17 +96,17 @@ class HubClient:
     ) -> None:
         self._http.close()
 
-    def submit(self, request: JobRequest, *, key: PrivateKey | None = None) -> tuple[dict[str, Any], bytes]:
+    def submit(self, request: JobRequest, *, signing: HubSigning | None = None) -> tuple[dict[str, Any], bytes]:
         """The finished job and its picture, checked; signed first where a key is given. Raises HubClientError.
 
         A request that is to be signed must have a maximum price: without one, the signature would be a blank cheque.
         """
-        if key is not None:
-            request = self._signed(request, key)
+        if signing is not None:
+            request = self._signed(request, signing)
         body = request.model_dump(exclude_none=True)
         # The key makes a repetition after a broken connection harmless.
         job = self._ask("POST", "/v1/jobs", _Job, body, {"Idempotency-Key": secrets.token_hex(16)})
-        return job, check_finished_job(job, request)
+        return job, check_finished_job(job, request, signing)
 
     def job(self, job_id: str) -> dict[str, Any]:
         """A job by its id."""
@@ -109,12 +123,12 @@ class HubClient:
                 return job
             time.sleep(_POLL_S)
 
-    def _signed(self, request: JobRequest, key: PrivateKey) -> JobRequest:
+    def _signed(self, request: JobRequest, signing: HubSigning) -> JobRequest:
         if request.max_price_atoms is None:
             raise HubClientError("a signed request needs a maximum price (--max-price)")
-        hub = self._ask("GET", "/v1/hub", _Hub)
+        self._check_identity(signing)
         claim = ClientClaim(
-            client=key.address,
+            client=signing.key.address,
             salt=secrets.token_bytes(SALT_BYTES),
             max_price=request.max_price_atoms,
             nonce=Hash32(secrets.token_bytes(32)),
@@ -123,15 +137,30 @@ class HubClient:
         )
         try:
             to_sign = claim.request(
-                chain_id=hub["chain_id"],
-                audience=hub["hub_id"],
+                chain_id=signing.chain_id,
+                audience=signing.hub_id,
                 prompt=request.prompt,
                 parameters=request.parameters(),
             )
         except Rejected as error:
-            raise HubClientError(f"what the hub says of itself cannot be signed: {error.message}") from None
-        signed = msgspec.structs.replace(claim, signature=sign_client_request(key, to_sign))
+            raise HubClientError(f"this cannot be signed: {error.message}") from None
+        signed = msgspec.structs.replace(claim, signature=sign_client_request(signing.key, to_sign))
         return JobRequest.model_validate(request.model_dump() | {"client_request": signed.to_object()})
+
+    def _check_identity(self, signing: HubSigning) -> None:
+        """Before anything is signed: whether the hub that answers is the one that is meant."""
+        hub = self._ask("GET", "/v1/hub", _Hub)
+        name, chain_id = hub["hub_id"], hub["chain_id"]
+        for hub_id in (name, signing.hub_id):
+            try:
+                check_hub_id_is_no_address(hub_id)
+            except Rejected as error:
+                raise HubClientError(f"nothing was signed for {hub_id[:64]!r}: {error.message}") from None
+        if (name, chain_id) != (signing.hub_id, signing.chain_id):
+            raise HubClientError(
+                f"nothing was signed: the hub at {self._http.base_url} calls itself {name[:64]!r} on chain {chain_id}, "
+                f"and {signing.hub_id[:64]!r} on chain {signing.chain_id} was meant"
+            )
 
     def _ask(
         self,
@@ -167,10 +196,11 @@ class HubClient:
         return fields
 
 
-def check_finished_job(job: dict[str, Any], request: JobRequest) -> bytes:
-    """The picture of a finished job whose receipt, hash, signatures and prompt fit; raises HubClientError otherwise.
+def check_finished_job(job: dict[str, Any], request: JobRequest, signing: HubSigning | None = None) -> bytes:
+    """The picture of a finished job whose receipt, hash, signatures and request fit; raises HubClientError otherwise.
 
-    Whether the attester counts, only the chain says: `aitbc wallet receipt verify`.
+    Without `signing`, hub and network are those that the receipt names. Whether the attester counts, only the chain
+    says: `aitbc wallet receipt verify`.
     """
     try:
         document = Document.from_json(json.dumps(job).encode())
@@ -182,9 +212,21 @@ def check_finished_job(job: dict[str, Any], request: JobRequest) -> bytes:
         failed.append("prompt_hash: the receipt is for another prompt")
     if request.client is not None and document.receipt.client != request.client:
         failed.append("client: the receipt is for another client")
+    failed += _wrong_request(document.receipt, request, salt, signing)
     if document.image is None:
         failed.append("image: there is none")
     if failed:
         raise HubClientError(f"the hub's answer does not hold: {'; '.join(failed)}")
     assert document.image is not None
     return document.image
+
+
+def _wrong_request(receipt: Receipt, request: JobRequest, salt: bytes, signing: HubSigning | None) -> list[str]:
+    """Why the receipt is not for what was sent, or is for more than the maximum price; empty where it is."""
+    hub_id = receipt.hub_id if signing is None else signing.hub_id
+    chain_id = receipt.chain_id if signing is None else signing.chain_id
+    try:
+        check_request(receipt, request.to_sign(hub_id=hub_id, chain_id=chain_id, salt=salt))
+    except Rejected as error:
+        return [f"request: {error.message}"]
+    return []

@@ -159,9 +159,10 @@ class ProviderClient:
 
         `on_event` hears of the queue, every step, and every `preview_every` steps a preview, where the provider can be
         reached by WebSocket. Whatever interrupts the wait (Ctrl-C, an exception in `on_event`) cancels the job then.
+        With `signing`, the provider's address and the chain id must be among what is `expected`.
         """
         attempts = Attempts.within(self._timeout_s)
-        prepared = self._connection.prepared(order, signing, None if signing is None else self.health())
+        prepared = self._connection.prepared(order, signing)
         message = order_message(prepared, preview_every)
         if on_event is not None and len(message) <= MAX_MESSAGE_BYTES:
             with contextlib.suppress(_NoLiveConnection):
@@ -270,7 +271,7 @@ class AsyncProviderClient:
     ) -> Pictures:
         """As `ProviderClient.generate`; a cancelled task cancels its job."""
         attempts = Attempts.within(self._timeout_s)
-        prepared = self._connection.prepared(order, signing, None if signing is None else await self.health())
+        prepared = self._connection.prepared(order, signing)
         message = order_message(prepared, preview_every)
         if on_event is not None and len(message) <= MAX_MESSAGE_BYTES:
             with contextlib.suppress(_NoLiveConnection):

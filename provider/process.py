@@ -36,6 +36,7 @@ from provider.jobs.allowances import Allowances
 from provider.jobs.completion import Completion, CompletionTools
 from provider.jobs.links import ArtifactLinks
 from provider.jobs.offers import Offers
+from provider.jobs.pictures import KeptPictures
 from provider.jobs.service import JobService, JobTools, OrderBounds
 from provider.minting.attestations import Attestations
 from provider.minting.chain_account import ChainAccount
@@ -56,6 +57,8 @@ from provider.storage.retention import Prunable, Retention, RetentionTimes, remo
 _OTHER_CONNECTIONS: Final = 128
 _ANSWER_S: Final = 10
 """What signing, storing and sending the last answer may take after its picture is done."""
+_RAY_END_S: Final = 60
+"""What ending replicas and Ray's own processes may take besides, so that none of them stays."""
 _SAME_SIGNAL_S: Final = 1.0
 """Ctrl-C reaches a whole process group, and a parent may add its SIGTERM: that is one wish, not two."""
 _DAY_S: Final = 86_400
@@ -115,7 +118,7 @@ class ProviderProcess:
 
     def _create_jobs(self) -> JobService:
         settings = self._settings
-        completion = CompletionTools(self._key, self._job_log, self._artifacts, self._trajectories)
+        completion = CompletionTools(self._key, self._job_log, self._trajectories)
         return JobService(
             JobTools(
                 address=self._key.address,
@@ -123,7 +126,7 @@ class ProviderProcess:
                 offers=Offers(settings, self._chain),
                 allowances=Allowances(self._api_keys, settings.rate_limit, self._job_log.pictures_since),
                 job_log=self._job_log,
-                artifacts=self._artifacts,
+                pictures=KeptPictures(self._artifacts),
                 completion=Completion(completion),
                 metrics=self._metrics,
                 tracing=self._tracing,
@@ -170,6 +173,7 @@ class ProviderProcess:
             for work in (
                 self._watch_engine(),
                 self._minter.run(),
+                self._jobs.keep_storing_ends(),
                 self._enter_chain(server.url),
                 Retention(self._prunables(), self._settings.retention_interval_s).run(),
             )
@@ -230,11 +234,13 @@ class ProviderProcess:
         if self._drain is not None:
             await self._drain
         self._jobs.cancel_all()
-        self.worker_is_alive = not await asyncio.to_thread(self._engine.join, _ANSWER_S)
+        end_s = _RAY_END_S if self._settings.backend == "ray" else _ANSWER_S
+        self.worker_is_alive = not await asyncio.to_thread(self._engine.join, end_s)
         if self.worker_is_alive:
             _log.warning("engine_still_busy")
         else:
             await self._jobs.wait_until_idle()
+        await self._jobs.close()
         await self._client.close()
         self._sources.close()
         await asyncio.to_thread(self._tracing.shutdown)

@@ -1,12 +1,14 @@
 """A FastAPI application as every service here has it."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from chain.web.middleware import BodyBounds, LimitsMiddleware, ObservingMiddleware
+from chain.web.bodies import LargerBodies
+from chain.web.middleware import LimitsMiddleware, ObservingMiddleware
 from chain.web.problems import PROBLEM_RESPONSES, Problem, add_problem_handlers
 from chain.web.strict_json import StrictJsonRoute
 
@@ -34,28 +36,32 @@ def create_application(
     description: str,
     registry: CollectorRegistry,
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
-    larger_bodies: Mapping[str, int] | None = None,
-    all_larger_bodies_bytes: int = 0,
+    larger_bodies: LargerBodies | None = None,
     response_timeout_s: float | None = None,
     health: Callable[[], str | None] = lambda: None,
+    metrics_may_block: bool = False,
     lifespan: Any = None,
 ) -> Application:
     """An application with `/healthz`, `/metrics`, problem bodies and limits; include routers of `create_router` in it.
 
     `registry` collects this application's metrics and no other's. `larger_bodies` gives paths that take more than
-    `max_body_bytes`, and how much; all such bodies that are being answered have `all_larger_bodies_bytes`. `health`
-    returns None, or a sentence on what is wrong, which makes `/healthz` answer 503. `response_timeout_s` bounds how
-    long an endpoint may take to begin its response: then the client gets a 503, while an endpoint that runs in a
-    thread runs on. Endpoints may raise `Problem` and `Rejected`.
+    `max_body_bytes`. `health` returns None, or a sentence on what is wrong, which makes `/healthz` answer 503.
+    `response_timeout_s` bounds how long an endpoint may take to begin its response: then the client gets a 503, while
+    an endpoint that runs in a thread runs on. With `metrics_may_block`, metrics are read in a thread, all of which
+    must bear that; without, on the event loop. Endpoints may raise `Problem` and `Rejected`.
     """
     application = Application(
         title=title, version=version, description=description, responses=PROBLEM_RESPONSES, lifespan=lifespan
     )
     add_problem_handlers(application)
-    application.include_router(_operations(registry, health))
+    application.include_router(_operations(registry, health, metrics_may_block))
     # The one added last is the outermost.
-    bounds = BodyBounds(max_body_bytes, larger_bodies or {}, all_larger_bodies_bytes)
-    application.add_middleware(LimitsMiddleware, bounds=bounds, response_timeout_s=response_timeout_s)
+    application.add_middleware(
+        LimitsMiddleware,
+        max_body_bytes=max_body_bytes,
+        response_timeout_s=response_timeout_s,
+        larger=larger_bodies,
+    )
     application.add_middleware(ObservingMiddleware, registry=registry)
     return application
 
@@ -65,8 +71,9 @@ def create_router(*, prefix: str = "", tag: str) -> APIRouter:
     return APIRouter(prefix=prefix, tags=[tag], route_class=StrictJsonRoute)
 
 
-def _operations(registry: CollectorRegistry, health: Callable[[], str | None]) -> APIRouter:
+def _operations(registry: CollectorRegistry, health: Callable[[], str | None], metrics_may_block: bool) -> APIRouter:
     router = create_router(tag="operations")
+    reading = asyncio.Lock()
 
     @router.get("/healthz", summary="Whether this service works")
     async def healthz() -> dict[str, str]:
@@ -82,6 +89,10 @@ def _operations(registry: CollectorRegistry, health: Callable[[], str | None]) -
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     async def metrics() -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        if not metrics_may_block:
+            return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        async with reading:  # However many ask at once, one thread at most waits for a disk.
+            text = await asyncio.to_thread(generate_latest, registry)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     return router

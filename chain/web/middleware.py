@@ -6,14 +6,13 @@ Pure ASGI: Starlette's BaseHTTPMiddleware costs a task per request and breaks st
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chain.web.bodies import BodyReader, Hold, LargerBodies
 from chain.web.problems import PROBLEM_MEDIA_TYPE, Problem
 
 _MAX_LOGGED_PATH_CHARACTERS: Final = 200
@@ -83,22 +82,6 @@ class ObservingMiddleware:
         )
 
 
-@dataclass(frozen=True)
-class BodyBounds:
-    """How many bytes a request's body may have."""
-
-    max_bytes: int
-    """Everywhere, but for the paths in `larger`."""
-    larger: Mapping[str, int] = field(default_factory=dict)
-    """Path → bytes."""
-    all_larger_bytes: int = 0
-    """What bodies above `max_bytes` may hold together while they are answered."""
-
-    def of(self, path: str) -> int:
-        """For a request to this path."""
-        return self.larger.get(path, self.max_bytes)
-
-
 class LimitsMiddleware:
     """Bounds a request's body in bytes (413), whether or not its length is declared, and the wait for a response (503).
 
@@ -106,31 +89,27 @@ class LimitsMiddleware:
     `chain.web.server`. Where there is no room for one more large body, the answer is 503.
     """
 
-    def __init__(self, app: ASGIApp, bounds: BodyBounds, response_timeout_s: float | None) -> None:
+    def __init__(
+        self, app: ASGIApp, max_body_bytes: int, response_timeout_s: float | None, larger: LargerBodies | None = None
+    ) -> None:
         self._app = app
-        self._bounds = bounds
+        self._bodies = BodyReader(max_body_bytes, larger)
         self._response_timeout_s = response_timeout_s
-        self._larger_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        hold = self._bodies.hold()
         try:
-            declared_bytes = self._declared_bytes(scope)
-            reserved_bytes = self._reserve(scope, declared_bytes)
-        except Problem as problem:
-            await send_problem(send, problem)
-            return
-        try:
-            await self._serve(scope, receive, send, reserved_bytes)
+            await self._serve(scope, receive, send, hold)
         finally:
-            self._larger_bytes -= reserved_bytes
+            hold.release()
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, reserved_bytes: int) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, hold: Hold) -> None:
         try:
-            body = await self._read_body(receive, max(self._bounds.max_bytes, reserved_bytes))
+            body = await self._bodies.read(scope, receive, hold)
         except Problem as problem:
             await send_problem(send, problem)
             return
@@ -146,44 +125,6 @@ class LimitsMiddleware:
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self._answer(scope, replay, send)
-
-    def _declared_bytes(self, scope: Scope) -> int | None:
-        """What Content-Length says, or None where nothing does."""
-        declared = dict(scope["headers"]).get(b"content-length")
-        if declared is None:
-            return None
-        if not declared.isdigit() or len(declared) > 18:
-            raise Problem(400, "malformed", "the Content-Length header is not a number", field="Content-Length")
-        return int(declared)
-
-    def _reserve(self, scope: Scope, declared_bytes: int | None) -> int:
-        """Takes room for a body above the usual bound, 0 for others; without a declared length, for the largest."""
-        most_bytes = self._bounds.of(scope["path"])
-        if declared_bytes is not None and declared_bytes > most_bytes:
-            raise _too_large(most_bytes)
-        is_chunked = declared_bytes is None and b"transfer-encoding" in dict(scope["headers"])
-        wanted_bytes = most_bytes if is_chunked else declared_bytes or 0
-        if wanted_bytes <= self._bounds.max_bytes:
-            return 0
-        if self._larger_bytes + wanted_bytes > self._bounds.all_larger_bytes:
-            detail = "too many large requests at once; try again"
-            raise Problem(503, "crowded", detail, headers={"Retry-After": "5"})
-        self._larger_bytes += wanted_bytes
-        return wanted_bytes
-
-    async def _read_body(self, receive: Receive, most_bytes: int) -> bytes | None:
-        chunks: list[bytes] = []
-        received_bytes = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            chunks.append(message.get("body", b""))
-            received_bytes += len(chunks[-1])
-            if received_bytes > most_bytes:
-                raise _too_large(most_bytes)
-            if not message.get("more_body", False):
-                return b"".join(chunks)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_started = False
@@ -204,10 +145,6 @@ class LimitsMiddleware:
                 raise
             detail = f"no answer within {self._response_timeout_s:g} s; the request may still take effect"
             await send_problem(send, Problem(503, "timeout", detail, headers={"Retry-After": "1"}))
-
-
-def _too_large(most_bytes: int) -> Problem:
-    return Problem(413, "too_large", f"a body has at most {most_bytes} bytes here", field="body")
 
 
 async def send_problem(send: Send, problem: Problem) -> None:

@@ -30,6 +30,8 @@ class GenerateOptions:
     password_file: Path | None
     max_price: str | None
     provider: str | None
+    chain_id: int | None
+    home: Path | None
     timeout_s: float
     receipt_file: Path | None
     force: bool
@@ -62,10 +64,19 @@ def register(app: typer.Typer) -> None:
         init_image: Annotated[Path | None, typer.Option(help="Picture to draw anew: PNG, JPEG or WebP.")] = None,
         strength: Annotated[float, typer.Option(help="How much of it is drawn anew, up to 1 for all.")] = 0.8,
         quality: Annotated[int, typer.Option(min=1, max=100, help="Of .jpg and .webp.")] = 90,
-        keystore: Annotated[Path | None, typer.Option(help="Key that signs the request; needs --max-price.")] = None,
+        keystore: Annotated[
+            Path | None, typer.Option(help="Key that signs the request; needs --max-price and --provider.")
+        ] = None,
         password_file: Annotated[Path | None, typer.Option(help="File with the keystore's password.")] = None,
         max_price: Annotated[str | None, typer.Option(help="The most that the signed request pays, in AIT.")] = None,
-        provider: Annotated[str | None, typer.Option(help="Address that the receipt must be signed by.")] = None,
+        provider: Annotated[
+            str | None, typer.Option(help="Address that the receipt must be signed by, and that a request is for.")
+        ] = None,
+        chain_id: Annotated[
+            int | None,
+            typer.Option(min=1, help="The network of the receipt; what is signed is for the wallet's default one."),
+        ] = None,
+        home: Annotated[Path | None, typer.Option(help="Folder of the wallet ($AITBC_HOME or ~/.aitbc).")] = None,
         timeout_s: Annotated[float, typer.Option(min=1, max=86_400, help="Longest wait in all.")] = 600.0,
         receipt_file: Annotated[Path | None, typer.Option(help="Writes the receipt here too, as JSON.")] = None,
         force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,

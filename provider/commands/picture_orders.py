@@ -21,7 +21,9 @@ from provider.ordering.errors import printable
 from provider.ordering.live import Event, Finished, Queued, Stepped
 from provider.ordering.order import PictureOrder, Signing
 from provider.ordering.verification import Expected, Pictures
-from wallet.keystore import load_key
+from wallet.accounts import default_home
+from wallet.keystore import KeystoreError, load_key
+from wallet.known_networks import KnownNetworks
 from wallet.passwords import read_password
 
 EXIT_INTERRUPTED: Final = 130
@@ -36,7 +38,7 @@ def order_pictures(options: GenerateOptions) -> None:
     files = PictureFiles.plan(options.output, options.count, options.receipt_file, replaces=options.force)
     order = _order(options)
     signing = _signing(options)
-    expected = Expected(provider=None if options.provider is None else parse_address(options.provider, "--provider"))
+    expected = _expected(options)
     api_key = read_api_key(options.api_key_file)
     bar = _Bar(order)
     try:
@@ -101,9 +103,26 @@ def _signing(options: GenerateOptions) -> Signing | None:
         raise ConfigurationError("--keystore and --max-price go together", reason="bad_signing")
     if options.keystore is None or options.max_price is None:
         return None
+    if options.provider is None:
+        raise ConfigurationError("a signature is for one provider: say its address, --provider", reason="bad_signing")
     max_price_atoms = parse_ait(options.max_price, "--max-price")
     password = read_password(options.password_file, purpose=str(options.keystore))
     return Signing(load_key(options.keystore, password), max_price_atoms)
+
+
+def _expected(options: GenerateOptions) -> Expected:
+    """What the user says, and what the wallet knows of networks where something is signed."""
+    provider = None if options.provider is None else parse_address(options.provider, "--provider")
+    chain_id = options.chain_id
+    if options.keystore is not None:
+        try:
+            chain_id = KnownNetworks(options.home or default_home()).meant(options.chain_id)
+        except KeystoreError as error:
+            raise ConfigurationError(str(error), reason="bad_signing") from None
+        if chain_id is None:
+            message = "which network? say --chain-id, or let the wallet know it: aitbc wallet network add"
+            raise ConfigurationError(message, reason="bad_signing")
+    return Expected(provider, chain_id)
 
 
 class _Bar:

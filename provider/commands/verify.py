@@ -9,7 +9,7 @@ import typer
 EXIT_CODES = """\b
 Exit codes:
   0  all that was asked for was checked, and holds
-  1  something could not be checked: nobody answers, a file or the model is missing
+  1  something could not be checked: no signature, nobody answers, a file or the model is missing
   2  wrong usage
   3  something does not hold
 """
@@ -60,7 +60,9 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option(help="Steps to open, such as 0,7,20; by default some at random.")
         ] = None,
         picture: Annotated[int, typer.Option(min=0, help="Whose steps, with --steps; the first is 0.")] = 0,
-        samples: Annotated[int, typer.Option(min=1, max=1000, help="How many steps at random.")] = 2,
+        samples: Annotated[
+            int, typer.Option(min=1, max=1000, help="How many steps at random, beside first and last.")
+        ] = 2,
         only_open: Annotated[bool, typer.Option("--only-open", help="Check proofs, compute nothing.")] = False,
         model: Annotated[
             str | None, typer.Option(help="Folder or hub id of the receipt's model; by default the embedded one.")

@@ -43,12 +43,22 @@ def verify_receipt(options: VerifyOptions) -> None:
         steps = _ask_provider(job, pictures, options, options.url)
         asked_for_more += steps.checks
     checks = _replace(checks, asked_for_more)
-    _show(job, checks, steps, as_json=options.as_json)
+    holds = _judge(job, checks, asked_for_more)
+    _show(job, checks, steps, holds=holds, as_json=options.as_json)
+    if not holds:
+        raise typer.Exit(EXIT_OPEN if holds is None else EXIT_FALSE)
+
+
+def _judge(job: JobFile, checks: Sequence[Check], asked_for_more: Sequence[Check]) -> bool | None:
+    """Whether the job holds; None where something stays open that an answer takes."""
     if any(check.passed is False for check in checks):
-        raise typer.Exit(EXIT_FALSE)
-    # What nobody asked for may stay open; a mint that is still to come is no fault.
-    if any(check.passed is None and check.name != "mint" for check in asked_for_more):
-        raise typer.Exit(EXIT_OPEN)
+        return False
+    # Nobody's receipt says nothing of its provider, nor does a job without its pictures say what was made. What nobody
+    # asked for may stay open, and a mint that is still to come is no fault.
+    needed = {"provider_signature"} if job.asked_for is None else {"provider_signature", "artifact"}
+    open_checks = [check for check in checks if check.name in needed]
+    open_checks += [check for check in asked_for_more if check.name != "mint"]
+    return None if any(check.passed is None for check in open_checks) else True
 
 
 def _ask_chain(job: JobFile, node_url: str) -> list[Check]:
@@ -184,13 +194,13 @@ def _replace(checks: Sequence[Check], later: Sequence[Check]) -> list[Check]:
     return [check for check in checks if check.passed is not None or check.name not in names] + list(later)
 
 
-def _show(job: JobFile, checks: Sequence[Check], steps: StepVerification, *, as_json: bool) -> None:
+def _show(job: JobFile, checks: Sequence[Check], steps: StepVerification, *, holds: bool | None, as_json: bool) -> None:
     receipt = job.document.receipt
     if as_json:
         fields: dict[str, Any] = {
             "receipt_hash": to_hex(receipt.hash),
             "provider": to_checksum_address(receipt.provider),
-            "holds": not any(check.passed is False for check in checks),
+            "holds": holds,
             "checks": [check.to_object() for check in checks],
             **steps.to_object(),
         }

@@ -124,13 +124,22 @@ class Dispatcher:
         rows = job.rows()
         with self._changed:
             check_open()
-            excess = self._queue.excess(job.caller, len(rows))
-            if excess:
-                message = f"{len(self._queue)} pictures are waiting already"
-                raise QueueFull(message, self._retry_after_s(excess))
+            self._check_room(job.caller, len(rows))
             self._living[id(job)] = job
             self._queue.add(rows)
             self._changed.notify_all()
+
+    def check_room(self, caller: str, rows: int, check_open: Callable[[], None]) -> None:
+        """Raises what `submit` would raise now for so many rows of this caller."""
+        with self._changed:
+            check_open()
+            self._check_room(caller, rows)
+
+    def _check_room(self, caller: str, rows: int) -> None:
+        excess = self._queue.excess(caller, rows)
+        if excess:
+            message = f"{len(self._queue)} pictures are waiting already"
+            raise QueueFull(message, self._retry_after_s(excess))
 
     def cancel(self, job: EngineJob) -> None:
         """Ends the job because its caller has gone."""
@@ -215,6 +224,8 @@ class Dispatcher:
         with self._changed:
             self._busy.discard(slot)
             (self._lost.add if is_lost else self._lost.discard)(slot)
+            if not self._busy:
+                self._queue.forgive()
             self._changed.notify_all()
 
     def rest(self, seconds: float) -> None:

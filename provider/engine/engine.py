@@ -137,12 +137,7 @@ class Engine:
         must be quick. Raises UnknownModel, RequestTooLarge, QueueFull, or EngineNotReady (draining, shutting_down, or
         not_ready when the models could not be loaded).
         """
-        assert request.count >= 1
-        if request.model not in self._names:
-            raise UnknownModel(f"there is no model {request.model!r} here")
-        most = min(self.options.max_request_rows, self.options.queue_limit_rows)
-        if request.count > most:
-            raise RequestTooLarge(f"{request.count} pictures are more than the {most} that one request may ask for")
+        self._check_request(request)
         now_s, limit_s = time.monotonic(), self.options.job_timeout_s
         terms = JobTerms(
             caller=caller,
@@ -159,6 +154,19 @@ class Engine:
         if terms.deadline_s < self._clock_sleeps_until_s:
             self._wake.put(None)
         return job
+
+    def check_room(self, request: ImageRequest, *, caller: str) -> None:
+        """Raises what `submit` would raise now, and takes no place: for whoever has work to do in between."""
+        self._check_request(request)
+        self._dispatcher.check_room(caller, request.count, self._check_open)
+
+    def _check_request(self, request: ImageRequest) -> None:
+        assert request.count >= 1
+        if request.model not in self._names:
+            raise UnknownModel(f"there is no model {request.model!r} here")
+        most = min(self.options.max_request_rows, self.options.queue_limit_rows)
+        if request.count > most:
+            raise RequestTooLarge(f"{request.count} pictures are more than the {most} that one request may ask for")
 
     def _check_open(self) -> None:
         if self._is_stopping:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Protocol
 
 from provider.engine.outside import call_outside
+from provider.engine.queue import turns_of
 from provider.engine.record import FinishedJob, JobRecord
 from provider.errors import GenerationFailed
 from provider.generation import BatchKey, FinishedRow, ImageRequest, Row
@@ -188,6 +190,11 @@ class JobRow:
     def caller(self) -> str:
         """Whose row it is."""
         return self.job.caller
+
+    @cached_property
+    def turns(self) -> int:
+        """What it costs its caller in the queue."""
+        return turns_of(self.key)
 
 
 def by_job(rows: Sequence[JobRow]) -> "list[tuple[EngineJob, list[JobRow]]]":

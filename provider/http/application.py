@@ -1,6 +1,5 @@
 """The provider's HTTP application: every way in, behind the same limits."""
 
-from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Final
 
@@ -9,6 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from chain.web.application import create_application
+from chain.web.bodies import LargerBodies
 from provider.errors import ProviderError
 from provider.http.automatic1111.routes import create_automatic1111_router
 from provider.http.guard import Guard
@@ -25,6 +25,8 @@ LARGE_BODY_ROUTES: Final = (ROUTE, "/v1/images/edits", "/sdapi/v1/img2img")
 """Where a source picture may stand in the body."""
 _ALL_LARGE_BODIES: Final = 16
 """So many of the largest bodies may be in memory at once."""
+_STRANGERS_LARGE_BODIES: Final = 4
+"""So many of them while they come from somebody who has not shown a key yet."""
 _ANSWER_S: Final = 60.0
 """What an answer may take beyond the longest job: checking, storing, signing."""
 _CORS_HEADERS: Final = ("Authorization", "Content-Type", "Idempotency-Key")
@@ -33,19 +35,19 @@ _CORS_HEADERS: Final = ("Authorization", "Content-Type", "Idempotency-Key")
 def create_provider_application(parts: ProviderParts) -> FastAPI:
     """The application; its parts are started and stopped by `provider.process`."""
     settings = parts.settings
+    guard = Guard(parts.api_keys, settings.failed_login_limit)
     application = create_application(
         title="AITBC provider",
         version=version("aitbc"),
         description="Serves images for AIT: every picture comes with a signed receipt that the chain can mint.",
         registry=parts.metrics.registry,
         max_body_bytes=settings.body_max_bytes,
-        larger_bodies=_larger_bodies(parts),
-        all_larger_bodies_bytes=_ALL_LARGE_BODIES * settings.image_body_max_bytes,
+        larger_bodies=_larger_bodies(settings.image_body_max_bytes, guard),
         response_timeout_s=settings.job_timeout_s + _ANSWER_S,
         health=parts.fault,
+        metrics_may_block=True,  # Receipts are counted in the database.
     )
     application.add_exception_handler(ProviderError, _on_provider_error)
-    guard = Guard(parts.api_keys, settings.failed_login_limit)
     application.include_router(create_plan_router(parts, guard))
     application.include_router(create_job_router(parts, guard))
     application.include_router(create_openai_router(parts, guard))
@@ -57,8 +59,14 @@ def create_provider_application(parts: ProviderParts) -> FastAPI:
     return application
 
 
-def _larger_bodies(parts: ProviderParts) -> Mapping[str, int]:
-    return dict.fromkeys(LARGE_BODY_ROUTES, parts.settings.image_body_max_bytes)
+def _larger_bodies(max_bytes: int, guard: Guard) -> LargerBodies:
+    recognisers = (guard.recognise_by_body, guard.recognise_bearer, guard.recognise_basic_or_bearer)
+    return LargerBodies(
+        max_bytes=max_bytes,
+        paths=dict(zip(LARGE_BODY_ROUTES, recognisers, strict=True)),
+        all_bytes=_ALL_LARGE_BODIES * max_bytes,
+        strangers_bytes=_STRANGERS_LARGE_BODIES * max_bytes,
+    )
 
 
 def _add_outer_layers(application: FastAPI, parts: ProviderParts) -> None:

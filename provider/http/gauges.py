@@ -1,8 +1,7 @@
-"""Metrics that are read when somebody asks for them."""
+"""Metrics that are read when somebody asks for them: in a thread, so that none may need the event loop's."""
 
 from provider.http.parts import ProviderParts
 from provider.storage.artifacts import Artifacts
-from provider.storage.rows import ReceiptState
 
 
 def watch_parts(parts: ProviderParts, artifacts: Artifacts) -> None:
@@ -20,4 +19,4 @@ def watch_parts(parts: ProviderParts, artifacts: Artifacts) -> None:
     watch("artifacts", "Pictures that are kept.", lambda: artifacts.usage()[0])
     watch("artifact_bytes", "Bytes of the pictures that are kept.", lambda: artifacts.usage()[1])
     watch("trajectory_bytes", "Latents kept for the challenge window.", lambda: parts.trajectories.bytes_kept)
-    parts.metrics.watch_states(lambda: {state.value: parts.outbox.counts()[state] for state in ReceiptState})
+    parts.metrics.watch_states(lambda: {state.value: number for state, number in parts.outbox.counts().items()})

@@ -17,6 +17,7 @@
                                        profile.py      what a rerun must know
                                        latents.py      latents <-> bytes, and how far two are apart
       worker.rerun_step(...)           rerun.py        a step computed anew from latents that were committed to
+                                       latent_size.py  how large those must be, whatever their provider says
     devices.py, libraries.py, memory.py, unets.py      which device, how many rows fit, compiled and captured UNets
 
 Importing anything here takes seconds, so the service and the command line do so late, in the engine's threads. Every

@@ -24,12 +24,12 @@ _DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16"
 
 @dataclass(frozen=True)
 class LatentDistance:
-    """How far two latents of one shape are apart; finished latents have a standard deviation of about 1."""
+    """How far two latents of one shape are apart."""
 
     max_abs: float
     mean_abs: float
     relative: float
-    """The root mean square of the difference over that of the first."""
+    """The root mean square of the difference over that of the first, or over the expected one if that is less."""
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -62,16 +62,24 @@ def from_bytes(raw: bytes, shape: tuple[int, ...], dtype: torch.dtype) -> torch.
     return latents
 
 
-def compare_latents(left: bytes, right: bytes, dtype: str) -> LatentDistance:
-    """`dtype` as a profile names it. Raises GenerationFailed(bad_latents) where the two cannot be compared."""
+def compare_latents(left: bytes, right: bytes, dtype: str, expected_rms: float = math.inf) -> LatentDistance:
+    """`dtype` as a profile names it; `expected_rms` as `rerun.expected_rms` gives it for this entry.
+
+    Without the latter, whoever made the first could make it huge, and so any difference small. Raises
+    GenerationFailed(bad_latents) where the two cannot be compared.
+    """
     if dtype not in _DTYPES or len(left) != len(right) or not left or len(left) % _DTYPES[dtype].itemsize:
         raise GenerationFailed("these latents cannot be compared", reason="bad_latents")
     shape = (len(left) // _DTYPES[dtype].itemsize,)
     first, second = (from_bytes(raw, shape, _DTYPES[dtype]).double() for raw in (left, right))
     difference = (first - second).abs()
-    scale = max(float(first.square().mean()) ** 0.5, 1e-12)
-    root_mean_square = float(difference.square().mean()) ** 0.5
-    return LatentDistance(float(difference.max()), float(difference.mean()), root_mean_square / scale)
+    scale = max(min(root_mean_square(first), expected_rms), 1e-12)
+    return LatentDistance(float(difference.max()), float(difference.mean()), root_mean_square(difference) / scale)
+
+
+def root_mean_square(latents: torch.Tensor) -> float:
+    """Over all values, in double precision: half precision's own squares overflow."""
+    return math.sqrt(float(latents.double().square().mean()))
 
 
 def _read(raw: bytes, dtype: torch.dtype) -> torch.Tensor:

@@ -43,6 +43,12 @@ def not_supported(model: str, why: str) -> ModelUnavailable:
     return ModelUnavailable(message, reason="model_not_supported")
 
 
+def unet_not_prepared(error: BaseException) -> ModelUnavailable:
+    """`torch.compile` or a capture failed, which they do for want of a compiler or of kernels that can be captured."""
+    message = f"the UNet cannot be compiled or captured here ({type(error).__name__}: {first_line(error)})"
+    return ModelUnavailable(f"{message}; it works without both", reason="unet_not_prepared")
+
+
 def first_line(error: BaseException) -> str:
     """At most 200 characters of what the library says, which names files and classes, never a prompt."""
     lines = str(error).strip().splitlines()

@@ -48,7 +48,7 @@ def load_model(
 ) -> LoadedModel:
     """Loads a folder that `find_folder` gave, on the device and ready.
 
-    Raises ModelUnavailable: model_folder_incomplete, model_not_supported, model_too_large.
+    Raises ModelUnavailable: model_folder_incomplete, model_not_supported, model_too_large, unet_not_prepared.
     """
     quieten_libraries()
     source = options.models[name]

@@ -1,37 +1,55 @@
 """The UNet as the loop calls it: plain, or compiled and captured for the shapes that a GPU was warmed up for.
 
-Neither `torch.compile` nor the CUDA graphs below have run on a GPU yet; `PipelineOptions` leaves both off.
+Neither `torch.compile` nor CUDA graphs have run on a GPU yet; `PipelineOptions` leaves both off. What they prepare is
+believed only after it has computed the same as the plain UNet.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
+import structlog
 import torch
 
 from provider.generation import PipelineOptions
+from provider.inference import load_errors
+from provider.inference.capturing import CaptureStream, Inputs
+from provider.inference.compiling import compile_unet, compiling_many
 from provider.inference.denoising import Predict
-from provider.inference.devices import ComputeDevice
+from provider.inference.devices import ComputeDevice, is_out_of_memory
 
-_CAPTURE_WARM_UP_RUNS = 3
-"""Before a capture, so that libraries have chosen their kernels and taken their workspaces (PyTorch's own advice)."""
+Prepare = Callable[[Inputs], Predict]
+"""Makes the call for one shape ready, with inputs of that shape that may be kept."""
+
+_TOLERANCES: Final = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 1e-1}
+"""How far a prepared call may be from the plain one, as a share of the prediction's root mean square. Compiled kernels
+round elsewhere, by some units of the last place in each of a hundred layers; what is wrong differs by about 1."""
+
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("provider.inference")
 
 
 def make_predict(pipeline: Any, options: PipelineOptions, device: ComputeDevice) -> Predict:
-    """Compiles, warms up and captures where the options ask for it and the device is a GPU; that takes minutes."""
+    """Compiles, warms up and captures where the options ask for it and the device is a GPU; that takes minutes.
+
+    Raises ModelUnavailable(unet_not_prepared) where that fails, but what torch raises where memory runs out.
+    """
     plain = PlainUnet(pipeline.unet)
     if not device.is_gpu or not (options.uses_compile or options.uses_cuda_graphs):
         return plain
-    buckets = row_buckets(2 * options.max_batch_rows)
-    call: Predict = plain
-    if options.uses_compile:
-        # Each shape is compiled for itself; past the limit, which is for one function, torch would refuse.
-        limit = len(options.warm_shapes) * len(buckets) + 1
-        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, limit)
-        call = PlainUnet(torch.compile(pipeline.unet, fullgraph=True, dynamic=False))
     factor = pipeline.vae_scale_factor
     sizes = [(-(-height // factor), -(-width // factor)) for width, height in options.warm_shapes]
-    bucketed = BucketedUnet(plain, sizes, buckets)
-    bucketed.warm_up(call, pipeline, uses_cuda_graphs=options.uses_cuda_graphs)
+    bucketed = BucketedUnet(plain, sizes, row_buckets(2 * options.max_batch_rows))
+    try:
+        call: Predict = plain
+        if options.uses_compile:
+            call = PlainUnet(compile_unet(pipeline.unet, shapes=len(bucketed.shapes)))
+        prepare = running_once(call)
+        if options.uses_cuda_graphs:
+            prepare = CaptureStream(call, device.torch_device).capture
+        bucketed.warm_up(pipeline, prepare)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise load_errors.unet_not_prepared(error) from error
     return bucketed
 
 
@@ -55,34 +73,48 @@ def row_buckets(most_rows: int) -> tuple[int, ...]:
     return tuple(buckets)
 
 
+def running_once(call: Predict) -> Prepare:
+    """A call that is compiled, or finds its kernels, when it runs for the first time."""
+
+    def prepare(inputs: Inputs) -> Predict:
+        call(*inputs)
+        return call
+
+    return prepare
+
+
 class BucketedUnet:
     """Pads a batch to one of a few numbers of rows that a fast call was prepared for; else calls the plain one."""
 
     def __init__(self, plain: Predict, latent_sizes: Sequence[tuple[int, int]], buckets: Sequence[int]) -> None:
+        """`latent_sizes` are heights and widths; `buckets` numbers of rows, from the smallest."""
         self._plain = plain
-        self._latent_sizes = latent_sizes
         self._buckets = buckets
+        # The largest batches first: graphs share one pool of memory, which then never has to grow. No shape twice:
+        # several sizes of pictures may have the same latents.
+        self.shapes = tuple(
+            (rows, height, width) for height, width in dict.fromkeys(latent_sizes) for rows in reversed(buckets)
+        )
+        """Rows, height and width of what is prepared for."""
         self._prepared: dict[tuple[int, int, int], Predict] = {}
 
-    def warm_up(self, call: Predict, pipeline: Any, *, uses_cuda_graphs: bool) -> None:
-        """Runs `call` once for each shape, which compiles it, and captures it where that is asked for."""
-        parameter = next(pipeline.unet.parameters())
-        tokens, channels = pipeline.tokenizer.model_max_length, pipeline.unet.config.cross_attention_dim
-        pool: Any = None
-        for height, width in self._latent_sizes:
-            # The largest first: the graphs share one pool of memory, which then never has to grow.
-            for rows in reversed(self._buckets):
-                sample = parameter.new_zeros((rows, pipeline.unet.config.in_channels, height, width))
-                timestep = torch.zeros((), dtype=torch.float32, device=parameter.device)
-                embeddings = parameter.new_zeros((rows, tokens, channels))
-                prepared = call
-                with torch.no_grad():
-                    if uses_cuda_graphs:
-                        captured = CapturedUnet(call, sample, timestep, embeddings, pool)
-                        pool, prepared = captured.pool, captured
-                    else:
-                        call(sample, timestep, embeddings)
-                self._prepared[rows, height, width] = prepared
+    def warm_up(self, pipeline: Any, prepare: Prepare) -> None:
+        """Prepares every shape, and keeps what then computes as the plain UNet does; raises whatever `prepare` does.
+
+        Each is tried only when all are prepared: graphs that share memory could spoil one another.
+        """
+        with torch.no_grad(), compiling_many():
+            prepared = {shape: prepare(_new_inputs(pipeline, shape)) for shape in self.shapes}
+            self._prepared = {shape: call for shape, call in prepared.items() if self._agrees(pipeline, shape, call)}
+
+    def _agrees(self, pipeline: Any, shape: tuple[int, int, int], call: Predict) -> bool:
+        inputs = _new_inputs(pipeline, shape, seed=1)
+        distance = relative_distance(call(*inputs), self._plain(*inputs))
+        if distance <= _TOLERANCES[inputs[0].dtype]:  # Never true of what is no number.
+            return True
+        rows, height, width = shape
+        _log.warning("unet_not_trusted", rows=rows, latent_height=height, latent_width=width, distance=distance)
+        return False
 
     def __call__(self, sample: torch.Tensor, timestep: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
         """See `denoising.Predict`."""
@@ -98,38 +130,30 @@ class BucketedUnet:
         return padded[:rows]
 
 
+def relative_distance(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """Root mean square of the difference as a share of that of `expected`; not a number where either is not finite."""
+    expected = expected.double()
+    difference = (found.double() - expected).square().mean().sqrt()
+    return float(difference / expected.square().mean().sqrt())
+
+
+def _new_inputs(pipeline: Any, shape: tuple[int, int, int], seed: int | None = None) -> Inputs:
+    """Inputs of the UNet for `shape` (rows, height, width), zero or from a seed, in its own memory."""
+    rows, height, width = shape
+    unet, parameter = pipeline.unet, next(pipeline.unet.parameters())
+    tokens, channels = pipeline.tokenizer.model_max_length, unet.config.cross_attention_dim
+    sample = torch.zeros((rows, unet.config.in_channels, height, width))
+    timestep = torch.zeros((), dtype=torch.float32, device=parameter.device)
+    embeddings = torch.zeros((rows, tokens, channels))
+    if seed is not None:
+        generator = torch.Generator().manual_seed(seed)  # A CPU's: the same everywhere.
+        sample.normal_(generator=generator)
+        embeddings.normal_(generator=generator)
+        timestep += 500
+    return sample.to(parameter), timestep, embeddings.to(parameter)
+
+
 def _pad(rows: torch.Tensor, count: int) -> torch.Tensor:
     """Repeats the last row until there are `count`."""
     missing = count - len(rows)
     return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows
-
-
-class CapturedUnet:
-    """A call for one shape, recorded as a CUDA graph: a step then costs one launch instead of a thousand."""
-
-    def __init__(
-        self,
-        call: Predict,
-        sample: torch.Tensor,
-        timestep: torch.Tensor,
-        embeddings: torch.Tensor,
-        pool: Any,
-    ) -> None:
-        self._inputs = (sample, timestep, embeddings)
-        stream = torch.cuda.Stream(device=sample.device)
-        stream.wait_stream(torch.cuda.current_stream(sample.device))
-        with torch.cuda.stream(stream):
-            for _ in range(_CAPTURE_WARM_UP_RUNS):
-                call(*self._inputs)
-        torch.cuda.current_stream(sample.device).wait_stream(stream)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=pool):
-            self._output = call(*self._inputs)
-        self.pool = self._graph.pool()
-
-    def __call__(self, sample: torch.Tensor, timestep: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
-        """Copies the inputs to where the graph reads them; a copy of the output, which the next replay overwrites."""
-        for place, value in zip(self._inputs, (sample, timestep, embeddings), strict=True):
-            place.copy_(value)
-        self._graph.replay()
-        return self._output.clone()

@@ -1,6 +1,6 @@
 """One device at work: its models, its batches, and what went wrong said in the project's own errors."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -61,7 +61,8 @@ class InferenceWorker:
         """Loads the default model and those to be preloaded; each makes one small picture as a test and a warm-up.
 
         Raises ModelUnavailable with a reason: no_such_device, model_folder_missing, model_folder_incomplete,
-        model_not_found, model_not_supported, model_hub_unreachable, model_too_large or self_test_failed.
+        model_not_found, model_not_supported, model_hub_unreachable, model_too_large, unet_not_prepared or
+        self_test_failed.
         """
         default = next(iter(self._options.models))
         # The default last: should they not fit together, it is the one that stays.
@@ -115,13 +116,28 @@ class InferenceWorker:
         """Entries of a trajectory that must be opened to compute entry `step` anew. Raises as `profile`."""
         return rerun.entries_needed(self._switch_to(key.model), key, self._device, step)
 
+    def expected_rms(self, key: BatchKey, row: Row) -> tuple[float, ...]:
+        """How large each entry of such a run's trajectory is; see `rerun.expected_rms`. Raises as `run`."""
+        model = self._switch_to(key.model)
+        with self._failures_named(key, 1):
+            return rerun.expected_rms(model, self._device, key, row)
+
     def rerun_step(
-        self, key: BatchKey, row: Row, step: int, opened: Mapping[int, bytes], *, batch_rows: int = 1
+        self,
+        key: BatchKey,
+        row: Row,
+        step: int,
+        opened: Mapping[int, bytes],
+        *,
+        batch_rows: int = 1,
+        expected_rms: Sequence[float] | None = None,
     ) -> bytes:
         """Entry `step` of a trajectory computed anew; see `rerun.rerun_step`. Raises as `run`."""
         model = self._switch_to(key.model)
         with self._failures_named(key, batch_rows):
-            return rerun.rerun_step(model, self._device, key, row, step, opened, batch_rows=batch_rows)
+            return rerun.rerun_step(
+                model, self._device, key, row, step, opened, batch_rows=batch_rows, expected_rms=expected_rms
+            )
 
     def picture_of(self, key: BatchKey, row: Row, latents: bytes) -> bytes:
         """The encoded picture of a trajectory's last entry; see `rerun.picture_of`. Raises as `run`."""

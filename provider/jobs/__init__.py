@@ -4,7 +4,9 @@
     commission.py  an order that has passed every check: whose it is, at what price, under which salt
     offers.py      what is sold now: a model, its price, the chain
     service.py     accepts orders: repeated ones, prices, limits, a durable row, the engine
-    completion.py  a finished computation becomes stored pictures, a signed receipt and an answer, all or nothing
+    pictures.py    the store of pictures, asked in threads of its own
+    completion.py  a finished computation becomes a signed receipt and an answer, both or neither
+    ends.py        how jobs came to nothing, written to the log at once or as soon as the disk lets it
     running.py     a job while somebody may look: state, progress, events that late watchers get too
     answers.py     what a finished job is answered with; kept without its pictures, and put together again
     allowances.py  what each API key may ask for: pictures per time and per day, jobs at once

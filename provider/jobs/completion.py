@@ -1,4 +1,4 @@
-"""A finished computation becomes stored pictures, a signed receipt and an answer: all of it durable, or nothing."""
+"""A finished computation, its pictures stored, becomes a signed receipt and an answer: both durable, or neither."""
 
 import hashlib
 import time
@@ -19,7 +19,6 @@ from provider.monitoring.tracing import JobSpans
 from provider.receipts.issuing import ServedWork, SignedReceipt, issue_receipt, trajectory_context
 from provider.receipts.profiles import profile_object
 from provider.receipts.trajectories import Trajectories
-from provider.storage.artifacts import Artifacts
 from provider.storage.job_log import JobLog
 from provider.storage.outbox import DuplicateJobError
 from provider.storage.rows import FinishedJob, JobRecord, NewReceipt
@@ -27,11 +26,10 @@ from provider.storage.rows import FinishedJob, JobRecord, NewReceipt
 
 @dataclass(frozen=True)
 class CompletionTools:
-    """Where results go, and who signs for them."""
+    """Where receipts and latents go, and who signs."""
 
     key: Signer
     job_log: JobLog
-    artifacts: Artifacts
     trajectories: Trajectories
 
 
@@ -42,20 +40,23 @@ class Completion:
         self._tools = tools
 
     def complete(
-        self, commission: Commission, job_id: str, computed: ComputedJob, spans: JobSpans
+        self,
+        commission: Commission,
+        job_id: str,
+        computed: ComputedJob,
+        *,
+        artifacts: tuple[str, ...],
+        spans: JobSpans,
     ) -> tuple[FinishedAnswer, JobRecord]:
         """The answer, once receipt, answer and the job's end are on disk together.
 
-        Pictures are stored before: without a receipt they are nobody's, and go with the clean-up. Raises StorageError
-        and OrderRefused; then there is no receipt.
+        `artifacts` are the names under which the pictures are kept already. Raises StorageError and OrderRefused; then
+        there is no receipt.
         """
-        with spans.part("store"):
-            encoding = commission.order.request.encoding
-            names = tuple(self._tools.artifacts.put(row.picture, encoding.format) for row in computed.pictures)
         with spans.part("sign"):
             root, signed = self._sign(commission, job_id, computed)
         try:
-            answer = _answer(commission, job_id, computed, signed, names)
+            answer = _answer(commission, job_id, computed, signed, artifacts)
             record = self._commit(commission, answer, signed)
         except BaseException:
             self._discard(root)

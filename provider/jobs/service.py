@@ -19,18 +19,20 @@ from provider.engine.engine import Engine
 from provider.errors import GenerationCancelled, ProviderError, StorageError
 from provider.generation import OUTPUT_FORMATS
 from provider.jobs.allowances import Allowances
-from provider.jobs.answers import FinishedAnswer, restore_answer
+from provider.jobs.answers import FinishedAnswer
 from provider.jobs.commission import Commission, check_order
 from provider.jobs.completion import Completion
+from provider.jobs.ends import JobEnd, JobEnds
 from provider.jobs.errors import ArtifactGone, JobInProgress, JobNotFound, NotServing, OrderRefused
 from provider.jobs.offers import Offers
 from provider.jobs.order import JobOrder
+from provider.jobs.pictures import KeptPictures
 from provider.jobs.running import RunningJob
 from provider.monitoring.logs import log_job
 from provider.monitoring.metrics import ProviderMetrics
 from provider.monitoring.tracing import JobSpans, Tracing
-from provider.storage.artifacts import Artifacts
-from provider.storage.job_log import JobLog, JobNotUnderWay
+from provider.receipts.issuing import Offer
+from provider.storage.job_log import JobLog
 from provider.storage.rows import ClientNonce, JobRecord, JobState, NewJob
 
 T = TypeVar("T")
@@ -58,7 +60,7 @@ class JobTools:
     offers: Offers
     allowances: Allowances
     job_log: JobLog
-    artifacts: Artifacts
+    pictures: KeptPictures
     completion: Completion
     metrics: ProviderMetrics
     tracing: Tracing
@@ -79,6 +81,7 @@ class JobService:
 
     def __init__(self, tools: JobTools) -> None:
         self._tools = tools
+        self._ends = JobEnds(tools.job_log)
         self._running: dict[str, RunningJob] = {}
         self._doors: dict[str, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -108,18 +111,27 @@ class JobService:
         offer = self._tools.offers.of(order.request.model)
         # One order of a caller at a time: what it may have at once and what it has ordered before must not change.
         async with self._doors.setdefault(order.caller.name, asyncio.Lock()):
-            if order.is_named:
-                repeated = await self._repeat(order)
-                if repeated is not None:
-                    return repeated
-            if self.is_draining:
-                message = "the provider finishes the jobs that it has and takes no more"
-                raise NotServing(message, _DRAIN_RETRY_S, reason="draining")
-            commission = check_order(order, offer, self._tools.address, received_ns=received_ns, now_s=int(time.time()))
-            await self._check_allowances(order)
-            new = _new_job(order, commission.client_nonce)
-            accepted = await asyncio.to_thread(self._tools.job_log.accept, new, time.time())
-            return await self._begin(commission, accepted.record)
+            earlier = await self._find_repeat(order) if order.is_named else None
+            if earlier is None:
+                return await self._accept(order, offer, received_ns)
+        if isinstance(earlier, RunningJob):
+            return earlier
+        # Outside of the door: while the store of pictures does not answer, the caller's other orders go on.
+        answer = await self._tools.pictures.restore(earlier)
+        self._tools.metrics.count_job(order.way_in, "repeated")
+        return RunningJob.already_ended(earlier.job_id, order, answer)
+
+    async def _accept(self, order: JobOrder, offer: Offer, received_ns: int) -> RunningJob:
+        """A new job; whatever refuses it does so before anything is written, but for a race."""
+        if self.is_draining:
+            message = "the provider finishes the jobs that it has and takes no more"
+            raise NotServing(message, _DRAIN_RETRY_S, reason="draining")
+        commission = check_order(order, offer, self._tools.address, received_ns=received_ns, now_s=int(time.time()))
+        self._tools.engine.check_room(order.request, caller=order.caller.name)
+        await self._check_allowances(order)
+        new = _new_job(order, commission.client_nonce)
+        accepted = await asyncio.to_thread(self._tools.job_log.accept, new, time.time())
+        return await self._begin(commission, accepted.record)
 
     def _check_bounds(self, order: JobOrder) -> None:
         request, bounds = order.request, self._tools.bounds
@@ -150,8 +162,8 @@ class JobService:
                 on_event=job.on_engine_event,
                 budget_microseconds=commission.budget_microseconds,
             )
-        except ProviderError:
-            await asyncio.to_thread(self._tools.job_log.discard, record.job_id)
+        except ProviderError as error:
+            await self._discard(record.job_id, error)
             raise
         self._tools.allowances.charge(order.caller, order.request.count)
         job.attach(engine_job)
@@ -160,27 +172,32 @@ class JobService:
         self._spawn(self._carry_out(commission, job, engine_job))
         return job
 
-    async def _repeat(self, order: JobOrder) -> RunningJob | None:
-        """The job that the same order became before, if it did; raises JobConflict for another under the same name."""
-        record = await asyncio.to_thread(self._tools.job_log.find_repeat, _new_job(order, None))
-        if record is None:
-            return None
-        at_work = self._running.get(record.job_id)
-        if at_work is not None and order.hub_job is not None:
-            retry_after_s = self._tools.engine.retry_after_s()
-            raise JobInProgress("this job is at work already", retry_after_s)
-        if at_work is not None:
-            return at_work
-        if record.state is JobState.DONE:
-            answer = await asyncio.to_thread(restore_answer, record, self._tools.artifacts)
-            self._tools.metrics.count_job(order.way_in, "repeated")
-            return RunningJob.already_ended(record.job_id, order, answer)
-        # Its end could not be stored, the disk being full, say; now it can, or this raises again.
+    async def _discard(self, job_id: str, error: ProviderError) -> None:
+        """Others took the last places since there was room."""
         try:
-            await asyncio.to_thread(self._tools.job_log.fail, record.job_id, reason="storage_failed")
-        except JobNotUnderWay:
-            return await self._repeat(order)  # It has ended since it was looked up.
-        return None
+            await asyncio.to_thread(self._tools.job_log.discard, job_id)
+        except StorageError:
+            await self._ends.store(JobEnd(job_id, error.reason))
+
+    async def _find_repeat(self, order: JobOrder) -> RunningJob | JobRecord | None:
+        """The job that the same order became before: at work, or done. None where there is none, or it came to nothing.
+
+        Raises JobConflict for another order under the same name.
+        """
+        while True:
+            record = await asyncio.to_thread(self._tools.job_log.find_repeat, _new_job(order, None))
+            if record is None:
+                return None
+            at_work = self._running.get(record.job_id)
+            if at_work is not None and order.hub_job is not None:
+                retry_after_s = self._tools.engine.retry_after_s()
+                raise JobInProgress("this job is at work already", retry_after_s)
+            if at_work is not None:
+                return at_work
+            if record.state is JobState.DONE:
+                return record
+            # It has ended since it was looked up, or its end could not be stored: now it can, or this raises.
+            await self._ends.store_again(record.job_id)
 
     # Work
 
@@ -218,24 +235,25 @@ class JobService:
         submitted_ns, started_ns, finished_ns = (round(moment * 1e9) for moment in moments)
         spans.record("queue", submitted_ns, started_ns)
         spans.record("batch", started_ns, finished_ns)
-        return await asyncio.to_thread(self._tools.completion.complete, commission, job.job_id, computed, spans)
+        # Pictures are stored before: without a receipt they are nobody's, and go with the clean-up.
+        with spans.part("store"):
+            encoding = commission.order.request.encoding
+            names = await self._tools.pictures.keep([row.picture for row in computed.pictures], encoding.format)
+        return await asyncio.to_thread(
+            self._tools.completion.complete, commission, job.job_id, computed, artifacts=names, spans=spans
+        )
 
     async def _end_without_picture(self, commission: Commission, job: RunningJob, error: ProviderError) -> None:
         is_cancelled = isinstance(error, GenerationCancelled)
         duration_ms = (time.monotonic_ns() - commission.received_ns) // 1_000_000
-        try:
-            record = await asyncio.to_thread(
-                self._tools.job_log.fail,
-                job.job_id,
-                reason=error.reason,
-                state=JobState.CANCELLED if is_cancelled else JobState.FAILED,
-                duration_ms=duration_ms,
-                prompt_hash=commission.prompt_hash,
-            )
-        except (StorageError, JobNotUnderWay) as trouble:
-            _log.error("job_end_not_stored", job_id=job.job_id, reason=error.reason, trouble=trouble.reason)
-        else:
-            log_job(record)
+        end = JobEnd(
+            job.job_id,
+            error.reason,
+            JobState.CANCELLED if is_cancelled else JobState.FAILED,
+            duration_ms=duration_ms,
+            prompt_hash=commission.prompt_hash,
+        )
+        await self._ends.store(end)
         self._tools.metrics.count_job(commission.order.way_in, error.reason)
         job.log("failed", reason=error.reason, duration_ms=duration_ms)
         job.fail(error)
@@ -262,18 +280,19 @@ class JobService:
         record = await asyncio.to_thread(self._tools.job_log.get, job_id)
         if record is None or record.key_name != caller.name:
             raise JobNotFound("no job of this API key has this id", "job_id")
-        return record
+        return self._ends.seen(record)
 
     async def answer(self, caller: Caller, job_id: str) -> FinishedAnswer:
         """What a job of this caller was answered with; raises JobNotFound where it was not, or ArtifactGone."""
         record = await self.record(caller, job_id)
         if record.answer_json is None:
             raise JobNotFound("this job has no answer (any more)", "job_id")
-        return await asyncio.to_thread(restore_answer, record, self._tools.artifacts)
+        return await self._tools.pictures.restore(record)
 
     async def page(self, caller: Caller, *, before: int | None, limit: int) -> list[JobRecord]:
         """This caller's jobs, newest first."""
-        return await asyncio.to_thread(self._tools.job_log.page, caller.name, before=before, limit=limit)
+        records = await asyncio.to_thread(self._tools.job_log.page, caller.name, before=before, limit=limit)
+        return [self._ends.seen(record) for record in records]
 
     async def artifact(self, job_id: str, index: int, caller: Caller | None = None) -> Artifact:
         """A picture of a job, the caller's where one is given; raises JobNotFound, ArtifactGone and StorageError."""
@@ -283,7 +302,7 @@ class JobService:
         if index >= len(record.artifacts):
             raise JobNotFound("this job has no picture of this index", "index")
         name = record.artifacts[index]
-        content = await asyncio.to_thread(self._tools.artifacts.get, name)
+        content = await self._tools.pictures.get(name)
         if content is None:
             raise ArtifactGone("this picture is no longer kept")
         return Artifact(content, OUTPUT_FORMATS[name.rpartition(".")[2]])
@@ -309,6 +328,15 @@ class JobService:
         while self._tasks:
             await asyncio.wait(self._tasks)
             await asyncio.sleep(0)  # For the tasks' own callbacks, which take them off the set.
+
+    async def keep_storing_ends(self) -> None:
+        """In the background, for ever: ends of jobs that a full disk has kept from the log."""
+        await self._ends.keep_storing()
+
+    async def close(self) -> None:
+        """After the last job; an end that still cannot be stored is called interrupted by the next start."""
+        await self._ends.store_waiting()
+        self._tools.pictures.close()
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """A task that is held until it has ended: asyncio itself would forget it."""

@@ -11,10 +11,12 @@ Labels never hold what a client chose freely, so their number is bounded.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from provider.errors import StorageError
 from provider.monitoring.quantiles import RecentQuantiles
 
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300)
@@ -24,6 +26,8 @@ _RECENT_ANSWERS: Final = 1000
 _QUANTILES: Final = (0.5, 0.95, 0.99)
 _ATOMS_PER_AIT: Final = 10**18
 _MICRO: Final = 1_000_000
+
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("provider.monitoring")
 
 
 class ProviderMetrics:
@@ -107,11 +111,14 @@ class ProviderMetrics:
     # What is read when somebody asks
 
     def watch(self, name: str, description: str, read: Callable[[], float]) -> None:
-        """A value that is read when the metrics are asked for."""
+        """A value that is read when the metrics are asked for; in any thread, and without blocking."""
         Gauge(_full(name), description, registry=self.registry).set_function(read)
 
     def watch_states(self, read: Callable[[], Mapping[str, int]]) -> None:
-        """Receipts by state, read when the metrics are asked for."""
+        """Receipts by state, read when the metrics are asked for, in any thread; it may block.
+
+        While it raises StorageError, this one family has no samples, and all others are shown.
+        """
         self.registry.register(_ReceiptStates(read))
 
     def _counter(self, name: str, description: str, *labels: str) -> Counter:
@@ -131,8 +138,14 @@ class _ReceiptStates(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         family = GaugeMetricFamily(_full("receipts"), "Receipts in the outbox by state.", labels=["state"])
-        for state, number in self._read().items():
-            family.add_metric([state], number)
+        try:
+            by_state = self._read()
+        except StorageError as error:
+            # Prometheus knows a series that is missing: neither its old value nor a zero would be true.
+            _log.warning("receipts_not_counted", reason=error.reason, detail=error.message)
+        else:
+            for state, number in by_state.items():
+                family.add_metric([state], number)
         yield family
 
 

@@ -7,10 +7,8 @@ from typing import Any, Final, Self, TypeVar
 import httpx
 
 from chain.primitives.client_request import SALT_BYTES
-from chain.primitives.hexadecimal import parse_address
 from chain.primitives.rejection import Rejected
 from provider.ordering import calls
-from provider.ordering.answers import Health
 from provider.ordering.calls import Call
 from provider.ordering.errors import ClientError, ProviderUnavailable
 from provider.ordering.live import PATH as LIVE_PATH
@@ -159,16 +157,20 @@ class Connection:
         """For a time that is up."""
         return ProviderUnavailable(f"{self.url} took too long to answer", reason="too_slow")
 
-    def prepared(self, order: PictureOrder, signing: Signing | None, health: Health | None) -> PreparedOrder:
-        """The order, signed for the provider that is expected, else for the one that answered; raises ClientError."""
+    def prepared(self, order: PictureOrder, signing: Signing | None) -> PreparedOrder:
+        """The order, signed for the provider and the network that are expected; raises ClientError.
+
+        Never for whom a provider calls itself: it could name another, or a network whose coins have worth, and use the
+        signature there.
+        """
         try:
             order.parameters(bytes(SALT_BYTES))  # JSON has no word for some of what no request could mean.
-            if signing is None or health is None:
+            if signing is None:
                 return prepare(order)
-            provider = self.expected.provider or parse_address(health.provider, "provider")
-            chain_id = self.expected.chain_id or health.chain_id
-            if chain_id is None:
-                raise ProviderUnavailable("the provider does not know its chain yet", reason="waiting_for_node")
+            provider, chain_id = self.expected.provider, self.expected.chain_id
+            if provider is None or chain_id is None:
+                words = "an order is signed for one provider on one network: its address and the chain id must be known"
+                raise ClientError(words, reason="bad_signing")
             return prepare_signed(order, signing, provider=provider, chain_id=chain_id, now_s=int(time.time()))
         except Rejected as rejected:
             raise ClientError(rejected.message, reason=rejected.reason.value) from None

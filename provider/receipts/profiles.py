@@ -48,6 +48,15 @@ def profiles_hash(profiles: Sequence[ReproducibilityProfile]) -> Hash32:
     return sha256(rfc8785.dumps([profile_object(profile) for profile in profiles]))
 
 
+def are_of_one_run(profiles: Sequence[ReproducibilityProfile]) -> bool:
+    """Whether they differ at most in where and with how many others each picture of a job was computed.
+
+    All pictures of a job are of one request, so whatever else differs is made up: one picture's precision, say, that
+    its latents are read in, and another's, that they are judged by.
+    """
+    return len({(each.weights_sha256, each.scheduler, each.dtype, each.latent_shape) for each in profiles}) <= 1
+
+
 def parse_profile(fields: object, where: str = "profile") -> ReproducibilityProfile:
     """From parsed JSON, strictly and bounded; raises Rejected that names the field."""
     known = check_keys(fields, _KEYS, where)

@@ -29,7 +29,7 @@ from chain.primitives.trajectory import Opening, TrajectoryContext, open_step, t
 from chain.primitives.types import Hash32
 from provider.errors import TrajectoryGone
 from provider.generation import MAX_PICTURES, ReproducibilityProfile
-from provider.receipts.profiles import BYTES_OF_DTYPE, parse_profile, profile_object
+from provider.receipts.profiles import BYTES_OF_DTYPE, are_of_one_run, parse_profile, profile_object
 
 _VERSION: Final = 1
 _SUFFIX: Final = ".trajectory"
@@ -181,8 +181,12 @@ class Trajectories:
     ) -> Hash32 | None:
         """The root over `rows[picture][step]`, with everything durable on disk; None where it could not be kept.
 
-        Then the job goes on without a commitment: a full disk must not cost a client its picture.
+        Then the job goes on without a commitment: a full disk must not cost a client its picture, nor must devices of
+        a cluster that compute in different precisions, whose pictures' steps no verifier would take for one job's.
         """
+        if not are_of_one_run(profiles):
+            _log.warning("trajectory_of_differing_profiles", job_id=context.job_id)
+            return None
         sizes = {len(latents) for steps in rows for latents in steps}
         assert len(sizes) == 1, "all latents of a job are of one size"
         assert len(profiles) == len(rows)

@@ -11,13 +11,15 @@ from chain.primitives.rejection import Rejected
 from provider.errors import GenerationFailed
 from provider.generation import ReproducibilityProfile
 from provider.receipts.challenge import Challenge, Openings, PictureResult, StepResult, choose_steps
+from provider.receipts.picture_distance import MAX_SHARES
 from provider.receipts.profiles import profile_object
 from wallet.verification import Check
 
 
 @dataclass(frozen=True)
 class StepChoice:
-    """Which steps are opened: those that are named, of one picture; or so many at random, of any picture."""
+    """Which steps are opened: those that are named, of one picture; or so many at random, of any picture, beside the
+    first and the last of the pictures in question."""
 
     steps: tuple[int, ...] = ()
     picture: int = 0
@@ -79,7 +81,7 @@ def verify_steps(challenge: Challenge, choice: StepChoice, pictures: Sequence[by
         found.declared = first.profiles[0]
         found.ours = challenge.rerunner.profile(challenge.request.batch_key, found.declared.batch_rows)
         found.checks.append(_compare_profiles(found.declared, found.ours))
-        if found.declared.weights_sha256 != found.ours.weights_sha256:
+        if not found.checks[-1].passed:
             return found
         chosen = choice.choose(first.opening.steps, first.opening.pictures)
         for step, picture in chosen:
@@ -107,6 +109,8 @@ def _compare_profiles(declared: ReproducibilityProfile, ours: ReproducibilityPro
     if declared.weights_sha256 != ours.weights_sha256:
         detail = f"other weights here ({ours.weights_sha256[:16]}…) than declared ({declared.weights_sha256[:16]}…)"
         return Check("profile", None, f"{detail}: nothing was computed again; see --model")
+    if declared.dtype != ours.dtype:
+        return Check("profile", None, f"{declared.dtype} is declared, but {ours.dtype} is computed here: no comparison")
     theirs, here = profile_object(declared), profile_object(ours)
     differing = [name for name in theirs if theirs[name] != here[name]]
     if not differing:
@@ -132,9 +136,10 @@ def _judge_pictures(results: Sequence[PictureResult]) -> Check:
     name = "pictures"
     for result in results:
         if not result.holds:
-            detail = f"picture {result.picture} is not what the last latents decode to: {result.mean_levels:.1f} of 255"
-            return Check(name, False, f"{detail} apart on average")
+            distance, most = result.distance, list(MAX_SHARES)[-1]
+            off = f"{distance.mean_levels:.1f} of 255 on average, {distance.shares[-1]:.2%} of it by more than {most}"
+            return Check(name, False, f"picture {result.picture} is not what the last latents decode to: off by {off}")
     equal = sum(result.is_bit_equal for result in results)
-    worst = max(result.max_levels for result in results)
-    rest = "" if equal == len(results) else f", the rest at most {worst} of 255 apart"
+    worst = max(result.distance.max_levels for result in results)
+    rest = "" if equal == len(results) else f", the rest at most {worst} of 255 from the pixels"
     return Check(name, True, f"{len(results)} decoded from the last latents: {equal} bit for bit{rest}")

@@ -34,7 +34,7 @@ class ArtifactPlace(Protocol):
     """A flat store of files. Everything raises StorageError where the store cannot be used now."""
 
     def prepare(self) -> None:
-        """Makes it ready for use, and removes what an earlier process left half written."""
+        """Makes it ready for use, and removes what an earlier process left half written; before anything is written."""
 
     def files(self) -> list[StoredFile]:
         """Every file there."""
@@ -211,11 +211,14 @@ class BucketPlace:
 
     @contextlib.contextmanager
     def _clear_errors(self) -> Iterator[None]:
+        import aiohttp
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         try:
             yield
-        except (OSError, BotoCoreError, ClientError) as error:
+        # The last two are what s3fs raises in the end for a body that is cut off, and for one that is no answer of S3.
+        except (OSError, BotoCoreError, ClientError, aiohttp.ClientError, ResponseParserError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             message = f"the store of pictures {self._location} cannot be used: {reason}"
             raise StorageError(message, reason="artifact_store_unavailable") from error

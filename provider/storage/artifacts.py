@@ -45,14 +45,17 @@ class Artifacts:
         self._place = open_place(location)
         self._limits = limits
         self._mutex = threading.Lock()
-        self._kept: OrderedDict[str, _Kept] | None = None
+        """Guards the two below, and is never held while the store is asked: it may take a minute to answer."""
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        """Oldest first."""
         self._total_bytes = 0
+        self._listing = threading.Lock()
+        self._is_listed = False
 
     def check(self) -> None:
         """Looks at the store, as at a start; raises ConfigurationError where it cannot be used."""
         try:
-            with self._mutex:
-                self._load()
+            self._list_once()
         except StorageError as error:
             raise ConfigurationError(error.message, reason=error.reason) from error
 
@@ -67,13 +70,11 @@ class Artifacts:
         name = self.name_of(picture, output_format)
         if self._limits.max_count == 0:
             return name
-        with self._mutex:
-            self._load()
+        self._list_once()
         self._place.write(name, picture, OUTPUT_FORMATS[output_format])
         with self._mutex:
-            kept = self._load()
             self._forget(name)
-            kept[name] = _Kept(len(picture), time.time())
+            self._kept[name] = _Kept(len(picture), time.time())
             self._total_bytes += len(picture)
             excess = self._take_excess(time.time())
         self._delete(excess)
@@ -94,35 +95,36 @@ class Artifacts:
 
     def prune(self, now_s: float) -> int:
         """Removes what is above the bounds or too old; how many pictures that were. Raises StorageError."""
+        self._list_once()
         with self._mutex:
-            self._load()
             excess = self._take_excess(now_s)
         return self._delete(excess)
 
     def usage(self) -> tuple[int, int]:
-        """How many pictures are kept, and their bytes; (0, 0) before the store was first looked at."""
+        """How many pictures are kept, and their bytes; (0, 0) before the store was first looked at. Never blocks."""
         with self._mutex:
-            return (0, 0) if self._kept is None else (len(self._kept), self._total_bytes)
+            return len(self._kept), self._total_bytes
 
-    def _load(self) -> OrderedDict[str, _Kept]:
-        """What is kept, oldest first; listed once."""
-        if self._kept is None:
+    def _list_once(self) -> None:
+        """Learns what an earlier process has left, before anything is written or removed; raises StorageError."""
+        with self._listing:
+            if self._is_listed:
+                return
             self._place.prepare()
             ours = [file for file in self._place.files() if _NAME.fullmatch(file.name)]
             ours.sort(key=lambda file: file.stored_s)
-            self._kept = OrderedDict((file.name, _Kept(file.size_bytes, file.stored_s)) for file in ours)
-            self._total_bytes = sum(file.size_bytes for file in ours)
-        return self._kept
+            with self._mutex:
+                self._kept = OrderedDict((file.name, _Kept(file.size_bytes, file.stored_s)) for file in ours)
+                self._total_bytes = sum(file.size_bytes for file in ours)
+            self._is_listed = True
 
     def _forget(self, name: str) -> None:
-        assert self._kept is not None
         known = self._kept.pop(name, None)
         if known is not None:
             self._total_bytes -= known.size_bytes
 
-    def _take_excess(self, now_s: float) -> list[str]:
-        """The names that are to go, already forgotten; the newest picture stays, whatever its size."""
-        assert self._kept is not None
+    def _take_excess(self, now_s: float) -> list[tuple[str, _Kept]]:
+        """What is to go, oldest first, already forgotten; the newest picture stays, whatever its size."""
         limits, excess = self._limits, []
         while self._kept:
             name, oldest = next(iter(self._kept.items()))
@@ -132,20 +134,28 @@ class Artifacts:
             if not is_too_old and (is_last or not is_too_much):
                 break
             self._forget(name)
-            excess.append(name)
+            excess.append((name, oldest))
         return excess
 
-    def _delete(self, names: list[str]) -> int:
+    def _delete(self, excess: list[tuple[str, _Kept]]) -> int:
         """Removes files, and says how many; what the store would not remove now is left to the next clean-up."""
-        for position, name in enumerate(names):
+        for position, (name, _) in enumerate(excess):
             with self._mutex:
-                if self._kept is not None and name in self._kept:
+                if name in self._kept:
                     continue  # The same picture has come again meanwhile.
             try:
                 self._place.delete(name)
             except StorageError as error:
-                _log.warning("artifacts_not_removed", pictures=len(names) - position, detail=error.message)
-                with self._mutex:
-                    self._kept = None  # Listed anew, with what is still there.
+                _log.warning("artifacts_not_removed", pictures=len(excess) - position, detail=error.message)
+                self._remember(excess[position:])
                 return position
-        return len(names)
+        return len(excess)
+
+    def _remember(self, files: list[tuple[str, _Kept]]) -> None:
+        """Puts back what is still there, before all others."""
+        with self._mutex:
+            for name, kept in reversed(files):
+                if name not in self._kept:
+                    self._kept[name] = kept
+                    self._kept.move_to_end(name, last=False)
+                    self._total_bytes += kept.size_bytes

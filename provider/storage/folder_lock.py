@@ -3,12 +3,16 @@
 import contextlib
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Final
 
 from provider.errors import ConfigurationError
 
 LOCK_FILE_NAME: Final = "provider.lock"
+_PATIENCE_S: Final = 1.0
+"""`lock_owner` holds the lock for an instant, as several times a second while `aitbc provider drain` waits."""
+_LOOK_INTERVAL_S: Final = 0.02
 
 
 class FolderLock:
@@ -22,9 +26,7 @@ class FolderLock:
         except OSError as error:
             message = f"cannot use the data folder {folder}: {error.strerror}"
             raise ConfigurationError(message, reason="data_dir_unusable") from None
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _lock(self._descriptor):
             os.close(self._descriptor)
             message = f"another provider runs in {folder}; two would spend the same nonces (choose another --data-dir)"
             raise ConfigurationError(message, reason="data_dir_in_use") from None
@@ -41,6 +43,20 @@ class FolderLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether the lock could be had, in a second at most: whoever merely asks for its owner does not keep it."""
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(_LOOK_INTERVAL_S)
+        else:
+            return True
 
 
 def lock_owner(folder: Path) -> int | None:

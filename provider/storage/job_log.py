@@ -2,7 +2,10 @@
 
 A row is committed before the job is queued, so that after a crash it is known what was under way: the next start
 calls those jobs interrupted. A request that comes again, by its Idempotency-Key or as the same job of a hub, finds the
-job that it became; one that came to nothing may be tried again.
+job that it became; one that came to nothing may be tried again. So may a request that its client has signed: its nonce
+is spent by the job that it became, and while that has come to nothing, the same request of the same API key, and no
+other, takes the nonce over. There is never more than one receipt for a nonce, since a job that has ended without one
+can get none any more.
 """
 
 import hashlib
@@ -18,7 +21,16 @@ from chain.primitives.types import Hash32
 from provider.errors import ProviderError
 from provider.storage.database import Database
 from provider.storage.outbox import MAX_PAGE, add_receipt, delete_rows
-from provider.storage.rows import Acceptance, FinishedJob, JobRecord, JobState, JobStatistics, NewJob, NewReceipt
+from provider.storage.rows import (
+    Acceptance,
+    ClientNonce,
+    FinishedJob,
+    JobRecord,
+    JobState,
+    JobStatistics,
+    NewJob,
+    NewReceipt,
+)
 from provider.storage.tables import ClientNonceRow, JobCounterRow, JobRow, ReceiptRow
 
 _SALT_BYTES: Final = 16
@@ -283,7 +295,17 @@ def _spend_nonce(session: Session, new: NewJob, job_id: str) -> None:
         insert(ClientNonceRow).values(values).on_conflict_do_nothing().returning(ClientNonceRow.nonce)
     )
     if added.first() is None:
+        _take_nonce_over(session, new, spent, job_id)
+
+
+def _take_nonce_over(session: Session, new: NewJob, spent: ClientNonce, job_id: str) -> None:
+    """Raises JobConflict, unless the very same request has spent the nonce on a job that came to nothing."""
+    row = session.get_one(ClientNonceRow, (spent.client, spent.nonce))
+    earlier = session.scalar(select(JobRow).where(JobRow.job_id == row.job_id))
+    came_to_nothing = earlier is not None and earlier.state not in _ALIVE and earlier.key_name == new.key_name
+    if earlier is None or not came_to_nothing or not _is_same_request(earlier, new):
         raise JobConflict("this signed request was used before; sign another with a new nonce", reason="nonce_used")
+    row.job_id = job_id
 
 
 def _under_way(session: Session, job_id: str) -> JobRow:

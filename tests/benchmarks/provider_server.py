@@ -1,11 +1,10 @@
 """What a provider's server adds to its pipeline: per request, at eight waiting requests, and at the start.
 
 The server is a process of its own, as an operator runs it; the pipeline is called in this one. Both draw the same
-pictures with the embedded model on one thread, in turns.
+pictures with the embedded model on one thread, in turns (`provider_turns`).
 """
 
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from provider.generation import EMBEDDED_MODEL, Batch, BatchKey, Encoding, Pipel
 from provider.storage.database import Database
 from provider.storage.identity import FolderIdentity
 from tests.benchmarks.measuring import Table, milliseconds
+from tests.benchmarks.provider_turns import in_turns, median, ratio
 from wallet.keystore import LIGHT_SCRYPT_N, save_key
 
 PROMPT: Final = "a red circle on a blue background"
@@ -31,7 +31,16 @@ STEPS: Final = 20
 GUIDANCE: Final = 7.5
 WAITING: Final = 8
 _SECRET: Final = "benchmark-secret-0123456789"
-_START_S: Final = 300.0
+_START_S: Final = 120.0
+_POLL_S: Final = 0.02
+"""Between two questions to a server that starts: it needs the CPU itself."""
+_BARE_START: Final = """
+from diffusers import StableDiffusionPipeline
+from provider.generation import EMBEDDED_MODEL_FOLDER
+StableDiffusionPipeline.from_pretrained(
+    str(EMBEDDED_MODEL_FOLDER), local_files_only=True, safety_checker=None, requires_safety_checker=False
+)
+"""
 
 
 class ServerProcess:
@@ -60,10 +69,12 @@ class ServerProcess:
             "MAX_BATCH_ROWS": str(max_batch_rows),
             "TRAJECTORY": str(trajectory).lower(),
         }
-        environment = os.environ | {f"AITBC_PROVIDER_{name}": value for name, value in settings.items()}
+        others = {name: value for name, value in os.environ.items() if not name.startswith("AITBC_")}
+        environment = others | {f"AITBC_PROVIDER_{name}": value for name, value in settings.items()}
         self.url = f"http://127.0.0.1:{port}"
         self.started_s = time.perf_counter()
-        with (folder / "log").open("w") as log:
+        self._log = folder / "log"
+        with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "genesis.cli", "provider", "run"], stderr=log, env=environment, cwd=folder
             )
@@ -77,17 +88,24 @@ class ServerProcess:
     ) -> None:
         self._http.close()
         self._process.terminate()
-        self._process.wait(60)
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def seconds_until(self, is_there: Callable[[httpx.Client], bool]) -> float:
         """From the process's start until an answer is as asked."""
         while time.perf_counter() - self.started_s < _START_S:
+            if self._process.poll() is not None:
+                break
             try:
                 if is_there(self._http):
                     return time.perf_counter() - self.started_s
             except httpx.TransportError:
-                time.sleep(0.005)
-        raise TimeoutError("the provider did not start")
+                pass  # It does not listen yet.
+            time.sleep(_POLL_S)
+        raise RuntimeError(f"the provider did not start: {self._log.read_text()[-2000:]}")
 
     def wait_answering(self) -> float:
         """Seconds from the start until `/healthz` answers, which says 503 while the model loads."""
@@ -127,19 +145,6 @@ def bare_pipeline() -> Callable[[], None]:
     return draw
 
 
-def seconds_of(work: Callable[[], Any]) -> float:
-    """Of one run."""
-    started_s = time.perf_counter()
-    work()
-    return time.perf_counter() - started_s
-
-
-def medians_in_turns(ways: list[Callable[[], Any]], rounds: int) -> list[float]:
-    """Median seconds of each way; a first round warms up and does not count."""
-    rounds_seconds = [[seconds_of(way) for way in ways] for _ in range(rounds + 1)][1:]
-    return [statistics.median(seconds) for seconds in zip(*rounds_seconds, strict=True)]
-
-
 def server_overhead(rounds: int, folder: Path) -> Table:
     """One request at a time beside the bare pipeline, with the commitment to its latents and without."""
     draw = bare_pipeline()
@@ -149,20 +154,21 @@ def server_overhead(rounds: int, folder: Path) -> Table:
     ):
         full.wait_ready()
         plain.wait_ready()
-        bare, served, uncommitted = medians_in_turns([draw, full.draw, plain.draw], rounds)
+        bare, served, uncommitted = in_turns([draw, full.draw, plain.draw], rounds)
     return Table(
         f"Server overhead ({SIDE_PIXELS}×{SIDE_PIXELS}, {STEPS} steps, embedded model, one CPU thread)",
         ("way", "one picture", "beside the bare pipeline", "what it adds"),
         (
-            ("bare pipeline", milliseconds(bare), "1.00", ""),
+            ("bare pipeline", milliseconds(median(bare)), "1.00", ""),
             _beside("request, receipt, kept latents", served, bare),
             _beside("request and receipt", uncommitted, bare),
         ),
     )
 
 
-def _beside(way: str, seconds: float, bare: float) -> tuple[str, str, str, str]:
-    return way, milliseconds(seconds), f"{seconds / bare:.2f}", milliseconds(max(0.0, seconds - bare))
+def _beside(way: str, seconds: list[float], bare: list[float]) -> tuple[str, str, str, str]:
+    added = median([mine - other for mine, other in zip(seconds, bare, strict=True)])
+    return way, milliseconds(median(seconds)), ratio(seconds, bare), f"{added * 1e3:.1f} ms"
 
 
 def batching_gain(rounds: int, folder: Path) -> Table:
@@ -178,30 +184,42 @@ def batching_gain(rounds: int, folder: Path) -> Table:
         def all_at_once(server: ServerProcess) -> Callable[[], Any]:
             return lambda: list(pool.map(server.draw, range(WAITING)))
 
-        together, alone = medians_in_turns([all_at_once(batched), all_at_once(single)], rounds)
+        together, alone = in_turns([all_at_once(batched), all_at_once(single)], rounds)
     return Table(
         f"Batching at {WAITING} waiting requests",
         ("way", "pictures per second", "gain"),
         (
-            ("one by one", f"{WAITING / alone:.2f}", "1.00"),
-            ("together", f"{WAITING / together:.2f}", f"{alone / together:.2f}"),
+            ("one by one", f"{WAITING / median(alone):.2f}", "1.00"),
+            ("together", f"{WAITING / median(together):.2f}", ratio(alone, together)),
         ),
     )
 
 
 def start_up(rounds: int, folder: Path) -> Table:
-    """From the command to the first answer, and to the first picture that could be drawn."""
-    answers, serves = [], []
-    for number in range(rounds):
-        with ServerProcess(folder / f"start-{number}") as server:
+    """From the command to the first answer, and to the first picture that could be drawn.
+
+    Beside a bare Python that loads the same model with diffusers and does nothing else, in turns.
+    """
+    answers: list[float] = []
+    serves: list[float] = []
+
+    def start_server() -> None:
+        with ServerProcess(folder / f"start-{len(serves)}") as server:
             answers.append(server.wait_answering())
             serves.append(server.wait_ready())
+
+    def start_bare() -> None:
+        subprocess.run([sys.executable, "-c", _BARE_START], check=True, capture_output=True, timeout=_START_S)
+
+    _whole, bare = in_turns([start_server, start_bare], rounds)
+    # The first start, on cold caches, does not count.
     return Table(
         "Start-up of a provider",
-        ("moment", "after the command"),
+        ("moment", "after the command", "beside the bare start"),
         (
-            ("/healthz answers", milliseconds(statistics.median(answers))),
-            ("the model is loaded and jobs are served", milliseconds(statistics.median(serves))),
+            ("bare Python has loaded the model with diffusers, and ended", milliseconds(median(bare)), "1.00"),
+            ("/healthz answers", milliseconds(median(answers[1:])), ratio(answers[1:], bare)),
+            ("the model is loaded and jobs are served", milliseconds(median(serves[1:])), ratio(serves[1:], bare)),
         ),
     )
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deploy.machine import Machine, ProviderService, free_port, start_healthy
+from tests.deploy.machine import Machine
+from tests.deploy.services import ProviderService
 from tests.provider.conftest import provider_key, start_provider
 
 __all__ = ["machine", "provider", "provider_key", "start_provider"]
@@ -15,10 +16,10 @@ __all__ = ["machine", "provider", "provider_key", "start_provider"]
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """One on which install.sh has put a provider and a node, with a release made from this checkout."""
+    """One on which install.sh has put all three services, with a release made from this checkout."""
     machine = Machine(tmp_path_factory.mktemp("machine"))
     done = machine.run(
-        "install.sh", "--for", "provider,node", "--name", "one", "--python", sys.executable, "--node-name", "main"
+        "install.sh", "--for", "provider,node,hub", "--name", "one", "--python", sys.executable, "--node-name", "main"
     )
     assert done.returncode == 0, done.stderr
     yield machine
@@ -28,6 +29,6 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 @pytest.fixture(scope="module")
 def provider(machine: Machine) -> ProviderService:
     """A provider on that machine, made by `aitbc provider init`, running and healthy."""
-    service = ProviderService.prepare(machine, free_port())
-    start_healthy(service)
+    service = ProviderService.prepare(machine)
+    service.start()
     return service

@@ -1,12 +1,14 @@
 """A stand-in for systemctl where no systemd runs: `supervisor.py ROOT start|stop|is-active|reset-failed|show UNIT`.
 
-It reads the very units that install.sh has put below ROOT, and of each what decides whether its service starts and
-ends well: environment, settings file, credentials, command, signal and time to stop. Paths of the units are taken below
-ROOT; users and sandboxes are left out. A stopped service gets its signal once, then the time that its unit allows, then
-SIGKILL.
+It reads the very units that install.sh has put below ROOT, and of each what decides whether its service starts, is
+started again, and ends well: environment, settings file, credentials, command, restarts, signal and time to stop. Paths
+of the units are taken below ROOT; users, sandboxes and other units are left out. A stopped service gets its signal
+once, then the time that its unit allows, then SIGKILL. Each service has a process of this program beside it (`watch`),
+which waits for its end and starts it again where its unit says so.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import shlex
@@ -17,8 +19,10 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 POLL_S = 0.05
+CLEAN_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)
 
 
 class Unit:
@@ -32,7 +36,9 @@ class Unit:
         file = root / "etc/systemd/system" / (f"{prefix}@.service" if at else name)
         self.lines = [line.strip() for line in file.read_text().splitlines() if line[:1] not in ("#", ";", "")]
         self.credentials = root / "run/credentials" / name
-        self.state_file = root / "run" / f"{name}.json"
+        self._state_file = root / "run" / f"{name}.json"
+        self._lock_file = root / "run" / f"{name}.lock"  # Held as long as the service is watched.
+        self._stop_file = root / "run" / f"{name}.stopping"  # There while it is to end; `timeout` once it was killed.
 
     def values(self, key: str) -> list[str]:
         """All of a setting's values, with specifiers replaced."""
@@ -55,38 +61,62 @@ class Unit:
         return settings
 
     def start(self) -> None:
-        """Starts the service; it outlives this process."""
-        if self.is_active():
-            return
-        self.credentials.mkdir(parents=True, exist_ok=True)
-        for value in self.values("LoadCredential"):
-            name, _, source = value.partition(":")
-            shutil.copy(self._below_root(source), self.credentials / name)
-        command = shlex.split(self.last("ExecStart"))
-        command[0] = str(self._below_root(command[0]))
-        with (self.root / "run" / f"{self.name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                command,
-                cwd=self._below_root(self.last("WorkingDirectory")),
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        self._write({"pid": process.pid, "started": _started(process.pid), "result": "success"})
+        """Starts the service, which outlives this process; returns once its program runs, or could not."""
+        (self.root / "run").mkdir(exist_ok=True)
+        with self._lock_file.open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # It runs, or is about to be started again.
+            self._stop_file.unlink(missing_ok=True)
+            self._write(state="activating", restarts=0, result="success", pid=None)
+            self._copy_credentials()
+            with self._open_log() as log:
+                watcher = subprocess.Popen(
+                    [sys.executable, __file__, str(self.root), "watch", self.name],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    pass_fds=(lock.fileno(),),
+                )
+        while self.process_id is None and watcher.poll() is None:
+            time.sleep(POLL_S)
+
+    def watch(self) -> None:
+        """Runs the service as often as its unit says; for the process beside it."""
+        restarts = 0
+        while True:
+            process = self._spawn()
+            self._write(state="active", restarts=restarts, pid=process.pid, started=_started(process.pid))
+            code = process.wait()
+            if self._is_to_stop():
+                self._write(state="inactive", result=self._stop_file.read_text() or "success")
+                return
+            is_clean = code == 0 or -code in CLEAN_SIGNALS
+            if not self._comes_back(code, is_clean):
+                self._write(state="inactive" if is_clean else "failed", result="success" if is_clean else "exit-code")
+                return
+            self._write(state="activating")
+            if self._is_to_stop(within_s=float(self.last("RestartSec"))):
+                self._write(state="inactive")
+                return
+            restarts += 1
 
     def stop(self) -> None:
         """As systemd stops it."""
-        if not self.is_active():
+        if not self._is_watched():
             return
-        process_id = self.process_id
-        assert process_id is not None
-        os.kill(process_id, signal.Signals[self.last("KillSignal")])
+        self._stop_file.write_text("")
         deadline = time.monotonic() + float(self.last("TimeoutStopSec"))
-        while self.is_active():
-            if time.monotonic() > deadline:
-                self._write({**self._read(), "result": "timeout"})
+        signalled = None
+        while self._is_watched():
+            process_id = self.process_id
+            if process_id is not None and process_id != signalled and self.is_active():
+                os.kill(process_id, signal.Signals[self.last("KillSignal")])
+                signalled = process_id
+            if process_id is not None and self.is_active() and time.monotonic() > deadline:
+                self._stop_file.write_text("timeout")
                 os.killpg(process_id, signal.SIGKILL)
             time.sleep(POLL_S)
 
@@ -101,9 +131,57 @@ class Unit:
         pid = self._read().get("pid")
         return pid if isinstance(pid, int) else None
 
-    def result(self) -> str:
-        """`success` or `timeout`."""
-        return str(self._read().get("result", "success"))
+    def property(self, name: str) -> str:
+        """`ActiveState`, `NRestarts`, `Result` or `Job`, as `systemctl show` says them; there are no jobs here."""
+        kept = {"ActiveState": "state", "NRestarts": "restarts", "Result": "result"}
+        return "" if name == "Job" else str(self._read()[kept[name]])
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        command = shlex.split(self.last("ExecStart"))
+        command[0] = str(self._below_root(command[0]))
+        with self._open_log() as log:
+            return subprocess.Popen(
+                command,
+                cwd=self._below_root(self.last("WorkingDirectory")),
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _copy_credentials(self) -> None:
+        self.credentials.mkdir(parents=True, exist_ok=True)
+        for value in self.values("LoadCredential"):
+            name, _, source = value.partition(":")
+            shutil.copy(self._below_root(source), self.credentials / name)
+
+    def _comes_back(self, code: int, is_clean: bool) -> bool:
+        if str(code) in " ".join(self.values("RestartPreventExitStatus")).split():
+            return False
+        return self.last("Restart") == "always" or not is_clean
+
+    def _is_to_stop(self, within_s: float = 0.0) -> bool:
+        deadline = time.monotonic() + within_s
+        while not self._stop_file.exists():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(POLL_S)
+        return True
+
+    def _is_watched(self) -> bool:
+        """Whether anybody holds the lock: from before the first start to after the last end."""
+        if not self._lock_file.exists():
+            return False
+        with self._lock_file.open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def _open_log(self) -> BinaryIO:
+        return (self.root / "run" / f"{self.name}.log").open("ab")
 
     def _expand(self, text: str) -> str:
         replaced = {
@@ -121,11 +199,14 @@ class Unit:
 
     def _read(self) -> dict[str, object]:
         with contextlib.suppress(FileNotFoundError):
-            return dict(json.loads(self.state_file.read_text()))
-        return {}
+            return dict(json.loads(self._state_file.read_text()))
+        return {"state": "inactive", "restarts": 0, "result": "success"}
 
-    def _write(self, state: dict[str, object]) -> None:
-        self.state_file.write_text(json.dumps(state))
+    def _write(self, **changes: object) -> None:
+        """Whoever reads meanwhile finds the old state or the new one, whole."""
+        partial = self._state_file.with_suffix(".partial")
+        partial.write_text(json.dumps(self._read() | changes))
+        partial.replace(self._state_file)
 
 
 def _started(pid: int) -> str | None:
@@ -146,17 +227,19 @@ def units(root: Path) -> Iterator[Unit]:
 def main(arguments: list[str]) -> int:
     """The exit code, as systemctl's."""
     root, verb, *rest = arguments
-    (Path(root) / "run").mkdir(exist_ok=True)
     unit = Unit(Path(root), rest[-1])
     match verb:
         case "start":
             unit.start()
+            return 0 if unit.process_id is not None else 1
         case "stop":
             unit.stop()
+        case "watch":
+            unit.watch()
         case "is-active":
             return 0 if unit.is_active() else 3
         case "show":
-            print(unit.result())
+            print(unit.property(rest[rest.index("--property") + 1]))
         case "reset-failed":
             pass
         case _:

@@ -14,6 +14,7 @@ from tests.deploy.machine import DEPLOY, Machine, run_program
 from tests.deploy.supervisor import Unit
 
 SERVICES = ("aitbc-node@main.service", "aitbc-hub.service", "aitbc-provider.service")
+GPU = "aitbc-gpu.service"
 MOST_EXPOSURE = {"aitbc-node@.service": 15, "aitbc-hub.service": 15, "aitbc-provider.service": 20}
 """Tenths, as systemd-analyze counts; 100 is a service without any restriction."""
 
@@ -36,10 +37,37 @@ def test_systemd_understands_every_line(installed: Machine) -> None:
         program.parent.mkdir(parents=True)
         program.write_text("#!/bin/sh\n")
         program.chmod(0o755)
+    programs = installed.root / "usr/bin"
+    programs.mkdir(parents=True)
+    (programs / "nvidia-modprobe").symlink_to("/bin/true")
     for unit in folder.iterdir():
-        unit.write_text(unit.read_text().replace("/opt/aitbc", f"{installed.root}/opt/aitbc"))
-    done = run_program("systemd-analyze", "verify", "--man=no", *(folder / name for name in SERVICES))
+        text = unit.read_text().replace("/opt/aitbc", f"{installed.root}/opt/aitbc")
+        unit.write_text(text.replace("/usr/bin/nvidia", f"{programs}/nvidia"))
+    done = run_program("systemd-analyze", "verify", "--man=no", *(folder / name for name in (*SERVICES, GPU)))
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
+
+
+def test_the_gpu_has_its_devices_before_the_provider_is_confined(installed: Machine) -> None:
+    """systemd translates DeviceAllow=char-nvidia* by the drivers that are loaded at its start.
+
+    Afterwards nothing in the service makes a device, not even `ExecStartPre=+`: DevicePolicy holds for the whole
+    control group (systemd.service(5)).
+    """
+    provider, gpu = installed.unit("aitbc-provider.service"), installed.unit(GPU)
+    assert provider.values("ExecStartPre") == []
+    assert GPU in provider.last("Wants").split()
+    assert GPU in provider.last("After").split()
+    assert gpu.last("Type") == "oneshot", "only such a unit has ended before those that come after it begin"
+    assert gpu.values("ExecStart")[0].startswith("/usr/bin/nvidia-modprobe -u")
+    for restriction in ("DevicePolicy", "DeviceAllow", "PrivateDevices", "User", "CapabilityBoundingSet"):
+        assert gpu.values(restriction) == []
+    # Every start of the provider asks again: a driver may have been loaded anew.
+    assert gpu.values("RemainAfterExit") == []
+
+
+def test_no_other_machine_gets_the_gpus_unit(tmp_path: Path) -> None:
+    assert Machine(tmp_path).run("install.sh", "--for", "node,hub", "--no-release").returncode == 0
+    assert not (tmp_path / "etc/systemd/system" / GPU).exists()
 
 
 @pytest.mark.programs("systemd-analyze")

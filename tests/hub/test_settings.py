@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from hub.cli import app
 from hub.errors import HubConfigurationError
 from hub.settings import HubSettings
 
@@ -49,3 +51,10 @@ def test_environment_and_flags(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_setting_that_cannot_work(change: dict[str, Any], words: str) -> None:
     with pytest.raises(HubConfigurationError, match=words):
         HubSettings.build(**NEEDED | change)
+
+
+def test_setting_that_cannot_work_is_wrong_usage(tmp_path: Path) -> None:
+    """Exit code 2: systemd starts such a hub no second time."""
+    refused = CliRunner().invoke(app, ["run", "--data-dir", str(tmp_path)], env={"AITBC_HUB_NODE_URL": None})
+    assert refused.exit_code == 2
+    assert "--node-url is missing" in refused.output

@@ -1,7 +1,12 @@
-"""What the provider's tests share: keys, and whole providers with the embedded model on loopback sockets."""
+"""What the provider's tests share: keys, whole providers with the embedded model on loopback sockets, an S3 server."""
 
 import asyncio
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -161,3 +166,72 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
 def eventually() -> Callable[..., None]:
     """`wait_until`, for test files (which cannot import from here)."""
     return wait_until
+
+
+class S3Server:
+    """moto's S3 as a process of its own, on a loopback socket; it can be paused and killed."""
+
+    def __init__(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        self._child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            assert self._child.poll() is None, "the S3 server did not start"
+            assert time.monotonic() < deadline
+            try:
+                httpx.get(self.url, timeout=5)
+                return
+            except httpx.TransportError:
+                time.sleep(0.05)
+
+    def make_bucket(self, name: str) -> None:
+        """An empty bucket."""
+        assert httpx.put(f"{self.url}/{name}", timeout=30).status_code == 200
+
+    def pause(self) -> None:
+        """It takes connections and answers none, until `go_on`."""
+        os.kill(self._child.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """It answers again, also what came meanwhile."""
+        os.kill(self._child.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Ends it at once; what it held is gone."""
+        if self._child.poll() is None:
+            os.kill(self._child.pid, signal.SIGKILL)
+        self._child.wait()
+
+
+@pytest.fixture(scope="session")
+def start_s3() -> Iterator[Callable[[], S3Server]]:
+    """Starts S3 servers, and ends them with the session."""
+    started: list[S3Server] = []
+
+    def start() -> S3Server:
+        started.append(S3Server())
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def s3(start_s3: Callable[[], S3Server]) -> S3Server:
+    """One that tests share."""
+    return start_s3()
+
+
+@pytest.fixture
+def s3_environment(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The environment of a process that keeps its pictures there."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing-secret")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    return s3

@@ -108,10 +108,12 @@ def _noisy_png() -> bytes:
     return encoded.getvalue()
 
 
-def test_the_asynchronous_client(running: Any) -> None:
+def test_the_asynchronous_client(running: Any, provider_key: PrivateKey) -> None:
+    expected = Expected(provider_key.address, CHAIN_ID)
+
     async def both() -> tuple[int, list[Event]]:
         events: list[Event] = []
-        async with AsyncProviderClient(running.url, running.client_secret) as client:
+        async with AsyncProviderClient(running.url, running.client_secret, expected=expected) as client:
             assert (await client.health()).status == "ok"
             made = await client.generate(QUICK, on_event=events.append)
             again = await client.generate(QUICK, signing=Signing(CLIENT_KEY, 10**18))
@@ -212,18 +214,42 @@ def test_what_a_provider_refuses(client: ProviderClient, running: Any) -> None:
         assert error.value.reason == "invalid_api_key"
 
 
-def test_a_maximum_price_that_is_too_low(client: ProviderClient) -> None:
-    with pytest.raises(ProviderRefused):
+def test_a_maximum_price_that_is_too_low(running: Any, provider_key: PrivateKey) -> None:
+    expected = Expected(provider_key.address, CHAIN_ID)
+    with (
+        ProviderClient(running.url, running.client_secret, expected=expected) as client,
+        pytest.raises(ProviderRefused) as refused,
+    ):
         client.generate(QUICK, signing=Signing(CLIENT_KEY, 1))
+    assert refused.value.reason == "price_limit"
 
 
 def test_a_provider_that_is_another_than_expected(running: Any) -> None:
-    expected = Expected(provider=CLIENT_KEY.address)
+    expected = Expected(CLIENT_KEY.address, CHAIN_ID)
     with ProviderClient(running.url, running.client_secret, expected=expected) as careful:
         with pytest.raises(UntrustedAnswer):
             careful.generate(QUICK)
         with pytest.raises(ProviderRefused):  # What is signed for another address is no good here.
             careful.generate(QUICK, signing=Signing(CLIENT_KEY, 10**18))
+
+
+@pytest.mark.parametrize("known", ["nothing", "provider", "chain"])
+def test_nothing_is_signed_for_whom_a_provider_calls_itself(known: str, provider_key: PrivateKey) -> None:
+    """It could name another provider, or a network whose coins have worth; so nothing goes out at all."""
+    expected = Expected(
+        provider=provider_key.address if known == "provider" else None, chain_id=CHAIN_ID if known == "chain" else None
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with (
+            ProviderClient(url, "secret-0123456789abcdef", expected=expected) as client,
+            pytest.raises(ClientError, match="one provider on one network") as refused,
+        ):
+            client.generate(QUICK, signing=Signing(CLIENT_KEY, 10**18))
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):  # Nobody has connected.
+            listener.accept()
+    assert refused.value.reason == "bad_signing"
 
 
 @pytest.mark.parametrize(

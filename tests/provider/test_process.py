@@ -26,6 +26,7 @@ from chain.primitives.receipt import attestation_digest
 from genesis.secrets import DevnetSecrets
 from provider.storage.database import Database
 from provider.storage.identity import FolderIdentity
+from provider.storage.job_log import JobLog
 from tests.clients.network import DevnetNetwork
 from wallet.keystore import LIGHT_SCRYPT_N, save_key
 
@@ -369,21 +370,31 @@ def test_a_full_disk_refuses_and_loses_nothing(
     limit_files(resource.RLIM_INFINITY)
 
     # The disk fills up while the picture is drawn.
-    answer = in_background(pool, lambda: provider.generate("late", steps=100, seed=1))
-    eventually(lambda: provider.states()[0] == "running", 60)
-    limit_files(0)
-    failed = answer.result(120)
-    assert failed is not None
-    assert (failed.status_code, failed.json()["reason"]) == (507, "storage_full")
-    assert provider.get("/v1/health").json()["status"] == "ok"
-    assert [item["receipt_hash"] for item in provider.receipts()] == [kept["receipt_hash"]]
-    limit_files(resource.RLIM_INFINITY)
+    for key in (None, "late"):
+        answer = in_background(pool, partial(provider.generate, key, steps=100, seed=1))
+        eventually(lambda: provider.states()[0] == "running", 60)
+        limit_files(0)
+        failed = answer.result(120)
+        assert failed is not None
+        assert (failed.status_code, failed.json()["reason"]) == (507, "storage_full")
+        assert provider.states()[0] == "failed"
+        assert stored_state(folder) == "running", "the log could not be told"
+        assert provider.get("/v1/health").json()["status"] == "ok"
+        assert [item["receipt_hash"] for item in provider.receipts()] == [kept["receipt_hash"]]
+        limit_files(resource.RLIM_INFINITY)
+        eventually(lambda: stored_state(folder) == "failed", 60)
 
     made = provider.generate("late", steps=100, seed=1)
     assert made.status_code == 200, made.text
     assert provider.generate("kept").json() == kept
     assert len(provider.receipts()) == 2
     assert provider.states()[0] == "done"
+
+
+def stored_state(folder: Path) -> str:
+    """Of the newest job, as `aitbc provider status` and the next start find it."""
+    with Database(folder / "data", read_only=True) as database:
+        return JobLog(database).page(None, before=None, limit=1)[0].state.value
 
 
 # Started

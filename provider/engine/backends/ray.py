@@ -10,6 +10,7 @@ This is the only module that knows Ray, and Ray is imported when the backend loa
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 import secrets
@@ -30,8 +31,13 @@ if TYPE_CHECKING:
 
 APPLICATION: Final = "aitbc-provider"
 """Its name on a cluster. A provider that comes back after a crash takes its replicas over by it."""
-_ENVIRONMENT: Final = {"RAY_USAGE_STATS_ENABLED": "0"}
-"""Read when Ray is imported. It would tell its makers about its use."""
+_ENVIRONMENT: Final = {
+    # It would tell its makers about its use.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Its own handler of SIGTERM aborts the process three seconds later, whatever this one does about it: no drain.
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
+}
+"""Read when Ray is imported or started."""
 _OWN_ENVIRONMENT: Final = {
     # "Enables clusters" where its makers do not; a Ray without clusters listens on loopback only.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -271,7 +277,8 @@ class RayBackend:
             graceful_shutdown_timeout_s=_SHUTDOWN_S,
             logging_config=quiet,
         )(Replica)
-        return serve.run(deployment.bind(self._options), name=self._application, route_prefix=None)
+        replica = deployment.bind(self._options, is_alone=self._address is None)
+        return serve.run(replica, name=self._application, route_prefix=None)
 
     def _await_replicas(self) -> None:
         """Asks each replica how it is. Each holds its question until all have answered, so no one gets two."""
@@ -345,7 +352,10 @@ def _next_of(response: Any) -> Any:
 class Replica:
     """One worker in a process of Ray Serve. Its thread computes, so that Serve is answered meanwhile."""
 
-    def __init__(self, options: PipelineOptions) -> None:
+    def __init__(self, options: PipelineOptions, *, is_alone: bool) -> None:
+        """`is_alone`: on a Ray of our own, which nobody reaches from another machine."""
+        if is_alone:
+            _listen_on_loopback_only()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
         self._failure: _Failed | None = None
         self._worker: InferenceWorker | None = None
@@ -417,6 +427,18 @@ class Replica:
             batches_done=self._batches_done,
             batches_stopped=self._batches_stopped,
         )
+
+
+def _listen_on_loopback_only() -> None:
+    """Serve opens a port of each replica on all interfaces, behind the token; no setting of Ray 2.60 changes that.
+
+    Called in the replica's process, before Serve opens the port. Where a later Serve opens it by other means, it stays
+    as Serve wants it; a test looks at what is open.
+    """
+    replica: Any = importlib.import_module("ray.serve._private.replica")
+    add_port = getattr(replica, "add_port_to_grpc_server", None)
+    if add_port is not None:
+        replica.add_port_to_grpc_server = lambda server, address: add_port(server, address.replace("[::]", "127.0.0.1"))
 
 
 def _loaded_worker(options: PipelineOptions) -> "InferenceWorker":

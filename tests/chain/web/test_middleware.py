@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from chain.web.middleware import BodyBounds, LimitsMiddleware
+from chain.web.bodies import LargerBodies, recognise_all
+from chain.web.middleware import LimitsMiddleware
 
-BOUNDS = BodyBounds(10, {"/large": 100}, 150)
+LARGER = LargerBodies(100, {"/large": recognise_all}, 150, 0)
 
 
 class Client:
@@ -56,7 +57,7 @@ class Echo:
 
 def ask(client: Client) -> Client:
     async def work() -> None:
-        await LimitsMiddleware(Echo(), BOUNDS, None)(client.scope, client.receive, client.send)
+        await LimitsMiddleware(Echo(), 10, None, LARGER)(client.scope, client.receive, client.send)
 
     asyncio.run(work())
     return client
@@ -85,7 +86,7 @@ def test_large_bodies_share_a_bound_and_give_their_room_back() -> None:
     async def work() -> None:
         echo = Echo()
         echo.gate.clear()
-        limited = LimitsMiddleware(echo, BOUNDS, None)
+        limited = LimitsMiddleware(echo, 10, None, LARGER)
 
         def start(client: Client) -> "asyncio.Task[None]":
             return asyncio.create_task(limited(client.scope, client.receive, client.send))
@@ -104,6 +105,22 @@ def test_large_bodies_share_a_bound_and_give_their_room_back() -> None:
         whole = Client("/large", b"e" * 100, declares=False)
         await start(whole)
         assert whole.status == 200
+
+    asyncio.run(work())
+
+
+def test_small_bodies_of_no_declared_length_hold_no_room() -> None:
+    async def work() -> None:
+        echo = Echo()
+        echo.gate.clear()
+        limited = LimitsMiddleware(echo, 10, None, LARGER)
+        clients = [Client("/large", b"a" * 9, declares=False) for _ in range(5)]
+        clients.append(Client("/large", b"b" * 100, declares=False))
+        tasks = [asyncio.create_task(limited(client.scope, client.receive, client.send)) for client in clients]
+        await asyncio.sleep(0)
+        echo.gate.set()
+        await asyncio.gather(*tasks)
+        assert [client.status for client in clients] == [200] * 6
 
     asyncio.run(work())
 

@@ -20,6 +20,7 @@ from chain.primitives.receipt import Receipt, recover_provider
 from provider.cli import app
 from provider.receipts.job_file import read_job_file
 from wallet.keystore import LIGHT_SCRYPT_N, save_key
+from wallet.known_networks import KnownNetwork, KnownNetworks
 
 PROMPT = "a red circle on a blue background"
 PROGRAM = [sys.executable, "-m", "genesis.cli", "provider"]
@@ -129,9 +130,15 @@ def test_a_signed_request(command: Command, provider_key: PrivateKey) -> None:
     save_key(command.folder / "key.json", client_key, "password", scrypt_n=LIGHT_SCRYPT_N)
     (command.folder / "password").write_text("password\n")
     provider = to_checksum_address(provider_key.address)
-    said = command.made(
-        *("--keystore", "key.json", "--password-file", "password", "--max-price", "1.5", "--provider", provider)
-    )
+    flags = ("--keystore", "key.json", "--password-file", "password", "--max-price", "1.5", "--home", "home")
+    for more, complaint in (((), "--provider"), (("--provider", provider), "--chain-id")):
+        refused = command.run(*flags, *more)
+        assert (refused.exit_code, complaint in refused.stderr) == (2, True), refused.stderr
+    network = KnownNetwork(chain_id=424_242, genesis_hash="0x" + "17" * 32, name="tests")
+    KnownNetworks(command.folder / "home").add(network)
+    elsewhere = command.run(*flags, "--provider", provider, "--chain-id", "7")
+    assert elsewhere.exit_code == 1, elsewhere.stderr
+    said = command.made(*flags, "--provider", provider)
     assert said["provider"] == provider
     job = json.loads((command.folder / "out.png.job.json").read_text())
     assert job["client_request"]["client"] == job["receipt"]["client"] == to_checksum_address(client_key.address)

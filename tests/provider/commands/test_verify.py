@@ -55,6 +55,8 @@ def job_file(running: Any, key_file: Path, tmp_path_factory: pytest.TempPathFact
         "--keystore": folder / "client.json",
         "--password-file": folder / "password",
         "--max-price": 100,
+        "--provider": running.get("/v1/health").json()["provider"],
+        "--chain-id": 424_242,
     }
     made = invoke("generate", "a red circle", *(part for pair in flags.items() for part in pair))
     assert made.exit_code == DONE, made.output
@@ -97,7 +99,9 @@ def test_steps_are_opened_and_computed_again(check: Verify, running: Any, key_fi
     assert result.exit_code == DONE, result.output
     found = answer(result)
     assert states(result) | {"profile": True, "trajectory": True, "steps": True} == states(result)
-    assert len([step for step in found["steps"] if step["step"] > 0]) == 3
+    assert len([step for step in found["steps"] if 1 < step["step"] < 6]) == 3
+    assert {0, 1, 6} < {step["step"] for step in found["steps"]}
+    assert found["holds"] is True
     assert all(step["bit_equal"] for step in found["steps"])
     assert found["declared_profile"] == found["our_profile"]
 
@@ -117,14 +121,40 @@ def test_proofs_alone(check: Verify, running: Any, key_file: Path) -> None:
 
 
 def test_bare_receipt(job_file: Path, tmp_path: Path, running: Any, key_file: Path) -> None:
+    """With its signature, as a provider answers; prompt, parameters and pictures are not asked for."""
     receipt = tmp_path / "receipt.json"
-    receipt.write_text(json.dumps(json.loads(job_file.read_text())["receipt"]))
+    known = json.loads(job_file.read_text())
+    receipt.write_text(json.dumps({name: known[name] for name in ("receipt", "receipt_hash", "provider_signature")}))
     result = invoke("verify", receipt, "--json")
     assert (result.exit_code, states(result)["request"]) == (DONE, None)
     asked = ("--url", running.url, "--api-key-file", key_file)
     assert invoke("verify", receipt, *asked, "--only-open").exit_code == DONE
     refused = invoke("verify", receipt, *asked)
     assert (refused.exit_code, "job file" in refused.stderr) == (USAGE, True)
+
+
+def test_receipt_that_nobody_signed(job_file: Path, tmp_path: Path) -> None:
+    """Anybody can write one that names a provider."""
+    known = json.loads(job_file.read_text())
+    for number, unsigned in enumerate((known["receipt"], known | {"provider_signature": None})):
+        path = job_file.parent / f"unsigned-{number}.json"
+        path.write_text(json.dumps(unsigned))
+        result = invoke("verify", path, "--json")
+        assert (result.exit_code, states(result)["provider_signature"]) == (OPEN, None)
+        assert answer(result)["holds"] is None
+
+
+def test_job_without_its_pictures(job_file: Path, tmp_path: Path) -> None:
+    """They are not beside the job file, or it names none: then nobody has seen what the receipt is for."""
+    known = json.loads(job_file.read_text())
+    for names in (known["pictures"], known["pictures"][:0]):
+        (tmp_path / "job.json").write_text(json.dumps(known | {"pictures": names}))
+        result = invoke("verify", tmp_path / "job.json", "--json")
+        assert (result.exit_code, states(result)["artifact"]) == (OPEN, None)
+        assert answer(result)["holds"] is None
+    elsewhere = [flag for each in known["pictures"] for flag in ("--picture-file", job_file.parent / each["file"])]
+    result = invoke("verify", tmp_path / "job.json", "--json", *elsewhere)
+    assert (result.exit_code, answer(result)["holds"]) == (DONE, True)
 
 
 def test_other_picture(check: Verify, tmp_path: Path) -> None:
@@ -164,6 +194,7 @@ def test_more_steps_claimed_than_were_run(job_file: Path, tmp_path: Path, runnin
 def test_nobody_answers(check: Verify, key_file: Path) -> None:
     result = check("--url", "http://127.0.0.1:9", "--api-key-file", key_file)
     assert (result.exit_code, states(result)["trajectory"]) == (OPEN, None)
+    assert answer(result)["holds"] is None
     result = check("--node-url", "http://127.0.0.1:9")
     assert (result.exit_code, states(result)["chain"]) == (OPEN, None)
 

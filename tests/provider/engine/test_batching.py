@@ -18,6 +18,7 @@ class Waiting:
     caller: str
     key: BatchKey = KEYS[0]
     largest_batch: int = 1_000
+    turns: int = 1
 
 
 def queue_of(*rows: Waiting) -> FairQueue[Waiting]:

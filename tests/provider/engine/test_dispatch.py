@@ -49,6 +49,46 @@ def test_a_caller_with_a_hundred_pictures_does_not_delay_anothers_first(
     assert place <= 1
 
 
+def test_callers_get_equal_shares_of_the_work(start_engine: StartEngine, new_backend: Callable[..., Any]) -> None:
+    """A caller of large pictures is passed over while another's many small ones are drawn, until both are even."""
+    backend = new_backend(most_rows=1)
+    engine = start_engine(backend)
+    backend.gate.clear()
+    blocker = engine.submit(REQUEST, caller="blocker")
+    backend.begun.get(timeout=PATIENCE_S)
+    large = replace(REQUEST, prompt="large", width=512, height=512, steps=10, count=3)
+    jobs = [engine.submit(large, caller="large")]
+    jobs += [engine.submit(replace(REQUEST, prompt="small", steps=5, count=10), caller="small") for _ in range(2)]
+    assert jobs[0].progress.rows_ahead == 0
+    backend.gate.set()
+    for job in [blocker, *jobs]:
+        job.future.result(PATIENCE_S)
+    drawn = [backend.begun.get_nowait()[1].rows[0].prompt for _ in range(23)]
+    # Four times the pixels and twice the steps: eight small ones for a large one.
+    assert drawn == ["large", *["small"] * 8, "large", *["small"] * 8, "large", *["small"] * 4]
+
+
+def test_who_comes_back_to_an_idle_machine_owes_nothing(
+    start_engine: StartEngine, new_backend: Callable[..., Any]
+) -> None:
+    backend = new_backend(most_rows=1)
+    engine = start_engine(backend)
+    for _ in range(2):
+        backend.gate.clear()
+        jobs = [engine.submit(REQUEST, caller="blocker")]
+        backend.begun.get(timeout=PATIENCE_S)
+        jobs.append(engine.submit(replace(REQUEST, prompt="large", steps=90), caller="large"))
+        jobs.append(engine.submit(replace(REQUEST, prompt="small"), caller="small"))
+        backend.gate.set()
+        for job in jobs:
+            job.future.result(PATIENCE_S)
+        assert [backend.begun.get_nowait()[1].rows[0].prompt for _ in range(2)] == ["large", "small"]
+        deadline_s = time.monotonic() + PATIENCE_S
+        while engine.is_busy:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.001)
+
+
 def test_idle_slots_share_a_jobs_pictures(
     start_engine: StartEngine, new_backend: Callable[..., Any], wanted: Wanted
 ) -> None:

@@ -101,8 +101,9 @@ def test_what_this_provider_never_takes(
     start_engine: StartEngine, change: dict[str, Any], error: type[Exception]
 ) -> None:
     engine = start_engine(queue_limit_rows=4)
-    with pytest.raises(error):
-        engine.submit(replace(REQUEST, **change), caller="alice")
+    for ask in (engine.check_room, engine.submit):
+        with pytest.raises(error):
+            ask(replace(REQUEST, **change), caller="alice")
     assert engine.queue_length == 0
 
 
@@ -113,12 +114,15 @@ def test_a_full_queue_refuses_and_then_takes_again(start_engine: StartEngine, ba
     backend.begun.get(timeout=PATIENCE_S)
     waiting = [engine.submit(REQUEST, caller="alice") for _ in range(2)]
     assert (engine.queue_length, engine.waiting_jobs, engine.busy_slots, engine.is_busy) == (2, 2, 1, True)
-    with pytest.raises(QueueFull) as caught:
-        engine.submit(REQUEST, caller="alice")
-    assert caught.value.retry_after_s >= 1
+    for ask in (engine.check_room, engine.submit):
+        with pytest.raises(QueueFull) as caught:
+            ask(REQUEST, caller="alice")
+        assert caught.value.retry_after_s >= 1
     backend.gate.set()
     for job in (at_work, *waiting):
         job.future.result(PATIENCE_S)
+    engine.check_room(REQUEST, caller="alice")
+    assert engine.queue_length == 0, "asking takes no place"
     engine.submit(REQUEST, caller="alice").future.result(PATIENCE_S)
 
 

@@ -1,19 +1,25 @@
 """Around the routes: which pages may ask, how large bodies may be, how many of them at once."""
 
 import base64
+import contextlib
 import http.client
 import io
+import json
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 from PIL import Image
 
 from provider.http.application import LARGE_BODY_ROUTES
+from provider.storage.database import DATABASE_FILE_NAME
 
 AssertProblem = Callable[..., None]
 StartProvider = Callable[..., Any]
@@ -56,32 +62,87 @@ def test_only_routes_that_take_pictures_take_large_bodies(running: Any, assert_p
     assert set(LARGE_BODY_ROUTES) <= documented
 
 
-def test_large_bodies_have_room_together(start_provider: StartProvider, assert_problem: AssertProblem) -> None:
-    """16 bodies of the largest size may be on their way; who comes then is told to come back, others are served."""
-    provider = start_provider(image_body_max_bytes=2**20)
+def begin(provider: Any, path: str, length: int, beginning: bytes, *headers: str) -> socket.socket:
+    """A POST that declares so many bytes, and has sent the first of them."""
     address = urlsplit(provider.url)
-    declared = f"Content-Length: {2**20}\r\n".encode()
-    head = b"POST /v1/generate-image HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + declared + b"\r\n{"
-    waiting = [socket.create_connection((str(address.hostname), address.port or 0)) for _ in range(16)]
+    connection = socket.create_connection((str(address.hostname), address.port or 0), timeout=60)
+    fields = ["Host: x", "Content-Type: application/json", f"Content-Length: {length}", *headers]
+    head = "\r\n".join([f"POST {path} HTTP/1.1", *fields, "", ""]).encode()
+    connection.sendall(head + beginning)
+    return connection
+
+
+def test_strangers_who_send_slowly_leave_room_to_who_has_a_key(
+    start_provider: StartProvider, assert_problem: AssertProblem
+) -> None:
+    """Each of them has sent all but the last byte of the largest body that there may be."""
+    most = 2**20
+    provider = start_provider(image_body_max_bytes=most)
+    source = noisy_picture(512)
+    assert provider.settings.body_max_bytes < len(source) < most
+    waiting = [begin(provider, LARGE_BODY_ROUTES[0], most, b"x" * (most - 1)) for _ in range(24)]
     try:
-        for connection in waiting:
-            connection.sendall(head)
-        deadline = time.monotonic() + 30
-        body = b"x" * 2**20
-        headers = {"Content-Type": "application/json"}
-        while True:
-            crowded = httpx.post(provider.url + "/v1/generate-image", content=body, headers=headers, timeout=30)
-            if crowded.status_code == 503 or time.monotonic() > deadline:
-                break
-        assert_problem(crowded, 503, "crowded")
-        assert crowded.headers["retry-after"]
-        assert provider.generate().status_code == 200
+        assert any(first_line(connection) == b"HTTP/1.1 503" for connection in waiting)
+        stranger = httpx.post(provider.url + LARGE_BODY_ROUTES[0], content=b"x" * most, timeout=30)
+        assert_problem(stranger, 503, "crowded")
+        assert stranger.headers["retry-after"]
+        assert provider.generate(init_image=source, strength=0.5).status_code == 200
+        fields = {"prompt": "a red circle", "steps": 5, "width": 256, "height": 256, "init_images": [source]}
+        assert provider.mine("/sdapi/v1/img2img", "POST", json=fields).status_code == 200
     finally:
         for connection in waiting:
             connection.close()
     deadline = time.monotonic() + 30
-    while httpx.post(provider.url + "/v1/generate-image", content=body, headers=headers).status_code == 503:
+    while httpx.post(provider.url + LARGE_BODY_ROUTES[0], content=b"x" * most).status_code == 503:
         assert time.monotonic() < deadline, "the room is never given back"
+
+
+def first_line(connection: socket.socket) -> bytes:
+    """Of the answer, if there is one by now."""
+    connection.settimeout(1)
+    try:
+        return connection.recv(12)
+    except TimeoutError:
+        return b""
+
+
+@pytest.mark.parametrize("key", ["", "wrong-key-wrong-key-wrong"])
+@pytest.mark.parametrize("path", LARGE_BODY_ROUTES)
+def test_a_large_body_is_not_read_to_its_end_for_a_wrong_key(running: Any, path: str, key: str) -> None:
+    beginning = json.dumps({"api_key": key, "prompt": "x" * running.settings.body_max_bytes}).encode()
+    header = f"Authorization: Bearer {key}"
+    with begin(running, path, 2**20, beginning, header) as connection:
+        if path == LARGE_BODY_ROUTES[0] and not key:
+            connection.sendall(b" " * (2**20 - len(beginning)))  # A key may still follow there.
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 401")
+
+
+def test_small_orders_of_no_declared_length_need_no_room(start_provider: StartProvider) -> None:
+    provider = start_provider(rate_limit="1000/minute")
+    order = {"api_key": provider.client_secret, "prompt": "a red circle", "steps": 20, "width": 256, "height": 256}
+
+    def ask(number: int) -> int:
+        pieces = (piece.encode() for piece in json.dumps(order | {"seed": number}))
+        headers = {"Content-Type": "application/json"}
+        url = provider.url + "/v1/generate-image"
+        return httpx.post(url, content=pieces, headers=headers, timeout=120).status_code
+
+    with ThreadPoolExecutor(20) as pool:
+        assert list(pool.map(ask, range(20))) == [200] * 20
+
+
+def test_metrics_are_shown_while_receipts_cannot_be_counted(start_provider: StartProvider) -> None:
+    provider = start_provider()
+    with contextlib.closing(sqlite3.connect(provider.settings.data_dir / DATABASE_FILE_NAME)) as database:
+        database.execute("ALTER TABLE receipts RENAME TO elsewhere")
+        try:
+            scraped = provider.get("/metrics")
+        finally:
+            database.execute("ALTER TABLE elsewhere RENAME TO receipts")
+    assert scraped.status_code == 200
+    assert "aitbc_provider_ready 1.0" in scraped.text
+    assert "aitbc_provider_receipts{" not in scraped.text
+    assert 'aitbc_provider_receipts{state="signed"} 0.0' in provider.get("/metrics").text
 
 
 def test_a_chunked_body_is_bounded_too(running: Any) -> None:

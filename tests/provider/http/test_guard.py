@@ -70,16 +70,23 @@ def test_basic_takes_a_keys_name_and_secret_together(running: Any) -> None:
     assert "Basic" in running.get(path).headers["www-authenticate"]
 
 
-def test_wrong_keys_are_counted_by_address_and_right_ones_go_on(
+def test_an_address_with_too_many_wrong_keys_finds_no_right_one(
     start_provider: StartProvider, assert_problem: AssertProblem
 ) -> None:
     provider = start_provider(failed_login_limit="3/minute")
+    assert provider.generate().status_code == 200
     wrong = [provider.generate(api_key="wrong-key-wrong-key").status_code for _ in range(5)]
     assert wrong == [401, 401, 401, 429, 429]
     refused = provider.get("/v1/jobs", headers={"Authorization": "Bearer wrong-key-wrong-key"})
     assert_problem(refused, 429, "rate_limited", "Authorization")
     assert int(refused.headers["retry-after"]) >= 1
+    # A guess that is right is told what all others are told, by every way in.
+    assert_problem(provider.generate(api_key=provider.hub_secret), 429, "rate_limited", "api_key")
+    for header in (f"Bearer {provider.hub_secret}", basic("main-hub", provider.hub_secret)["Authorization"]):
+        assert provider.get("/sdapi/v1/sd-models", headers={"Authorization": header}).status_code == 429
+    # Who came from there before goes on, whichever way he comes now.
     assert provider.generate().status_code == 200
+    assert provider.get("/sdapi/v1/sd-models", headers=basic("alice", provider.client_secret)).status_code == 200
     # Behind no trusted proxy, a stranger cannot claim another address.
     claimed = {"X-Forwarded-For": "203.0.113.9", "Authorization": "Bearer wrong-key-wrong-key"}
     assert provider.get("/v1/jobs", headers=claimed).status_code == 429

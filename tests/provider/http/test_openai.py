@@ -359,14 +359,16 @@ def test_a_full_queue_is_a_503_that_the_sdk_tries_again(
     crowded = start_provider(rate_limit="1000/minute", queue_limit=1, max_batch_rows=1)
     slow = {"size": "1024x1024", "extra": {"steps": 60}}
     refusals: list[openai.InternalServerError] = []
-    done: list[Any] = []
+    ends: list[Any] = []
 
     def ask(max_retries: int) -> None:
         with sdk(crowded, max_retries=max_retries) as client:
             try:
-                done.append(make(client, **slow))
+                ends.append(make(client, **slow))
             except openai.InternalServerError as error:
                 refusals.append(error)
+            except openai.ConflictError as error:  # Those that found a place are cancelled below.
+                ends.append(error.code)
 
     threads = [threading.Thread(target=ask, args=(0,)) for _ in range(6)]
     for thread in threads:
@@ -377,6 +379,8 @@ def test_a_full_queue_is_a_503_that_the_sdk_tries_again(
         crowded.mine(f"/v1/jobs/{job['job_id']}/cancel", "POST")
     for thread in threads:
         thread.join(60)
+    assert len(refusals) + len(ends) == len(threads)
+    assert "generation_cancelled" in ends
     assert refused.status_code == 503
     assert refused.code == "queue_full"
     assert int(refused.response.headers["retry-after"]) > 0

@@ -105,8 +105,12 @@ def test_the_maximum_price_is_looked_at_before_and_while_it_is_drawn(
     answer = by_picture.generate(seed=5, client_request=signed(max_price=100))
     assert answer.json()["receipt"]["amount"] == "100"
     by_second = start_provider(price_per_unit=10**9)
-    stopped = by_second.generate(seed=5, client_request=signed(max_price=1000))
-    assert_problem(stopped, 402, "price_limit_reached")
+    claim = signed(max_price=1000)
+    for _ in range(2):  # The same order again is the same wish, and is tried anew.
+        stopped = by_second.generate(seed=5, client_request=claim, headers={"Idempotency-Key": "dear"})
+        assert_problem(stopped, 402, "price_limit_reached")
+    other_key = by_second.generate(seed=5, client_request=claim, api_key=by_second.hub_secret)
+    assert_problem(other_key, 409, "nonce_used")
     assert by_second.mine("/v1/receipts").json()["items"] == []
 
 

@@ -65,9 +65,11 @@ def embedded() -> LoadedModel:
 def small_sd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stable Diffusion 1.x's architecture, made narrow, with random weights: 4 latent channels, factor 8, epsilon."""
     torch.manual_seed(11)
+    tokenizer = CLIPTokenizer.from_pretrained(EMBEDDED_MODEL_FOLDER / "tokenizer")
     text = CLIPTextConfig(
-        vocab_size=643, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=24, bos_token_id=641, eos_token_id=642, pad_token_id=642,
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=tokenizer.model_max_length, bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     unet = UNet2DConditionModel(
         sample_size=64, block_out_channels=(16, 32), layers_per_block=1, cross_attention_dim=32, attention_head_dim=2,
@@ -81,7 +83,7 @@ def small_sd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pipeline = StableDiffusionPipeline(
         vae=vae,
         text_encoder=CLIPTextModel(text),
-        tokenizer=CLIPTokenizer.from_pretrained(EMBEDDED_MODEL_FOLDER / "tokenizer"),
+        tokenizer=tokenizer,
         unet=unet,
         scheduler=PNDMScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1

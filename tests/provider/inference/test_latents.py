@@ -43,6 +43,14 @@ def test_distance() -> None:
     assert distance.relative == pytest.approx(0.1)
 
 
+def test_huge_latents_are_not_their_own_measure() -> None:
+    left, right = to_bytes(torch.tensor([3e6, 4e6])), to_bytes(torch.tensor([3e6, 4e6 + 0.5]))
+    assert compare_latents(left, right, "float32").relative < 1e-6
+    assert compare_latents(left, right, "float32", 5.0 / 2**0.5).relative == pytest.approx(0.1)
+    small, other = to_bytes(torch.tensor([3.0, 4.0])), to_bytes(torch.tensor([3.0, 4.5]))
+    assert compare_latents(small, other, "float32", 1e6).relative == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize(
     ("left", "right", "dtype"),
     [

@@ -9,7 +9,13 @@ import torch
 
 from provider.errors import GenerationFailed
 from provider.generation import SCHEDULERS
-from provider.inference.schedulers import draws_noise, first_evaluation_needed, new_scheduler, prepare_schedule
+from provider.inference.schedulers import (
+    draws_noise,
+    first_evaluation_needed,
+    may_diverge,
+    new_scheduler,
+    prepare_schedule,
+)
 
 CLASSES = {
     "default": "DPMSolverMultistepScheduler",
@@ -76,6 +82,21 @@ def test_how_often_the_unet_is_asked(own: Any, name: str, steps: int, strength: 
     assert schedule.evaluations == evaluations
 
 
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_step_is_made_though_timesteps_are_alike(name: str) -> None:
+    """Karras's first noise levels, of a schedule that ends in nothing but noise, are rounded to the same timestep."""
+    own = diffusers.DPMSolverMultistepScheduler(
+        prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing"
+    )
+    for steps in (5, 30, 100):
+        scheduler = new_scheduler(name, own)
+        latents = torch.ones((1, 1, 1, 1))
+        for timestep in prepare_schedule(scheduler, steps, None, CPU).timesteps:
+            scheduler.scale_model_input(latents, timestep)
+            latents = scheduler.step(torch.zeros_like(latents), timestep, latents, return_dict=False)[0]
+        assert torch.isfinite(latents).all()
+
+
 @pytest.mark.parametrize(
     ("name", "needed"),
     [
@@ -92,6 +113,10 @@ def test_how_often_the_unet_is_asked(own: Any, name: str, steps: int, strength: 
 def test_which_evaluations_a_step_needs(own: Any, name: str, needed: list[int]) -> None:
     scheduler = new_scheduler(name, own)
     assert [first_evaluation_needed(scheduler, step) for step in range(1, 7)] == needed
+
+
+def test_which_may_diverge(own: Any) -> None:
+    assert {name for name in SCHEDULERS if may_diverge(new_scheduler(name, own))} == {"lms"}
 
 
 def test_which_draw_noise_at_each_step(own: Any) -> None:

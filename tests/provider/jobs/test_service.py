@@ -219,7 +219,9 @@ def test_a_full_queue_says_when_to_come_back(start_provider: StartProvider) -> N
         assert int(answer.headers["retry-after"]) >= 1
     states = {item["state"] for item in provider.mine("/v1/jobs").json()["items"]}
     assert states == {"done"}, "what found no place was never a job"
-    assert provider.generate().status_code == 200
+    served = len(answers) - len(refused)
+    job_id = provider.generate().json()["job_id"]
+    assert job_id.endswith(f"-{served + 1:06d}"), "nothing was written for what was refused"
 
 
 def test_a_job_that_takes_too_long_is_a_504(start_provider: StartProvider) -> None:
@@ -228,6 +230,40 @@ def test_a_job_that_takes_too_long_is_a_504(start_provider: StartProvider) -> No
     assert provider.generate().status_code == 200
     ended = provider.mine("/v1/jobs").json()["items"][1]
     assert (ended["state"], ended["reason"]) == ("failed", "generation_timed_out")
+
+
+# A store of pictures that does not answer
+
+
+def test_a_store_that_does_not_answer_holds_up_nothing_else(
+    start_provider: StartProvider,
+    start_s3: Callable[[], Any],
+    s3_environment: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Eventually,
+) -> None:
+    store = start_s3()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", store.url)
+    store.make_bucket("pictures")
+    provider = start_provider(artifacts="s3://pictures/p")
+    made = provider.generate(headers=named("kept")).json()
+    picture = f"/v1/jobs/{made['job_id']}/artifacts/0"
+    with ThreadPoolExecutor(32) as pool:
+        store.pause()
+        try:
+            looks = [pool.submit(provider.mine, picture) for _ in range(24)]
+            repeated = pool.submit(provider.generate, headers=named("kept"))
+            ends = [pool.submit(provider.generate, seed=seed) for seed in range(4)]
+            # The log answers, and the same key's other orders are taken on, though one of them is being restored.
+            eventually(lambda: provider.get("/v1/health").json()["queue"]["busy"] is False, timeout_s=60)
+            eventually(lambda: len(provider.mine("/v1/jobs").json()["items"]) == 5, timeout_s=60)
+            assert provider.get("/metrics").status_code == 200
+            assert not any(asked.done() for asked in (*looks, repeated, *ends))
+        finally:
+            store.go_on()
+        assert {look.result().status_code for look in looks} == {200}
+        assert repeated.result().json() == made
+        assert {end.result().status_code for end in ends} == {200}
 
 
 # What is never written

@@ -1,6 +1,9 @@
 """What Prometheus reads: every number from what was counted, in the text format, with bounded labels."""
 
+import contextlib
+import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -8,6 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from provider.engine.observer import EngineObserver
 from provider.monitoring.metrics import ProviderMetrics
+from provider.storage.database import DATABASE_FILE_NAME, Database
+from provider.storage.outbox import Outbox
 
 Read = Callable[..., float | None]
 
@@ -83,3 +88,15 @@ def test_values_that_are_read_when_asked_for(metrics: ProviderMetrics, read: Rea
     assert (read("queue_length"), read("receipts", state="signed")) == (5, 1)
     queue[0], states["signed"], states["final"] = 6, 0, 2
     assert (read("queue_length"), read("receipts", state="signed"), read("receipts", state="final")) == (6, 0, 2)
+
+
+def test_states_that_cannot_be_read_hide_nothing_else(metrics: ProviderMetrics, read: Read, tmp_path: Path) -> None:
+    with Database(tmp_path) as database:
+        outbox = Outbox(database)
+        metrics.watch("queue_length", "Pictures that wait.", lambda: 5)
+        metrics.watch_states(lambda: {state.value: number for state, number in outbox.counts().items()})
+        with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_FILE_NAME)) as connection:
+            connection.execute("ALTER TABLE receipts RENAME TO elsewhere")
+            assert (read("queue_length"), read("receipts", state="signed")) == (5, None)
+            connection.execute("ALTER TABLE elsewhere RENAME TO receipts")
+        assert (read("queue_length"), read("receipts", state="signed")) == (5, 0)

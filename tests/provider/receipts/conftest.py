@@ -115,21 +115,27 @@ def make_job() -> Any:
 
 @pytest.fixture(scope="session")
 def make_real_job() -> Iterator[Any]:
-    """Runs the embedded model: (scheduler, pictures) → MadeJob, each once; its `worker` is who did."""
+    """Runs the embedded model: (scheduler, pictures, steps, precision) → MadeJob, each once.
+
+    Its `workers` by precision are who did, `worker` that in single precision.
+    """
     import torch
 
     from provider.generation import Batch, BatchDone, PipelineOptions
     from provider.inference.worker import create_workers
 
     torch.set_num_threads(1)
-    worker = create_workers(PipelineOptions(device="cpu", precision="float32", cpu_threads=1))[0]
+    workers = {
+        precision: create_workers(PipelineOptions(device="cpu", precision=precision, cpu_threads=1))[0]
+        for precision in ("float32", "bfloat16")
+    }
     key = PrivateKey(b"\x07" * 32)
 
     @cache
-    def make(scheduler: str = "ddim", pictures: int = 2) -> MadeJob:
+    def make(scheduler: str = "ddim", pictures: int = 2, steps: int = 6, precision: str = "float32") -> MadeJob:
         request = ImageRequest(
             "a red circle",
-            steps=6,
+            steps=steps,
             guidance=2.5,
             width=256,
             height=256,
@@ -138,16 +144,18 @@ def make_real_job() -> Iterator[Any]:
             scheduler=scheduler,
         )
         rows = tuple(request.row(index, records_trajectory=True) for index in range(pictures))
-        *_, done = worker.run(Batch(request.batch_key, rows))
+        *_, done = workers[precision].run(Batch(request.batch_key, rows))
         assert isinstance(done, BatchDone)
         trajectories = tuple(row.trajectory for row in done.rows if row.trajectory is not None)
         assert len(trajectories) == pictures
         files = tuple(row.picture for row in done.rows)
         return MadeJob(key, request, make_origin(key, request), files, trajectories, (done.profile,) * pictures)
 
-    make.worker = worker  # type: ignore[attr-defined]
+    make.workers = workers  # type: ignore[attr-defined]
+    make.worker = workers["float32"]  # type: ignore[attr-defined]
     yield make
-    worker.close()
+    for worker in workers.values():
+        worker.close()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Steps computed again with the real embedded model: the honest ones hold, and each kind of cheat is found."""
 
+import io
 import json
 import math
 import random
@@ -10,13 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from chain.primitives.hashing import sha256
 from chain.primitives.rejection import Rejected, RejectionReason
+from chain.primitives.trajectory import open_step, trajectory_root
 from chain.primitives.types import Hash32
 from provider.errors import GenerationFailed
+from provider.generation import Encoding
 from provider.receipts.challenge import STEP_TOLERANCE, Challenge, FetchStep, Openings, StepResult, choose_steps
 from provider.receipts.job_file import JobFile, read_job_file
-from provider.receipts.trajectories import Trajectories
+from provider.receipts.picture_distance import MAX_MEAN_LEVELS
+from provider.receipts.trajectories import StepOpening, Trajectories
 from provider.receipts.verifying import StepChoice, StepVerification, verify_openings, verify_steps
 
 EVERY = StepChoice(samples=1_000)
@@ -38,6 +44,27 @@ class Case:
     @staticmethod
     def read(job: Any, root: Hash32, **change: Any) -> JobFile:
         return read_job_file(json.dumps(job.file(root, **change)).encode())
+
+
+class Committed:
+    """A provider that commits to whatever it likes; as `Case`, but for what an honest one's `Trajectories` refuse."""
+
+    def __init__(self, job: Any, rows: tuple[tuple[bytes, ...], ...]) -> None:
+        self._job, self._rows = job, rows
+        self._digests = tuple(tuple(sha256(latents) for latents in steps) for steps in rows)
+        self._root = trajectory_root(job.context, self._digests)
+        self.file = Case.read(job, self._root)
+
+    def fetch(self, step: int, picture: int) -> object:
+        opening = open_step(self._job.context, self._digests, picture=picture, step=step)
+        profiles, latents = self._job.profiles, self._rows[picture][step]
+        opened = StepOpening(self._root, self._job.context, opening, profiles, latents)
+        return json.loads(json.dumps(opened.to_object()))
+
+
+def commit(job: Any, rows: tuple[tuple[bytes, ...], ...]) -> tuple[Any, FetchStep]:
+    committed = Committed(job, rows)
+    return committed, committed.fetch
 
 
 def challenge(job: Any, case: Case, worker: Any, fetch: FetchStep | None = None) -> Challenge:
@@ -75,6 +102,45 @@ def test_pictures_are_held_against_the_last_latents(make_real_job: Any, folder: 
     assert passed(no_picture)["trajectory"] is False
 
 
+def with_a_stamp(picture: bytes) -> bytes:
+    """Other colours on 1.2% of it, in a corner, as a provider might leave its mark."""
+    with Image.open(io.BytesIO(picture)) as image:
+        corner = (0, 0, 28, 28)
+        image.paste(image.crop(corner).point(lambda level: (level + 120) % 256), corner)
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_stamp_on_a_picture_is_found(make_real_job: Any, folder: Path) -> None:
+    """On average the picture is still within rounding."""
+    job = make_real_job()
+    stamped = (with_a_stamp(job.pictures[0]),)
+    found = verify_steps(challenge(job, Case(job, folder), make_real_job.worker), EVERY, stamped)
+    assert passed(found)["pictures"] is False
+    assert found.pictures[0].distance.mean_levels < MAX_MEAN_LEVELS
+
+
+@pytest.mark.parametrize(("kind", "quality"), [("jpeg", 90), ("jpeg", 10), ("webp", 90), ("webp", 10)])
+def test_lossy_file_of_another_machine_holds(make_real_job: Any, folder: Path, kind: str, quality: int) -> None:
+    """Its pixels differ by one level here and there, after which a codec may decide otherwise in whole blocks."""
+    job = make_real_job()
+    lossy = replace(job, request=replace(job.request, encoding=Encoding(kind, quality)))
+    with Image.open(io.BytesIO(job.pictures[0])) as image:
+        pixels = bytearray(image.tobytes())
+        for place in range(0, len(pixels), 13):
+            pixels[place] = max(0, pixels[place] - 1)
+        buffer = io.BytesIO()
+        Image.frombytes("RGB", image.size, bytes(pixels)).save(buffer, kind.upper(), quality=quality)
+    result = challenge(lossy, Case(lossy, folder), make_real_job.worker).decode(0, buffer.getvalue())
+    assert result.holds, result
+    assert not result.is_bit_equal
+    stamped = io.BytesIO()
+    with Image.open(io.BytesIO(with_a_stamp(job.pictures[0]))) as image:
+        image.save(stamped, kind.upper(), quality=quality)
+    assert not challenge(lossy, Case(lossy, folder), make_real_job.worker).decode(0, stamped.getvalue()).holds
+
+
 def test_other_batch_size_holds_within_tolerance(make_real_job: Any, folder: Path) -> None:
     """A run in a batch of 2 that is computed again alone, as on a machine whose last bits differ."""
     job = make_real_job()
@@ -82,6 +148,18 @@ def test_other_batch_size_holds_within_tolerance(make_real_job: Any, folder: Pat
     found = verify_steps(challenge(alone, Case(alone, folder), make_real_job.worker), EVERY)
     assert passed(found)["steps"] is True
     assert max(result.relative for result in found.results) <= STEP_TOLERANCE["float32"] / 10
+
+
+def test_linear_multistep_may_err_more_than_the_others(make_real_job: Any, folder: Path) -> None:
+    """The scheduler that was asked for counts, not the one that is declared."""
+    tolerances = []
+    for scheduler in ("lms", "ddim"):
+        job = make_real_job(scheduler, 1)
+        declared = replace(job, profiles=(replace(job.profiles[0], scheduler="LMSDiscreteScheduler"),))
+        found = verify_steps(challenge(declared, Case(declared, folder), make_real_job.worker), StepChoice())
+        assert passed(found)["steps"] is True
+        tolerances.append({result.tolerance for result in found.results})
+    assert tolerances == [{2 * STEP_TOLERANCE["float32"]}, {STEP_TOLERANCE["float32"]}]
 
 
 def forged(job: Any, change: Callable[[list[bytes]], None]) -> Any:
@@ -140,6 +218,66 @@ def test_latents_that_were_not_computed(make_real_job: Any, folder: Path, cheat:
     apart = [result for result in found.results if not result.holds]
     assert {result.picture for result in apart} == {0}
     assert all(result.relative > 2 * STEP_TOLERANCE["float32"] for result in apart)
+
+
+def make_huge(latents: Any) -> None:
+    latents *= 1e6
+
+
+def make_one_value_huge(latents: Any) -> None:
+    latents[0, 0, 0, 0] = 1e8
+
+
+def carry_on_without_the_model(job: Any, exaggerate: Callable[[Any], None]) -> Any:
+    """The same job, whose middle is made huge and then carried on by the scheduler alone, as if the UNet said 0.
+
+    Both ends are honest: what the seed gives and the first step, the last step and the picture.
+    """
+    import diffusers
+    import torch
+
+    from provider.generation import EMBEDDED_MODEL_FOLDER
+    from provider.inference.latents import from_bytes, to_bytes
+    from provider.inference.schedulers import new_scheduler, prepare_schedule
+
+    folder = EMBEDDED_MODEL_FOLDER / "scheduler"
+    own_class = json.loads((folder / "scheduler_config.json").read_text())["_class_name"]
+    scheduler = new_scheduler(job.request.scheduler, getattr(diffusers, own_class).from_pretrained(folder))
+    schedule = prepare_schedule(scheduler, job.request.steps, None, torch.device("cpu"))
+    profile = job.profiles[0]
+
+    def change(steps: list[bytes]) -> None:
+        latents = from_bytes(steps[2], profile.latent_shape, getattr(torch, profile.dtype))[None]
+        exaggerate(latents)
+        for step in range(2, job.request.steps - 1):
+            if hasattr(scheduler, "set_begin_index"):
+                scheduler.set_begin_index(step - 1)
+                scheduler._step_index = None  # Each step stands alone.
+            if step > 2:
+                timestep = schedule.timesteps[step - 1]
+                scheduler.scale_model_input(latents, timestep)
+                latents = scheduler.step(torch.zeros_like(latents), timestep, latents, return_dict=False)[0]
+            steps[step] = to_bytes(latents[0])
+
+    return forged(job, change)
+
+
+@pytest.mark.parametrize("exaggerate", [make_huge, make_one_value_huge])
+@pytest.mark.parametrize(("scheduler", "precision"), [("euler", "float32"), ("ddim", "float32"), ("euler", "bfloat16")])
+def test_middle_that_is_huge_and_carried_on_without_the_model(
+    make_real_job: Any, folder: Path, scheduler: str, precision: str, exaggerate: Any
+) -> None:
+    """Beside huge latents the UNet's part is nothing, and so would be its absence, were they their own measure."""
+    honest = make_real_job(scheduler, 1, 12, precision)
+    worker = make_real_job.workers[precision]
+    assert passed(verify_steps(challenge(honest, Case(honest, folder), worker), StepChoice()))["steps"] is True
+    job = carry_on_without_the_model(honest, exaggerate)
+    case = Case(job, folder)
+    for step in range(3, 11):
+        found = verify_steps(challenge(job, case, worker), StepChoice(steps=(step,)))
+        assert passed(found)["steps"] is False, f"step {step}"
+    for _ in range(3):
+        assert passed(verify_steps(challenge(job, case, worker), StepChoice()))["steps"] is False
 
 
 @pytest.mark.parametrize("change", [{"prompt": "a blue triangle"}, {"guidance": 3.0}, {"seed": 12}])
@@ -294,6 +432,21 @@ class TestOpenings:
 
         assert self.refused(case, fetch) is RejectionReason.BAD_PROOF
 
+    @pytest.mark.parametrize(
+        "change",
+        [{"dtype": "bfloat16"}, {"weights_sha256": "cd" * 32}, {"scheduler": "Other"}, {"latent_shape": (8, 4, 8)}],
+    )
+    def test_pictures_of_one_job_that_are_declared_differently(self, job: Any, change: dict[str, Any]) -> None:
+        """The first picture's profile decides how latents are read, another's how strictly they are judged."""
+        mixed = replace(job, profiles=(job.profiles[0], replace(job.profiles[1], **change)))
+        size = 2 if "dtype" in change else 4
+        rows = tuple(tuple(latents[: 256 * size] for latents in steps) for steps in mixed.rows)
+        assert self.refused(*commit(mixed, (job.rows[0], rows[1]))) is RejectionReason.BAD_PROOF
+
+    def test_pictures_of_one_job_that_were_computed_in_different_places(self, job: Any) -> None:
+        other = replace(job.profiles[1], batch_rows=7, device_class="another GPU", versions={"torch": "3"})
+        assert self.refused(*commit(replace(job, profiles=(job.profiles[0], other)), job.rows)) is None
+
     @pytest.mark.parametrize("answer", [None, [], "x", {}, {"latents": ""}, 7])
     def test_no_opening_at_all(self, case: Case, answer: object) -> None:
         assert self.refused(case, lambda _step, _picture: answer) is not None
@@ -314,14 +467,20 @@ class TestOpenings:
 def test_steps_are_chosen_at_random_without_repetition() -> None:
     seen: set[tuple[int, int]] = set()
     for _ in range(300):
-        chosen = choose_steps(5, 2, 3)
+        chosen = choose_steps(7, 2, 3)
         assert len(chosen) == len(set(chosen))
-        drawn = [place for place in chosen if place[0] > 0]
-        assert len(drawn) == 3
-        assert {(0, picture) for _, picture in drawn} == {place for place in chosen if place[0] == 0}
-        seen |= set(drawn)
-    assert seen == {(step, picture) for step in range(1, 6) for picture in range(2)}
+        inner = [place for place in chosen if 1 < place[0] < 7]
+        assert len(inner) == 3
+        assert {(end, picture) for _, picture in inner for end in (0, 1, 7)} == set(chosen) - set(inner)
+        seen |= set(inner)
+    assert seen == {(step, picture) for step in range(2, 7) for picture in range(2)}
     assert len(choose_steps(5, 2, 1_000)) == 12
+
+
+@pytest.mark.parametrize(("steps", "chosen"), [(0, [0]), (1, [0, 1]), (2, [0, 1, 2])])
+def test_short_runs_are_computed_again_whole(steps: int, chosen: list[int]) -> None:
+    """Image-to-image of little strength; what it starts from is checked even where there is no step."""
+    assert choose_steps(steps, 1, 2) == [(step, 0) for step in chosen]
 
 
 def test_a_result_holds_up_to_its_tolerance() -> None:

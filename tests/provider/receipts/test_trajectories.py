@@ -9,6 +9,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,15 @@ def test_nothing_is_kept_where_it_is_turned_off(folder: Path, make_job: Any) -> 
         assert not trajectories.is_enabled
         assert trajectories.keep(job.context, job.rows, job.profiles) is None
     assert not folder.exists()
+
+
+def test_pictures_of_different_precisions_are_not_committed_to(folder: Path, make_job: Any) -> None:
+    """As of a cluster with and without GPUs: no verifier would take their steps for one job's."""
+    job = make_job()
+    mixed = (job.profiles[0], replace(job.profiles[1], dtype="float16"))
+    trajectories = kept_in(folder)
+    assert trajectories.keep(job.context, job.rows, mixed) is None
+    assert (trajectories.count, trajectories.bytes_kept) == (0, 0)
 
 
 class TestBounds:

@@ -1,18 +1,11 @@
-"""What the tests of the storage share: real SQLite files, and an S3 server on a loopback socket."""
+"""What the tests of the storage share: real SQLite files."""
 
 import importlib.util
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import httpx
 import pytest
 
 from chain.primitives.types import Hash32
@@ -20,8 +13,6 @@ from provider.storage.database import Database
 from provider.storage.job_log import JobLog
 from provider.storage.outbox import Outbox
 from provider.storage.rows import NewJob, NewReceipt
-
-START_TIMEOUT_S = 60.0
 
 
 @pytest.fixture
@@ -95,64 +86,3 @@ def _new_job(**changes: Any) -> NewJob:
 def new_job() -> Callable[..., NewJob]:
     """Makes jobs: `new_job(key_name=…, …)`."""
     return _new_job
-
-
-class S3Server:
-    """moto's S3 as a process of its own, on a loopback socket; it can be paused and killed."""
-
-    def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
-        self._child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            assert self._child.poll() is None, "the S3 server did not start"
-            assert time.monotonic() < deadline
-            try:
-                httpx.get(self.url, timeout=5)
-                return
-            except httpx.TransportError:
-                time.sleep(0.05)
-
-    def make_bucket(self, name: str) -> None:
-        """An empty bucket."""
-        assert httpx.put(f"{self.url}/{name}", timeout=30).status_code == 200
-
-    def kill(self) -> None:
-        """Ends it at once; what it held is gone."""
-        if self._child.poll() is None:
-            os.kill(self._child.pid, signal.SIGKILL)
-        self._child.wait()
-
-
-@pytest.fixture(scope="session")
-def start_s3() -> Iterator[Callable[[], S3Server]]:
-    """Starts S3 servers, and ends them with the session."""
-    started: list[S3Server] = []
-
-    def start() -> S3Server:
-        started.append(S3Server())
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.kill()
-
-
-@pytest.fixture(scope="session")
-def s3(start_s3: Callable[[], S3Server]) -> S3Server:
-    """One that tests share."""
-    return start_s3()
-
-
-@pytest.fixture
-def s3_environment(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    """The environment of a process that keeps its pictures there."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing-secret")
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    return s3

@@ -1,8 +1,10 @@
 """Where pictures lie: a folder, and a bucket of a real S3 server; whole files or none."""
 
+import http.server
 import resource
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +107,40 @@ def test_a_server_that_is_down_is_named_and_keeps_nothing(
             attempt()
         assert caught.value.reason == "artifact_store_unavailable"
         assert "testing-secret" not in caught.value.message
+
+
+class Broken(http.server.BaseHTTPRequestHandler):
+    """Sends half of a picture, and as a list of pictures what no S3 server would."""
+
+    def do_HEAD(self) -> None:
+        """A picture is there."""
+        self.send_response(200)
+        length = "1000" if self.path.endswith(".png") else "4"
+        self.send_header("Content-Length", length)
+        self.send_header("Content-Type", "image/png")
+        self.send_header("ETag", '"0123"')
+        self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        """The beginning of it."""
+        self.do_HEAD()
+        self.wfile.write(b"half")
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Not into the test's output."""
+
+
+def test_answers_that_are_cut_off_or_are_none_of_s3(s3_environment: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        place = open_place("s3://kept/p")
+        for attempt in (lambda: place.read("a.png"), place.files):
+            with pytest.raises(StorageError) as caught:
+                attempt()
+            assert caught.value.reason == "artifact_store_unavailable"
+        server.shutdown()
 
 
 def test_a_bucket_that_is_not_there_is_said(s3_environment: Any) -> None:

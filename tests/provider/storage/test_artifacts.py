@@ -3,6 +3,8 @@
 import hashlib
 import os
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,25 @@ def test_a_folder_that_cannot_be_is_named_at_the_start(tmp_path: Path) -> None:
         artifacts(tmp_path / "file" / "pictures").check()
 
 
+def test_what_could_not_be_removed_is_still_counted_and_goes_later(tmp_path: Path) -> None:
+    kept = artifacts(tmp_path, max_count=2)
+    names = [kept.put(b"picture %d" % number) for number in range(2)]
+    stuck = tmp_path / names[0]
+    stuck.unlink()
+    stuck.mkdir()  # What is no file cannot be removed as one.
+    unfinished = tmp_path / "0123.part"
+    unfinished.write_bytes(b"of another thread that writes just now")
+    kept.put(b"picture 2")
+    assert kept.usage() == (3, 27)
+    kept.put(b"picture 3")
+    assert kept.usage() == (4, 36)
+    assert unfinished.exists()
+    stuck.rmdir()
+    assert kept.prune(time.time()) == 2
+    assert kept.usage() == (2, 18)
+    assert kept.get(names[1]) is None
+
+
 def test_the_same_bounds_hold_in_a_bucket(s3_environment: Any) -> None:
     s3_environment.make_bucket("bounded")
     kept = Artifacts("s3://bounded/p", ArtifactLimits(max_count=2))
@@ -114,3 +135,22 @@ def test_the_same_bounds_hold_in_a_bucket(s3_environment: Any) -> None:
     assert again.usage() == (2, 18)
     with pytest.raises(ConfigurationError, match="no bucket"):
         Artifacts("s3://elsewhere/p", ArtifactLimits()).check()
+
+
+def test_figures_need_not_wait_for_a_store_that_does_not_answer(
+    start_s3: Callable[[], Any], s3_environment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start_s3()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    server.make_bucket("silent")
+    kept = Artifacts("s3://silent/p", ArtifactLimits())
+    server.pause()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            listing = pool.submit(kept.prune, time.time())
+            time.sleep(0.5)
+            assert kept.usage() == (0, 0)
+            assert not listing.done()
+        finally:
+            server.go_on()
+        assert listing.result(120) == 0

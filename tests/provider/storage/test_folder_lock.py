@@ -1,15 +1,17 @@
 """Who holds a data folder."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from provider.errors import ConfigurationError
-from provider.storage.folder_lock import FolderLock, lock_owner
+from provider.storage.folder_lock import LOCK_FILE_NAME, FolderLock, lock_owner
 
 HOLDER = """
 import sys, time
@@ -40,6 +42,16 @@ def test_the_holder_is_named_until_it_dies(tmp_path: Path) -> None:
     child.wait()
     assert lock_owner(tmp_path) is None
     FolderLock(tmp_path).close()
+
+
+def test_who_merely_asks_for_the_owner_keeps_no_provider_from_starting(tmp_path: Path) -> None:
+    FolderLock(tmp_path).close()
+    descriptor = os.open(tmp_path / LOCK_FILE_NAME, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)  # As `lock_owner` does, for an instant.
+    asking = threading.Timer(0.2, os.close, (descriptor,))
+    asking.start()
+    FolderLock(tmp_path).close()
+    asking.join()
 
 
 @pytest.mark.parametrize("text", ["", "no number", "-1", "0", "99999999999", "12\n13"])

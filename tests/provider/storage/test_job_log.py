@@ -240,9 +240,45 @@ def test_a_signed_request_is_good_for_one_job(job_log: JobLog, new_job: NewJobFa
     # What was refused left nothing behind, not even a counted job id.
     assert len(job_log.page(None, before=None, limit=10)) == 3
     assert job_log.accept(new_job(), NOW_S).record.job_id == "2025-09-26-000004"
-    # A job that failed has used the signature: it may have been computed.
+    # What has become nothing may be asked for again in the same words, by the same API key.
     job_log.fail(first.job_id, reason="generation_failed")
+    assert conflict(job_log, new_job(client_nonce=nonce(1), key_name="bob")) == "nonce_used"
+    assert conflict(job_log, new_job(client_nonce=nonce(1), request_body=b"another")) == "nonce_used"
+    assert job_log.accept(new_job(client_nonce=nonce(1)), NOW_S).is_new
+
+
+@pytest.mark.parametrize("end", [JobState.FAILED, JobState.CANCELLED])
+def test_a_nonce_passes_from_job_to_job_until_there_is_a_receipt(
+    job_log: JobLog, new_job: NewJobFactory, finish: Callable[..., JobRecord], end: JobState
+) -> None:
+    signed = new_job(client_nonce=nonce(1))
+    records = []
+    for _ in range(3):
+        records.append(job_log.accept(signed, NOW_S).record)
+        assert conflict(job_log, signed) == "nonce_used", "it is at work"
+        job_log.fail(records[-1].job_id, reason="out_of_memory", state=end)
+    finish(job_log.accept(signed, NOW_S).record)
+    assert conflict(job_log, signed) == "nonce_used"
+    for record in records:
+        with pytest.raises(JobNotUnderWay):
+            finish(record)
+
+
+def test_a_nonce_of_a_forgotten_job_stays_spent(job_log: JobLog, new_job: NewJobFactory) -> None:
+    record = job_log.accept(new_job(client_nonce=nonce(1)), NOW_S).record
+    job_log.fail(record.job_id, reason="out_of_memory")
+    assert job_log.prune(2**62) == 1
     assert conflict(job_log, new_job(client_nonce=nonce(1))) == "nonce_used"
+
+
+def test_an_interrupted_jobs_signed_request_may_come_again(folder: Path, new_job: NewJobFactory) -> None:
+    new = new_job(client_nonce=nonce(1), idempotency_key="once")
+    with Database(folder) as database:
+        before = JobLog(database).accept(new, NOW_S).record
+    with Database(folder) as database:
+        again = JobLog(database).accept(new, NOW_S)
+        assert again.is_new
+        assert again.record.job_id != before.job_id
 
 
 def test_a_repeat_by_idempotency_key_spends_no_second_nonce(job_log: JobLog, new_job: NewJobFactory) -> None:
