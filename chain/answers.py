@@ -192,8 +192,22 @@ class MintShare(Answer, frozen=True):
     units: Atoms
 
 
+class SettlementView(Answer, frozen=True):
+    """Out of whose deposit a receipt was paid, and what the hub took beside the providers."""
+
+    client: AddressText
+    audience: str
+    request_hash: HashText
+    fee_recipient: AddressText
+    """The zero address where there was no fee."""
+    fee: Atoms
+
+
 class ReceiptView(Answer, frozen=True):
-    """A used receipt: who got how many atoms (`units`), who attested it, and where. A split mint has several shares."""
+    """A used receipt: who got how many atoms (`units`), who attested it, and where. A split receipt has several shares.
+
+    It was minted, or settled where `settlement` is there.
+    """
 
     receipt_hash: HashText
     provider: AddressText
@@ -206,6 +220,7 @@ class ReceiptView(Answer, frozen=True):
     time_ms: int
     finalized: bool
     receipt: dict[str, Any] | None
+    settlement: SettlementView | None = None
 
 
 class MintView(Answer, frozen=True):

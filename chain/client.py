@@ -1,8 +1,8 @@
 """Typed HTTP client of a node's REST API: the only live access that wallet, provider and hub have to a chain.
 
-`NodeClient` (for scripts and threads, which may share one) and `AsyncNodeClient` have every request of `chain.calls`
-and `chain.market_calls` as a method, and differ only in how they wait. What a node answers is bounded and checked for
-its shape; whether it is true is not checked here.
+`NodeClient` (for scripts and threads, which may share one) and `AsyncNodeClient` have every request of `chain.calls`,
+`chain.market_calls` and `chain.escrow_calls` as a method, and differ only in how they wait. What a node answers is
+bounded and checked for its shape; whether it is true is not checked here.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any, Concatenate, Final, NoReturn, ParamSpec, Self, TypeVar
 import httpx
 import msgspec
 
-from chain import calls, market_calls
+from chain import calls, escrow_calls, market_calls
 from chain.answers import TransactionView
 from chain.calls import Call, hash_text
 from chain.primitives.rejection import Rejected
@@ -223,6 +223,8 @@ class NodeClient(_Base):
     assets = _blocking(market_calls.assets)
     asset = _blocking(market_calls.asset)
     policy = _blocking(market_calls.policy)
+    deposits = _blocking(escrow_calls.deposits)
+    deposit = _blocking(escrow_calls.deposit)
 
 
 class AsyncNodeClient(_Base):
@@ -310,3 +312,5 @@ class AsyncNodeClient(_Base):
     assets = _awaitable(market_calls.assets)
     asset = _awaitable(market_calls.asset)
     policy = _awaitable(market_calls.policy)
+    deposits = _awaitable(escrow_calls.deposits)
+    deposit = _awaitable(escrow_calls.deposit)

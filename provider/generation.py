@@ -77,12 +77,19 @@ class ImageRequest:
     seed: int
     """Of the first picture; picture i is drawn with (seed + i) mod 2^63."""
     negative_prompt: str = ""
+    prompts: tuple[str, ...] = ()
+    """One for each picture, where they differ; `prompt` is the first then."""
     count: int = 1
     scheduler: str = DEFAULT_SCHEDULER
     model: str = EMBEDDED_MODEL
     """The public name of one of the provider's models."""
     source: SourceImage | None = None
     encoding: Encoding = field(default_factory=Encoding)
+
+    @property
+    def every_prompt(self) -> tuple[str, ...]:
+        """One for all pictures, or one for each."""
+        return self.prompts or (self.prompt,)
 
     def seed_of(self, index: int) -> int:
         """The seed of picture `index`."""
@@ -104,7 +111,7 @@ class ImageRequest:
     def row(self, index: int, *, records_trajectory: bool = False, preview_every: int = 0) -> "Row":
         """Picture `index` as a row of a batch."""
         return Row(
-            prompt=self.prompt,
+            prompt=self.prompts[index] if self.prompts else self.prompt,
             negative_prompt=self.negative_prompt,
             guidance=self.guidance,
             seed=self.seed_of(index),
@@ -206,6 +213,34 @@ BatchEvent = StepDone | BatchDone
 
 
 @dataclass(frozen=True)
+class StepCheck:
+    """Entries of another provider's trajectories that are to be computed again."""
+
+    key: BatchKey
+    rows: tuple[Row, ...]
+    """Of the run's pictures, in order."""
+    places: tuple[tuple[int, int], ...]
+    """(row, entry) of each."""
+    opened: Mapping[tuple[int, int], bytes] | None = None
+    """Latents that the other has opened, by place; None only asks which are needed."""
+    batch_rows: int = 1
+    """With how many rows the other says that it computed each."""
+
+
+@dataclass(frozen=True)
+class StepsChecked:
+    """What came of it; profile, sizes and latents are there where latents were opened, the latter two per place."""
+
+    evaluations: int
+    """Steps of such a run; a trajectory has one entry more."""
+    needed: tuple[tuple[int, ...], ...]
+    """For each place, the entries from which it is computed."""
+    profile: "ReproducibilityProfile | None" = None
+    expected_rms: tuple[float, ...] = ()
+    latents: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
 class Device:
     """Where a pipeline runs: kind "cuda" or "cpu", the hardware's own name, its memory (0 for a CPU)."""
 
@@ -246,6 +281,12 @@ class Backend(Protocol):
         """StepDone for every step, then one BatchDone. Closing the generator stops the work between two steps.
 
         Raises OutOfMemory, BackendLost, ModelUnavailable (the model could not be switched to) or GenerationFailed.
+        """
+
+    def check(self, check: StepCheck) -> StepsChecked:
+        """Computes steps again, in turn with the batches of a device; from any thread.
+
+        Raises OutOfMemory, BackendLost, ModelUnavailable or GenerationFailed (also bad_latents).
         """
 
     def vram_used_mib(self) -> int:

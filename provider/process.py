@@ -32,6 +32,8 @@ from provider.http.application import create_provider_application
 from provider.http.gauges import watch_parts
 from provider.http.parts import ProviderParts
 from provider.http.source_images import SourceImages
+from provider.hub_link.links import HubLinks
+from provider.hub_link.offering import LinkTools
 from provider.jobs.allowances import Allowances
 from provider.jobs.completion import Completion, CompletionTools
 from provider.jobs.links import ArtifactLinks
@@ -109,12 +111,13 @@ class ProviderProcess:
         self._metrics = ProviderMetrics(CollectorRegistry())
         self._tracing = set_up_tracing(settings.telemetry_endpoint, service_version=version("aitbc"))
         self._minter = Minter(self._outbox, self._account, self._chain, self._metrics)
+        self._attestations = Attestations(self._outbox, self._client, self._minter.wake)
         self._sources = SourceImages()
         self._engine = Engine(create_backend(settings, self._key.address), _engine_options(settings), self._metrics)
 
     def _is_committed_to(self, hub_id: str, job_id: str, root: Hash32) -> bool:
-        stored = self._outbox.find_job(hub_id, job_id)
-        return stored is not None and json.loads(stored.receipt_json).get("trajectory_root") == to_hex(root)
+        roots = (json.loads(each.receipt_json).get("trajectory_root") for each in self._outbox.of_job(hub_id, job_id))
+        return to_hex(root) in roots
 
     def _create_jobs(self) -> JobService:
         settings = self._settings
@@ -148,13 +151,31 @@ class ProviderProcess:
             sources=self._sources,
             outbox=self._outbox,
             trajectories=self._trajectories,
-            attestations=Attestations(self._outbox, self._client, self._minter.wake),
+            attestations=self._attestations,
             metrics=self._metrics,
+            hubs=self._links.report,
+        )
+
+    def _create_links(self, jobs: JobService) -> HubLinks:
+        return HubLinks(
+            LinkTools(
+                settings=self._settings,
+                key=self._key,
+                chain=self._chain,
+                engine=self._engine,
+                jobs=jobs,
+                job_log=self._job_log,
+                outbox=self._outbox,
+                trajectories=self._trajectories,
+                attestations=self._attestations,
+                sources=self._sources,
+            )
         )
 
     async def serve(self, listener: socket.socket, on_ready: Callable[[str], None] | None = None) -> None:
         """Serves until a signal; raises ModelUnavailable or ConfigurationError where that ends it."""
         self._jobs = self._create_jobs()
+        self._links = self._create_links(self._jobs)
         parts = self._create_parts(self._jobs)
         watch_parts(parts, self._artifacts)
         if self._api_keys.plain_names:
@@ -173,6 +194,7 @@ class ProviderProcess:
             for work in (
                 self._watch_engine(),
                 self._minter.run(),
+                self._links.run(),
                 self._jobs.keep_storing_ends(),
                 self._enter_chain(server.url),
                 Retention(self._prunables(), self._settings.retention_interval_s).run(),
@@ -213,7 +235,9 @@ class ProviderProcess:
         """Answers on until every accepted job has ended, or the time for that is over."""
         try:
             async with asyncio.timeout(self._settings.drain_timeout_s):
+                await self._links.drain()
                 await self._jobs.wait_until_idle()
+                await self._links.finish()
         except TimeoutError:
             _log.warning("drain_timed_out", jobs=self._jobs.jobs_under_way)
             self._jobs.cancel_all()
@@ -234,6 +258,7 @@ class ProviderProcess:
         if self._drain is not None:
             await self._drain
         self._jobs.cancel_all()
+        await self._links.close()
         end_s = _RAY_END_S if self._settings.backend == "ray" else _ANSWER_S
         self.worker_is_alive = not await asyncio.to_thread(self._engine.join, end_s)
         if self.worker_is_alive:

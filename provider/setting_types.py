@@ -71,6 +71,15 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _hub_url(value: str) -> str:
+    """A WebSocket URL: of the hub's workers' path where none is named."""
+    scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(value.partition("://")[0])
+    if scheme is None:
+        raise ValueError("must be a ws://, wss://, http:// or https:// URL")
+    address = _url("http://" + value.partition("://")[2]).partition("://")[2]
+    return f"{scheme}://{address}" if "/" in address else f"{scheme}://{address}/v1/workers"
+
+
 def _items(value: object) -> object:
     """A list in a variable: its items, separated by commas."""
     if not isinstance(value, str):
@@ -157,5 +166,6 @@ ModelEntries = Annotated[
 ]
 PriceEntries = Annotated[tuple[str, ...], *_List, AfterValidator(_each(_price_entry))]
 Sizes = Annotated[tuple[str, ...], *_List, AfterValidator(_each(_size))]
+HubUrls = Annotated[tuple[str, ...], *_List, AfterValidator(_each(_hub_url))]
 Origins = Annotated[tuple[str, ...], *_List, AfterValidator(_each(_origin))]
 Networks = Annotated[tuple[str, ...], *_List, AfterValidator(_each(_network))]

@@ -19,6 +19,7 @@ from provider.generation import EMBEDDED_MODEL, MAX_PICTURES, PipelineOptions
 from provider.setting_types import (
     Atoms,
     ChecksumAddress,
+    HubUrls,
     ModelEntries,
     ModelName,
     ModelNames,
@@ -113,6 +114,14 @@ class ProviderSettings(BaseSettings):
         16 * 2**20, ge=2**16, le=2**27, description="Largest body of a request that brings a picture."
     )
     link_ttl_s: int = Field(3600, ge=10, le=604_800, description="How long a picture's signed link works, in seconds.")
+
+    # The hubs
+    hub: HubUrls = Field(
+        (), description="Hubs to dial and serve, such as wss://hub.example.org; nobody has to reach this provider then."
+    )
+    hub_check_limit: Rate = Field(
+        "240/hour", description="Pictures and steps that one hub may have computed for nothing, to check others."
+    )
 
     # What is kept
     data_dir: Path = Field(Path("provider-data"), description="Folder of the database and of recent pictures.")

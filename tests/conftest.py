@@ -45,6 +45,11 @@ def _what_is_missing(item: pytest.Item) -> str | None:
         missing = [name for name in marker.args if shutil.which(name, path=PROGRAM_PATH) is None]
         if missing:
             return f"{', '.join(missing)} not installed"
+    if item.get_closest_marker("postgresql"):
+        from tests.hub.postgresql import server_folder
+
+        if server_folder() is None:
+            return "PostgreSQL's server is not installed"
     return None
 
 

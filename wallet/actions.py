@@ -16,9 +16,9 @@ from wallet.market_words import describe_argument, describe_asset_amount, trades
 
 _MODULE_NAMES: Final = {address: name for name, address in MODULES.items()}
 # Parameters of module calls that are amounts of AIT.
-_AMOUNT_PARAMETERS: Final = frozenset({"value", "units", "pricePerUnit"})
+_AMOUNT_PARAMETERS: Final = frozenset({"value", "units", "pricePerUnit", "amounts", "fee", "maxPrice"})
 # Parameters that are Unix seconds.
-_TIME_PARAMETERS: Final = frozenset({"validAfter", "validBefore", "expiresAt", "deadline"})
+_TIME_PARAMETERS: Final = frozenset({"validAfter", "validBefore", "expiresAt", "deadline", "expiry"})
 # Parameters that are called like something else that is shown of every transaction.
 _LABELS: Final = {"from": "owner", "nonce": "authorization"}
 _LONGEST_TEXT: Final = 200

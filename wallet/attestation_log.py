@@ -47,6 +47,10 @@ class AttestationForm(StrEnum):
 
     MINT = "mint"
     """One provider gets the whole amount: mintWithReceipt."""
+    MINT_SPLIT = "mint_split"
+    """Each provider of a split job gets its share: mintSplit."""
+    SETTLE = "settle"
+    """The client's deposit pays: settle of the escrow module."""
 
 
 class Attestation(msgspec.Struct, frozen=True):

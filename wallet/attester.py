@@ -2,7 +2,8 @@
 
 The digest that an attester signs names no chain. So its keystore names the network (chain id and genesis hash, in the
 extra field `aitbc_network` beside those of the format), and signing refuses any other network, any receipt of another
-chain, and any second receipt for a job. Whether the receipt is true is for the hub to check before it asks.
+chain, and any second receipt or form for a job: what was signed for minting is never signed for settling, nor the other
+way round. Whether the receipt is true is for the hub to check before it asks.
 """
 
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Final
 
 import msgspec
 
+from chain.primitives.client_request import ClientRequest
 from chain.primitives.hashing import keccak256
 from chain.primitives.hexadecimal import parse_hash, to_hex
 from chain.primitives.keys import PrivateKey, Signer
-from chain.primitives.receipt import Receipt, attestation_preimage
+from chain.primitives.receipt import Receipt, attestation_preimage, mint_split_preimage
 from chain.primitives.rejection import Rejected, RejectionReason
-from chain.primitives.types import Address, Hash32
+from chain.primitives.settlement import settlement_of
+from chain.primitives.types import ZERO_ADDRESS, Address, Hash32
 from wallet.attestation_log import Attestation, AttestationForm, AttestationLog
 from wallet.keystore import STANDARD_SCRYPT_N, Keystore, KeystoreError, add_field, read_keystore, save_key
 
@@ -98,22 +101,53 @@ class AttesterSigner:
         """65 bytes that `mintWithReceipt` takes; the same receipt gives the same digest, also after a restart.
 
         And the same bytes, unless a remote signer has a vault or HSM behind it that draws its nonces.
-        Raises Rejected (wrong_chain_id) for a receipt of another network, ConflictingAttestationError where the job was
-        attested with another receipt, AttestationLogError where the entry cannot be written, SignerUnavailable where
-        the key is elsewhere and gives no signature: the entry stays, and the same receipt can be signed later.
+        Raises Rejected (wrong_chain_id) for a receipt of another network, (invalid_split) for one of several providers,
+        ConflictingAttestationError where the job was attested with another receipt or in another form,
+        AttestationLogError where the entry cannot be written, SignerUnavailable where the key is elsewhere and gives no
+        signature: the entry stays, and the same receipt can be signed later.
         """
+        receipt_hash = self._checked_hash(receipt)
+        if len(receipt.payouts()) > 1:
+            raise Rejected(
+                RejectionReason.INVALID_SPLIT,
+                "several providers made this: it is minted in the split form",
+                field="shards",
+            )
+        preimage = attestation_preimage(receipt.provider, receipt.amount, receipt_hash)
+        return self._sign(receipt, AttestationForm.MINT, preimage)
+
+    def sign_mint_split(self, receipt: Receipt) -> bytes:
+        """65 bytes that `mintSplit` takes with the receipt's payouts, in their order; raises as `sign_mint`."""
+        receipt_hash, payouts = self._checked_hash(receipt), receipt.payouts()
+        providers, amounts = [provider for provider, _ in payouts], [amount for _, amount in payouts]
+        preimage = mint_split_preimage(receipt.chain_id, providers, amounts, receipt_hash)
+        return self._sign(receipt, AttestationForm.MINT_SPLIT, preimage)
+
+    def sign_settlement(
+        self, receipt: Receipt, request: ClientRequest, *, fee_recipient: Address = ZERO_ADDRESS, fee: int = 0
+    ) -> bytes:
+        """65 bytes that the escrow's `settle` takes with `settlement_of` the same arguments.
+
+        Raises as `sign_mint`, and as `settlement_of`. Another fee for the same receipt is another settlement, which
+        conflicts: so the hub decides it once.
+        """
+        self._checked_hash(receipt)
+        settlement = settlement_of(receipt, request, fee_recipient=fee_recipient, fee=fee)
+        return self._sign(receipt, AttestationForm.SETTLE, settlement.preimage)
+
+    def _checked_hash(self, receipt: Receipt) -> Hash32:
         if receipt.chain_id != self.network.chain_id:
             raise Rejected(
                 RejectionReason.WRONG_CHAIN_ID,
                 f"the receipt is of chain {receipt.chain_id}; this attester signs for {self.network.chain_id} only",
                 field="chain_id",
             )
-        receipt_hash = receipt.checked().hash
-        preimage = attestation_preimage(receipt.provider, receipt.amount, receipt_hash)
+        return receipt.checked().hash
+
+    def _sign(self, receipt: Receipt, form: AttestationForm, preimage: bytes) -> bytes:
+        """Once the entry is on disk."""
         digest = keccak256(preimage)
-        self._log.record(
-            Attestation(receipt.hub_id, receipt.job_id, AttestationForm.MINT, receipt_hash, digest, self.address)
-        )
+        self._log.record(Attestation(receipt.hub_id, receipt.job_id, form, receipt.hash, digest, self.address))
         return self._key.sign_keccak(preimage)
 
     def close(self) -> None:

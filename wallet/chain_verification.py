@@ -42,11 +42,12 @@ def _check_mint(receipt: Receipt, minted: ReceiptView | None) -> Check:
     if minted is None:
         return Check("mint", None, "not minted yet")
     where = f"in block {minted.height}, transaction {minted.transaction_hash}"
+    used = "minted" if minted.settlement is None else f"settled from the deposit of {minted.settlement.client},"
     asked = (to_checksum_address(receipt.provider), int(receipt.amount))
     shares = {share.provider: int(share.units) for share in minted.shares}
     if len(shares) <= 1 and (minted.provider, int(minted.units)) != asked:
-        return Check("mint", False, f"minted {minted.units} atoms for {minted.provider} {where}: not what it asks for")
+        return Check("mint", False, f"{used} {minted.units} atoms for {minted.provider} {where}: not what it asks for")
     if not minted.finalized:
-        return Check("mint", None, f"minted {where}, not final yet")
+        return Check("mint", None, f"{used} {where}, not final yet")
     split = f", split between {len(shares)} providers" if len(shares) > 1 else ""
-    return Check("mint", True, f"minted {where}{split}")
+    return Check("mint", True, f"{used} {where}{split}")

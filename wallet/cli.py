@@ -10,6 +10,7 @@ from wallet.commands import (
     balances,
     compliance,
     doctor,
+    escrow,
     exporting,
     keys,
     making,
@@ -69,4 +70,5 @@ app.add_typer(markets.app, name="market")
 app.add_typer(assets.app, name="asset")
 app.add_typer(compliance.app, name="compliance")
 app.add_typer(swaps.app, name="swap")
+app.add_typer(escrow.app, name="escrow")
 app.add_typer(networks.app, name="network")

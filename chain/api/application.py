@@ -31,6 +31,7 @@ from chain.api.accounts import accounts_router
 from chain.api.answering import component_schemas
 from chain.api.assets import assets_router
 from chain.api.blocks import blocks_router
+from chain.api.deposits import deposits_router
 from chain.api.evidence import evidence_router
 from chain.api.governed import governed_router
 from chain.api.markets import markets_router
@@ -54,6 +55,7 @@ from chain.api.status import status_router
 from chain.api.stream import Streams, stream_router
 from chain.api.trading import trading_router
 from chain.api.transactions import transactions_router
+from chain.escrow_answers import DepositsView, DepositView
 from chain.governance_answers import FinalityView, ProposalView
 from chain.market_answers import (
     AssetView,
@@ -83,6 +85,8 @@ _ANSWERS: Final = [
     BookView,
     CandlesView,
     ContractsView,
+    DepositView,
+    DepositsView,
     FinalityView,
     ParametersView,
     PolicyView,
@@ -149,6 +153,7 @@ def create_api(
         transactions_router(node, cache),
         sending_router(node, cache),
         accounts_router(node, cache),
+        deposits_router(node),
         receipts_router(node, cache),
         governed_router(node),
         proposals_router(node),

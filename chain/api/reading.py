@@ -14,6 +14,7 @@ from chain.answers import (
     MintShare,
     MintView,
     ReceiptView,
+    SettlementView,
     TransactionView,
 )
 from chain.node.records import MintEntry, ReceiptEntry, StoredResults, decode_results
@@ -21,6 +22,7 @@ from chain.node.waiting import Entry
 from chain.primitives import message_pack
 from chain.primitives.block import Block, TransactionResult
 from chain.primitives.certificate import Certificate
+from chain.primitives.escrow import SETTLE
 from chain.primitives.hashing import keccak256
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import SIGNATURE_BYTES, RecoverAddress
@@ -28,6 +30,7 @@ from chain.primitives.message_pack import amount_from_bytes
 from chain.primitives.modules import MINT_SPLIT, MINT_WITH_RECEIPT
 from chain.primitives.receipt import attestation_digest, mint_split_digest
 from chain.primitives.rejection import Rejected
+from chain.primitives.settlement import Settlement
 from chain.primitives.transaction import Transaction, decode_transaction
 from chain.primitives.types import Address, BlockHeight, Hash32
 from chain.rules.operations import decode_call
@@ -177,7 +180,7 @@ def _transaction_view(
 def receipt_view(receipt_hash: bytes, entry: ReceiptEntry, stored: StoredBlock, recover: RecoverAddress) -> ReceiptView:
     """A used receipt, with the attestation as its transaction carries it."""
     transaction = decode_transaction(stored.block.transactions[entry.index])
-    attestation, attesters = _attestation(transaction, recover)
+    attestation = _attestation(transaction, recover)
     shares = [
         MintShare(provider=to_checksum_address(provider), units=Atoms(amount_from_bytes(amount)))
         for provider, amount in entry.shares
@@ -187,31 +190,57 @@ def receipt_view(receipt_hash: bytes, entry: ReceiptEntry, stored: StoredBlock, 
         provider=shares[0].provider,
         units=Atoms(sum(share.units for share in shares)),
         shares=shares,
-        attesters=[to_checksum_address(attester) for attester in attesters],
-        attestation=to_hex(attestation),
+        attesters=[to_checksum_address(attester) for attester in attestation.attesters],
+        attestation=to_hex(attestation.signatures),
         transaction_hash=to_hex(transaction.hash),
         height=entry.height,
         time_ms=stored.block.header.time_ms,
         finalized=True,
         receipt=None,  # The chain knows receipts by their hash; whoever has one may publish it.
+        settlement=_settlement_view(attestation.settlement),
     )
 
 
-def _attestation(transaction: Transaction, recover: RecoverAddress) -> tuple[bytes, list[Address]]:
-    """The signatures that a mint carries, and whose they are; nothing where another call has used the receipt up."""
+class _Attestation(msgspec.Struct, frozen=True):
+    """What a transaction that used a receipt up carries, and whose signatures they are."""
+
+    signatures: bytes = b""
+    attesters: tuple[Address, ...] = ()
+    settlement: Settlement | None = None
+
+
+def _attestation(transaction: Transaction, recover: RecoverAddress) -> _Attestation:
+    """Nothing where another call has used the receipt up."""
     try:
         call = decode_call(transaction)
     except Rejected:
-        return b"", []
-    if call is None or call.operation.function not in (MINT_WITH_RECEIPT, MINT_SPLIT):
-        return b"", []
+        return _Attestation()
+    if call is None or call.operation.function not in (MINT_WITH_RECEIPT, MINT_SPLIT, SETTLE):
+        return _Attestation()
     *values, signatures = call.arguments
+    settlement: Settlement | None = None
     if call.operation.function is MINT_WITH_RECEIPT:
         digest = attestation_digest(*values)
-    else:
+    elif call.operation.function is MINT_SPLIT:
         digest = mint_split_digest(transaction.chain_id, *values)
+    else:
+        settlement, _ = Settlement.from_arguments(transaction.chain_id, call.arguments)
+        digest = settlement.digest
     starts = range(0, len(signatures), SIGNATURE_BYTES)
-    return signatures, [recover(digest, signatures[start : start + SIGNATURE_BYTES]) for start in starts]
+    attesters = tuple(recover(digest, signatures[start : start + SIGNATURE_BYTES]) for start in starts)
+    return _Attestation(signatures, attesters, settlement)
+
+
+def _settlement_view(settlement: Settlement | None) -> SettlementView | None:
+    if settlement is None:
+        return None
+    return SettlementView(
+        client=to_checksum_address(settlement.client),
+        audience=settlement.request.audience,
+        request_hash=to_hex(settlement.request.hash),
+        fee_recipient=to_checksum_address(settlement.fee_recipient),
+        fee=Atoms(settlement.fee),
+    )
 
 
 def mint_view(provider: Address, entry: MintEntry, stored: StoredBlock) -> MintView:

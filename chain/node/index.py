@@ -16,10 +16,12 @@ from typing import Final
 
 from chain.node.records import EpochEntry, MintEntry, ReceiptEntry, epoch_key
 from chain.primitives.block import Log
+from chain.primitives.escrow import PAID_EVENT
 from chain.primitives.hashing import keccak256
 from chain.primitives.market import ANY_ASSET, is_asset_address
 from chain.primitives.modules import (
     ASSET_EVENTS,
+    ESCROW,
     EVENTS,
     MINTED_EVENT,
     MINTER,
@@ -44,7 +46,9 @@ ZERO_TOPIC: Final = Hash32(bytes(32))
 """The zero address as a topic."""
 _EVENT_KIND_BYTES: Final = 16
 _CACHED_KINDS: Final = 1_024
-_INDEXED_MODULES: Final = (MINTER, REGISTRY)
+_INDEXED_MODULES: Final = (MINTER, REGISTRY, ESCROW)
+_PAYS_FOR_RECEIPT: Final = frozenset({MINTER + MINTED_EVENT.topic, ESCROW + PAID_EVENT.topic})
+"""Both events have a provider, its atoms and the receipt's hash, in the same places."""
 _VALIDATORS: Final = state_key(Domain.VALIDATORS)
 
 _ADDRESS_TOPICS: Final[dict[bytes, tuple[int, ...]]] = {
@@ -95,7 +99,7 @@ def index_block(height: BlockHeight, outcome: BlockOutcome) -> list[Put]:
             key = account_transaction_key(account, height, index)
             puts.append((Table.ACCOUNT_TRANSACTION, key, b""))
         if any(log.address in _INDEXED_MODULES for log in result.logs):
-            puts += _mints(height, index, result.logs)
+            puts += _used_receipts(height, index, result.logs)
             puts += _registrations(result.logs)
     puts += [(Table.EVENT_BLOCK, event_block_key(event_kind(*kind), height), b"") for kind in kinds]
     return puts
@@ -121,16 +125,21 @@ def _parties(
     return parties
 
 
-def _mints(height: BlockHeight, index: int, logs: tuple[Log, ...]) -> Iterator[Put]:
+def _used_receipts(height: BlockHeight, index: int, logs: tuple[Log, ...]) -> Iterator[Put]:
     shares: dict[Hash32, list[tuple[Address, bytes]]] = {}
+    minted: set[Hash32] = set()
     for log in logs:
-        if log.address == MINTER and log.topics[0] == MINTED_EVENT.topic:
+        if log.address + log.topics[0] in _PAYS_FOR_RECEIPT:
             # As `chain.rules.mint.minted_log` lays it out: decoding it by its declaration took longer than indexing it.
-            provider, amount, receipt_hash = log.topics[1][12:], log.data[:32].lstrip(b"\0"), log.data[32:]
-            shares.setdefault(Hash32(receipt_hash), []).append((Address(provider), amount))
+            provider, amount, receipt_hash = log.topics[1][12:], log.data[:32].lstrip(b"\0"), Hash32(log.data[32:])
+            shares.setdefault(receipt_hash, []).append((Address(provider), amount))
+            if log.address == MINTER:
+                minted.add(receipt_hash)
     for order, (receipt_hash, shared) in enumerate(shares.items()):
         yield Table.RECEIPT, receipt_hash, ReceiptEntry(height, index, tuple(shared)).encode()
         yield Table.RECEIPT_ORDER, receipt_order_key(height, index, order), receipt_hash
+        if receipt_hash not in minted:
+            continue
         for part, (provider, amount) in enumerate(shared):
             entry = MintEntry(height, index, receipt_hash, amount)
             yield Table.PROVIDER_MINT, provider_mint_key(provider, height, index, part), entry.encode()

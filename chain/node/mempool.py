@@ -230,7 +230,9 @@ class Mempool:
             entry.receipt_hash is not None
             and self._waiting.by_receipt.get(entry.receipt_hash, replaced) is not replaced
         ):
-            raise Rejected(RejectionReason.RECEIPT_PENDING, "a mint for this receipt hash is waiting already")
+            raise Rejected(
+                RejectionReason.RECEIPT_PENDING, "a mint or settlement for this receipt hash is waiting already"
+            )
         freed_atoms = replaced.cost_atoms if replaced is not None else 0
         cost_atoms = self._waiting.cost_atoms.get(entry.sender, 0) - freed_atoms + entry.cost_atoms
         _check_funds(cost_atoms, self._state.account(entry.sender).balance)
@@ -300,8 +302,8 @@ class Mempool:
 
 
 def _lane_of(admission: Admission) -> Lane:
-    is_mint = admission.call is not None and admission.call.operation.is_mint
-    return Lane.MINT if is_mint else admission.lane
+    uses_receipt = admission.call is not None and admission.call.operation.uses_receipt
+    return Lane.MINT if uses_receipt else admission.lane
 
 
 def _check_funds(cost_atoms: int, balance_atoms: int) -> None:

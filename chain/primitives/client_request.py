@@ -1,8 +1,9 @@
 """What a client signs when it orders pictures: one struct, for a hub or for a provider, on one network.
 
-EIP-712 typed data under the domain {"AITBC", "1", chainId}, which names no contract: nothing on the chain reads it. The
-request's hash is the digest of the typed data. A client signs that digest (`eth_signTypedData_v4`), or its 32 bytes as
-an EIP-191 message (`personal_sign`), which wallets without typed data can do too; both count the same.
+EIP-712 typed data under the domain {"AITBC", "1", chainId}, which names no contract: hubs and providers read it, and
+the escrow module where a job is paid from a deposit. The request's hash is the digest of the typed data. A client signs
+that digest (`eth_signTypedData_v4`), or its 32 bytes as an EIP-191 message (`personal_sign`), which wallets without
+typed data can do too; both count the same.
 
 Neither kind of signature says by itself that the 32 bytes are a request: a transaction, a transfer's authorization or
 an attestation is a signature over 32 bytes as well, and a liar could present it as one over "a request's hash". It is
@@ -20,7 +21,7 @@ import msgspec
 
 from chain.primitives.hashing import keccak256, sha256
 from chain.primitives.hexadecimal import parse_address, parse_amount, parse_hash, parse_hex, to_checksum_address, to_hex
-from chain.primitives.keys import SIGNATURE_BYTES, Signer, check_signature_form, recover_address
+from chain.primitives.keys import SIGNATURE_BYTES, RecoverAddress, Signer, check_signature_form, recover_address
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.request_parameters import RequestParameters
 from chain.primitives.signing import eip191_digest, eip712_preimage
@@ -61,6 +62,16 @@ TYPE_HASH: Final = _type_hash(_NAME, _FIELDS)
 _DOMAIN_TYPE_HASH: Final = _type_hash("EIP712Domain", _DOMAIN_FIELDS)
 
 
+def domain_separator(chain_id: int) -> Hash32:
+    """Of the domain that names no contract: what clients, providers and hubs sign for one another on one network."""
+    return keccak256(
+        _DOMAIN_TYPE_HASH
+        + keccak256(_DOMAIN_NAME.encode())
+        + keccak256(_DOMAIN_VERSION.encode())
+        + chain_id.to_bytes(32, "big")
+    )
+
+
 def salted_hash(salt: bytes, text: str) -> Hash32:
     """SHA-256(salt ‖ text in UTF-8); unsalted, a short text could be guessed. Rejected for what UTF-8 cannot hold."""
     try:
@@ -89,12 +100,6 @@ class ClientRequest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def preimage(self) -> bytes:
         """What the digest is the Keccak-256 of: what a `Signer` takes."""
-        domain_separator = keccak256(
-            _DOMAIN_TYPE_HASH
-            + keccak256(_DOMAIN_NAME.encode())
-            + keccak256(_DOMAIN_VERSION.encode())
-            + self.chain_id.to_bytes(32, "big")
-        )
         struct_hash = keccak256(
             TYPE_HASH
             + keccak256(self.audience.encode())
@@ -104,7 +109,7 @@ class ClientRequest(msgspec.Struct, frozen=True, kw_only=True):
             + self.nonce
             + self.expiry.to_bytes(32, "big")
         )
-        return eip712_preimage(domain_separator, struct_hash)
+        return eip712_preimage(domain_separator(self.chain_id), struct_hash)
 
     @property
     def hash(self) -> Hash32:
@@ -116,8 +121,7 @@ class ClientRequest(msgspec.Struct, frozen=True, kw_only=True):
         assert len(self.prompt_hash) == len(self.parameters_hash) == len(self.nonce) == 32
         if not 1 <= self.chain_id <= MAX_CHAIN_ID:
             raise _out_of_range("chain_id", f"must be from 1 to {MAX_CHAIN_ID}")
-        if not _AUDIENCE.fullmatch(self.audience):
-            raise _malformed("audience", f"must match {_AUDIENCE.pattern}")
+        check_audience(self.audience)
         if not 0 <= self.max_price <= MAX_UINT256:
             raise _out_of_range("max_price", "must be from 0 to 2^256 - 1")
         if not 0 <= self.expiry <= _MAX_EXPIRY:
@@ -217,15 +221,17 @@ def sign_client_request(signer: Signer, request: ClientRequest) -> bytes:
     return signer.sign_keccak(request.checked().preimage)
 
 
-def is_signed_by(request_hash: Hash32, signature: bytes, client: Address) -> bool:
-    """Whether the client signed the digest, or an EIP-191 message of its 32 bytes.
+def is_signed_by(
+    request_hash: Hash32, signature: bytes, client: Address, *, recover: RecoverAddress = recover_address
+) -> bool:
+    """Whether the client signed the digest, or an EIP-191 message of its 32 bytes: at most two recoveries.
 
     Raises Rejected (bad_signature, high_s) for a malformed signature. The caller must know the request's preimage.
     """
     check_signature_form(signature)
     for digest in (request_hash, eip191_digest(request_hash)):
         try:
-            if recover_address(digest, signature) == client:
+            if recover(digest, signature) == client:
                 return True
         except Rejected:  # Recovers to nobody for this digest; the other one has its own key.
             continue
@@ -255,6 +261,12 @@ def check_expiry(expiry: int, *, now_s: int) -> None:
         )
     if expiry > now_s + MAX_VALIDITY_S:
         raise _out_of_range("client_request.expiry", f"must be within {MAX_VALIDITY_S} s from now")
+
+
+def check_audience(audience: str) -> None:
+    """Raises Rejected (malformed) unless it can name a hub, or a provider by its address."""
+    if not _AUDIENCE.fullmatch(audience):
+        raise _malformed("audience", f"must match {_AUDIENCE.pattern}")
 
 
 def check_hub_id_is_no_address(hub_id: str) -> None:

@@ -6,6 +6,7 @@ What a call does is decided in `chain.rules`; here stands only its shape, which 
 from typing import Final
 
 from chain.primitives.abi import Event, Function
+from chain.primitives.escrow import ESCROW_EVENTS, ESCROW_FUNCTIONS
 from chain.primitives.market import MARKET_EVENTS, MARKET_FUNCTIONS, is_asset_address
 from chain.primitives.swaps import SWAP_EVENTS, SWAP_FUNCTIONS
 from chain.primitives.types import Address
@@ -235,6 +236,7 @@ FUNCTIONS: Final[dict[Address, tuple[Function, ...]]] = {
         PROPOSAL,
         VALIDATORS,
     ),
+    ESCROW: ESCROW_FUNCTIONS,
     MARKET: MARKET_FUNCTIONS,
     HTLC: SWAP_FUNCTIONS,
 }
@@ -268,6 +270,7 @@ EVENTS: Final[dict[Address, tuple[Event, ...]]] = {
         VALIDATOR_REMOVED_EVENT,
         EPOCH_ENDED_EVENT,
     ),
+    ESCROW: ESCROW_EVENTS,
     MARKET: MARKET_EVENTS,
     HTLC: SWAP_EVENTS,
 }

@@ -24,8 +24,8 @@ from chain.primitives.hexadecimal import parse_address, parse_amount, parse_hash
 from chain.primitives.keys import Signer, recover_address
 from chain.primitives.modules import MINTER
 from chain.primitives.rejection import Rejected, RejectionReason
-from chain.primitives.shards import MAX_SHARDS, Shard, check_shards
-from chain.primitives.signing import Eip712Domain, eip191_digest, eip191_preimage, eip712_digest
+from chain.primitives.shards import MAX_SHARDS, Shard, check_shards, split_amount
+from chain.primitives.signing import Eip712Domain, eip191_digest, eip191_preimage, eip712_preimage
 from chain.primitives.transaction import MAX_CHAIN_ID
 from chain.primitives.types import MAX_UINT256, Address, Amount, Hash32
 from chain.primitives.units import MAX_MICRO_UNITS, MICRO, compute_amount, number_of_units, parse_units
@@ -110,6 +110,12 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     def hash(self) -> Hash32:
         """keccak256 of the canonical bytes."""
         return keccak256(self.canonical_bytes())
+
+    def payouts(self) -> tuple[tuple[Address, Amount], ...]:
+        """(provider, atoms) of everybody who worked: they come to the amount exactly (`shards.split_amount`)."""
+        if self.shards is None:
+            return ((self.provider, self.amount),)
+        return tuple(split_amount(self.shards, self.amount))
 
     def checked(self) -> Self:
         """The receipt itself, after the same checks that reading one makes; raises Rejected."""
@@ -327,14 +333,21 @@ def attestation_digest(provider: Address, amount: int, receipt_hash: Hash32) -> 
 _MINT_SPLIT_TYPE_HASH = keccak256(b"MintSplit(address[] providers,uint256[] units,bytes32 receiptHash)")
 
 
-def mint_split_digest(
+def mint_split_preimage(
     chain_id: int, providers: Sequence[Address], amounts: Sequence[int], receipt_hash: Hash32
-) -> Hash32:
-    """What an attester signs for a split mint: the EIP-712 struct MintSplit under the minter's domain."""
+) -> bytes:
+    """What an attester signs the hash of for a split mint: the EIP-712 struct MintSplit under the minter's domain."""
     struct_hash = keccak256(
         _MINT_SPLIT_TYPE_HASH
         + keccak256(b"".join(bytes(12) + provider for provider in providers))
         + keccak256(b"".join(amount.to_bytes(32, "big") for amount in amounts))
         + receipt_hash
     )
-    return eip712_digest(Eip712Domain(chain_id=chain_id, verifying_contract=MINTER), struct_hash)
+    return eip712_preimage(Eip712Domain(chain_id=chain_id, verifying_contract=MINTER).separator(), struct_hash)
+
+
+def mint_split_digest(
+    chain_id: int, providers: Sequence[Address], amounts: Sequence[int], receipt_hash: Hash32
+) -> Hash32:
+    """What an attester's signature for a split mint is over."""
+    return keccak256(mint_split_preimage(chain_id, providers, amounts, receipt_hash))

@@ -60,6 +60,9 @@ class Domain(IntEnum):
     SLA = 40  # provider → hash of the service level that it promises; provider ‖ hash → true, for ever: it did once
     REPUTATION = 41  # provider → Reputation
     EVIDENCE = 42  # provider ‖ evidence hash → true, for ever: an attester's record that counts
+    DEPOSIT = 43  # client ‖ keccak256(audience) → Deposit, while it holds anything
+    DEPOSITS = 44  # client → audiences of its deposits, oldest first
+    SETTLED_REQUEST = 45  # client ‖ request hash → receipt hash, for ever
 
 
 _DOMAIN_BYTES: Final = {domain: bytes((domain,)) for domain in Domain}
@@ -147,8 +150,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 
 class ProviderUsage(msgspec.Struct, frozen=True, gc=False):
-    """A provider's usage of its cap in one period, and all that was ever minted for it: one record, as every mint
-    changes both."""
+    """A provider's usage of its cap in one period, and all that it ever got for receipts, minted or settled: one
+    record, as every mint changes both."""
 
     period: int = 0
     atoms: int = 0
@@ -168,6 +171,16 @@ class ProviderUsage(msgspec.Struct, frozen=True, gc=False):
             self.period,
             self.atoms + atoms,
             self.receipts + 1,
+            self.lifetime_atoms + atoms,
+            self.lifetime_receipts + 1,
+        )
+
+    def plus_settled(self, atoms: int) -> "ProviderUsage":
+        """One receipt and its atoms more over the lifetime: a cap bounds what is minted, and nothing was."""
+        return ProviderUsage(
+            self.period,
+            self.atoms,
+            self.receipts,
             self.lifetime_atoms + atoms,
             self.lifetime_receipts + 1,
         )
@@ -198,6 +211,7 @@ class ReceiptKind(IntEnum):
 
     MINT = 1
     MINT_SPLIT = 2
+    SETTLEMENT = 3
 
 
 class ReceiptUse(msgspec.Struct, frozen=True, gc=False):

@@ -62,7 +62,7 @@ class RejectionReason(StrEnum):
     VALUE_TO_MODULE = "value_to_module"
     """Module calls take no value."""
     NEWCOMER_CALL = "newcomer_call"
-    """An account below the minimum holding may only mint or register."""
+    """An account below the minimum holding may only mint, settle or register, or take out what is put aside for it."""
     ACCOUNT_QUOTA = "account_quota"
     """The account has used up its transactions for this block."""
     BLOCK_FULL = "block_full"
@@ -102,7 +102,7 @@ class RejectionReason(StrEnum):
     PERIOD_CAP = "period_cap"
     """The network's total for this period is reached."""
     INVALID_SPLIT = "invalid_split"
-    """A split mint needs equally many providers and amounts, none twice."""
+    """A receipt's shares are equally many providers and amounts, none twice."""
 
     # Registry
     ALREADY_REGISTERED = "already_registered"
@@ -129,11 +129,25 @@ class RejectionReason(StrEnum):
     WRONG_SECRET = "wrong_secret"
     """The secret's SHA-256 is not the swap's hash."""
     INVALID_DEADLINE = "invalid_deadline"
-    """A swap's deadline is over already, or too far away."""
+    """The deadline of a swap or a deposit is over already, too far away, or before the one that it had."""
     DEADLINE_PASSED = "deadline_passed"
-    """From its deadline on, a swap can only be refunded."""
+    """From its deadline on, a swap or a deposit can only be refunded."""
     DEADLINE_AHEAD = "deadline_ahead"
-    """Before its deadline, a swap can only be claimed."""
+    """Before its deadline, a swap can only be claimed, and a deposit not be refunded."""
+
+    # Escrow
+    UNKNOWN_DEPOSIT = "unknown_deposit"
+    """The client holds no deposit for this audience."""
+    INSUFFICIENT_DEPOSIT = "insufficient_deposit"
+    """The client's deposit for this audience does not cover the amount; nothing is paid."""
+    TOO_MANY_DEPOSITS = "too_many_deposits"
+    """The client has deposits for as many audiences as it can have."""
+    REQUEST_SETTLED = "request_settled"
+    """This client's request has been paid for before."""
+    NO_WITHDRAWAL = "no_withdrawal"
+    """The client has not asked to take anything out of this deposit."""
+    NOTICE_PERIOD = "notice_period"
+    """What was asked for can be taken out later: jobs that run must stay paid."""
 
     # Governance
     NOT_A_VALIDATOR = "not_a_validator"
@@ -257,13 +271,13 @@ class RejectionReason(StrEnum):
     TOO_MANY_REPLACEMENTS = "too_many_replacements"
     """This sender and nonce have been replaced too often."""
     RECEIPT_PENDING = "receipt_pending"
-    """A mint for this receipt hash is waiting in the mempool already."""
+    """A mint or settlement for this receipt hash is waiting in the mempool already."""
 
     # Client requests
     REQUEST_EXPIRED = "request_expired"
-    """The time by which a signed request had to be accepted is over."""
+    """The time by which a signed request had to be accepted, or settled, is over."""
     PRICE_LIMIT = "price_limit"
-    """The client's signed maximum does not pay for what it asks."""
+    """The client's signed maximum does not pay for what it asks, or for what is to be paid."""
     WRONG_REQUEST = "wrong_request"
     """The receipt is not for this request: another network, audience, hash, prompt, nonce or time, or a dearer one."""
 

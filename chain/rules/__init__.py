@@ -4,8 +4,9 @@
        └─ execution.py ────── one transaction: envelope, sender, fee, call
             ├─ admission.py ─ who may send what (also asked by the mempool)
             ├─ operations.py  which call of which module is which operation
-            │    ├─ token.py, authorization.py, mint.py, registry.py, governance.py, governed.py, validators.py:
+            │    ├─ token.py, authorization.py, registry.py, governance.py, governed.py, validators.py:
             │    │  validate_x, then apply_x
+            │    ├─ mint.py, escrow/: what a receipt brings, new AIT or a client's; attesting.py: what both ask of it
             │    ├─ assets/, compliance.py, market/: assets, who may trade, the order book
             │    ├─ swaps.py, reputation.py: exchange with other chains, what providers promise and keep
             └─ state.py ───── typed access to records over any reader

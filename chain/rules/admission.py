@@ -32,9 +32,10 @@ class Lane(StrEnum):
     ROLE = "role"
     """Validators, attesters, issuers and authorities, whatever they hold."""
     MINT = "mint"
+    """Uses a receipt up: mints for it, or settles it."""
     REGISTRATION = "registration"
     CLOSING = "closing"
-    """Takes out what was put aside for the sender: claims or refunds a swap, cancels an order."""
+    """Takes out what was put aside for the sender: claims or refunds a swap, cancels an order, ends a deposit."""
 
     @property
     def is_newcomer(self) -> bool:
@@ -116,7 +117,7 @@ def check_sender(
 
 
 def _newcomer_lane(state: State, call: ModuleCall | None, sender: Address, parameters: Parameters) -> Lane:
-    if call is not None and call.operation.is_mint:
+    if call is not None and call.operation.uses_receipt:
         return Lane.MINT
     if call is not None and call.operation.is_registration:
         return Lane.REGISTRATION
@@ -127,8 +128,8 @@ def _newcomer_lane(state: State, call: ModuleCall | None, sender: Address, param
         raise Rejected(RejectionReason.INSUFFICIENT_FUNDS, f"insufficient funds: balance {holding} is below the fee")
     raise Rejected(
         RejectionReason.NEWCOMER_CALL,
-        f"an account that holds less than {min_holding_atoms} atoms may only mint for a receipt, or register, or take "
-        "out what is put aside for it",
+        f"an account that holds less than {min_holding_atoms} atoms may only mint for a receipt or settle it, or "
+        "register, or take out what is put aside for it",
     )
 
 
@@ -165,9 +166,9 @@ def check_admission(
     """The mempool's question: could this be in a block on the head `state`, after the sender's waiting transactions?
 
     `next_nonce(sender)` is the account's nonce plus those that wait; a lower one replaces a waiting transaction. A
-    newcomer's call must succeed as things stand, and so must anybody's mint, although a block may hold a member's that
-    fails: whoever has no attestation must not keep the provider's mint for that receipt waiting. `state` is not
-    changed. Raises Rejected.
+    newcomer's call must succeed as things stand, and so must whatever uses a receipt up, although a block may hold a
+    member's that fails: whoever has no attestation must not keep the provider's mint for that receipt waiting. `state`
+    is not changed. Raises Rejected.
     """
     call = check_envelope(transaction, block.chain_id)
     sender = transaction.recover_sender(block.recover)
@@ -175,7 +176,7 @@ def check_admission(
     if not account_nonce <= transaction.nonce <= highest_nonce:
         check_nonce(transaction, account_nonce if transaction.nonce < account_nonce else highest_nonce)
     admission = check_sender(state, transaction, call, sender, roles=roles, parameters=state.parameters())
-    if call is not None and (admission.lane.is_newcomer or call.operation.is_mint):
+    if call is not None and (admission.lane.is_newcomer or call.operation.uses_receipt):
         context = Call(state, block, sender, call.to)
         if admission.lane is Lane.REGISTRATION:
             registration_usage(state, context.period)

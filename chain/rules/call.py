@@ -72,11 +72,12 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     answer: Callable[[Any], tuple[Any, ...]] = _no_answer
     """What the function returns, by the plan: only who simulates a call gets to see it."""
     recoveries: int = 0
-    """Signatures that judging a call recovers, where it is no mint."""
+    """Signatures that judging a call recovers, beside those of attesters."""
     is_governed: bool = False
     """Takes effect only as an executed proposal."""
-    is_mint: bool = False
-    """A newcomer may send it when it would succeed."""
+    uses_receipt: bool = False
+    """Mints or settles the receipt of its argument `receiptHash`, which its last argument, attesters' signatures, is
+    over. A newcomer may send it when it would succeed."""
     is_registration: bool = False
     """A newcomer may send it when it would succeed, within the network's quota."""
     is_open_to: Callable[..., bool] | None = None

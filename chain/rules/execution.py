@@ -95,8 +95,8 @@ class BlockExecution:
         """Executes one more; raises Rejected, with nothing changed, where it cannot be in this block."""
         call = check_envelope(transaction, self._block.chain_id)
         recoveries = 1
-        if call is not None:  # A mint with more signatures than the threshold is refused before any is looked at.
-            recoveries += min(call.recoveries, self.state.parameters().attester_threshold)
+        if call is not None:
+            recoveries += call.recoveries_within(self.state.parameters().attester_threshold)
         self._check_room(transaction, recoveries)
         sender = transaction.recover_sender(self._block.recover)
         check_nonce(transaction, self.state.account(sender).nonce)

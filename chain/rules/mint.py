@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import msgspec
 
 from chain.primitives.block import Log
-from chain.primitives.keys import SIGNATURE_BYTES
 from chain.primitives.modules import (
     ATTESTER_CHANGED_EVENT,
     MINT_SPLIT,
@@ -25,16 +24,23 @@ from chain.primitives.receipt import attestation_digest, mint_split_digest
 from chain.primitives.records import Domain, ReceiptKind, ReceiptUse, Supply
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import ZERO_ADDRESS, Address, Amount, Hash32
+from chain.rules.attesting import (
+    Shares,
+    charge_attesters,
+    check_attesters,
+    check_providers,
+    check_receipt_unused,
+    check_shares,
+    payout_address,
+)
 from chain.rules.call import Call, Operation
 from chain.rules.token import transfer_log
 
-MAX_SPLIT_PROVIDERS = 128
-
 
 class MintPlan(msgspec.Struct, frozen=True):
-    """A checked mint: (provider, atoms) shares, and who attested."""
+    """A checked mint, and who attested."""
 
-    shares: tuple[tuple[Address, int], ...]
+    shares: Shares
     receipt_hash: Hash32
     kind: ReceiptKind
     attesters: tuple[Address, ...]
@@ -45,7 +51,7 @@ def validate_mint(call: Call, provider: Address, amount: int, receipt_hash: Hash
     shares = ((provider, amount),)
     _check_bounds(call, shares, receipt_hash)
     digest = attestation_digest(provider, amount, receipt_hash)
-    attesters = _check_attesters(call, digest, signatures, amount)
+    attesters = check_attesters(call, digest, signatures, minted_atoms=amount)
     _check_provider_caps(call, shares)
     return MintPlan(shares, receipt_hash, ReceiptKind.MINT, attesters)
 
@@ -54,28 +60,21 @@ def validate_mint_split(
     call: Call, providers: Sequence[Address], amounts: Sequence[int], receipt_hash: Hash32, signatures: bytes
 ) -> MintPlan:
     """mintSplit(providers, units, receiptHash, attesterSigs): all shares or none."""
-    if not 0 < len(providers) == len(amounts) <= MAX_SPLIT_PROVIDERS or len(set(providers)) != len(providers):
-        raise Rejected(
-            RejectionReason.INVALID_SPLIT,
-            f"a split mint needs equally many providers and amounts, 1 to {MAX_SPLIT_PROVIDERS}, no provider twice",
-        )
-    shares = tuple(zip(providers, amounts, strict=True))
+    shares = check_shares(providers, amounts)
     _check_bounds(call, shares, receipt_hash)
     digest = mint_split_digest(call.block.chain_id, providers, amounts, receipt_hash)
-    attesters = _check_attesters(call, digest, signatures, sum(amounts))
+    attesters = check_attesters(call, digest, signatures, minted_atoms=sum(amounts))
     _check_provider_caps(call, shares)
     return MintPlan(shares, receipt_hash, ReceiptKind.MINT_SPLIT, attesters)
 
 
-def _check_bounds(call: Call, shares: Sequence[tuple[Address, int]], receipt_hash: Hash32) -> None:
+def _check_bounds(call: Call, shares: Shares, receipt_hash: Hash32) -> None:
     state, period = call.state, call.period
     parameters = state.parameters()
     if state.minting_paused():
         raise Rejected(RejectionReason.MINTING_PAUSED, "minting is paused by governance")
-    if any(provider == ZERO_ADDRESS or is_reserved(provider) for provider, _ in shares):
-        raise Rejected(RejectionReason.INVALID_RECIPIENT, "AIT cannot be minted for the zero address or a module")
-    if state.receipt_use(receipt_hash) is not None:
-        raise Rejected(RejectionReason.RECEIPT_USED, "receipt used", receipt_hash=receipt_hash)
+    check_providers(shares)
+    check_receipt_unused(call, receipt_hash)
     total = sum(amount for _, amount in shares)
     if total > parameters.receipt_ceiling_atoms:
         raise Rejected(
@@ -85,38 +84,7 @@ def _check_bounds(call: Call, shares: Sequence[tuple[Address, int]], receipt_has
         raise Rejected(RejectionReason.PERIOD_CAP, "the network's total for this period is reached")
 
 
-def _check_attesters(call: Call, digest: Hash32, signatures: bytes, total: int) -> tuple[Address, ...]:
-    threshold = call.state.parameters().attester_threshold
-    if len(signatures) != threshold * SIGNATURE_BYTES:
-        raise Rejected(
-            RejectionReason.SIGNATURE_COUNT,
-            f"exactly {threshold} attester signatures of {SIGNATURE_BYTES} bytes are needed",
-        )
-    signers: list[Address] = []
-    for start in range(0, len(signatures), SIGNATURE_BYTES):
-        signer = call.block.recover(digest, signatures[start : start + SIGNATURE_BYTES])
-        attester = call.state.attester(signer)
-        if attester is None:
-            raise Rejected(
-                RejectionReason.NOT_AN_ATTESTER, "bad sig: not signed by an attester over exactly these values"
-            )
-        if signers and signer <= signers[-1]:
-            raise Rejected(RejectionReason.SIGNATURE_ORDER, "attester signatures must ascend by address, none twice")
-        _check_allowance(call, attester, total)
-        signers.append(signer)
-    return tuple(signers)
-
-
-def _check_allowance(call: Call, attester: AttesterAllowance, total: int) -> None:
-    used = call.state.usage(Domain.ATTESTER_USAGE, attester.address, call.period)
-    if used.atoms + total > attester.atoms_per_period or used.receipts >= attester.receipts_per_period:
-        raise Rejected(
-            RejectionReason.ATTESTER_ALLOWANCE,
-            f"the allowance of attester 0x{attester.address.hex()} for this period is used up",
-        )
-
-
-def _check_provider_caps(call: Call, shares: Sequence[tuple[Address, int]]) -> None:
+def _check_provider_caps(call: Call, shares: Shares) -> None:
     cap, period = call.state.parameters().provider_cap_atoms, call.period
     for provider, amount in shares:
         if call.state.provider_usage(provider, period).atoms + amount > cap:
@@ -129,15 +97,12 @@ def apply_mint(call: Call, plan: MintPlan) -> None:
     total = sum(amount for _, amount in plan.shares)
     state.use_receipt(plan.receipt_hash, ReceiptUse(plan.kind, Amount(total)))
     state.set_usage(Domain.MINT_USAGE, b"", state.usage(Domain.MINT_USAGE, b"", period).plus(total))
-    for attester in plan.attesters:
-        used = state.usage(Domain.ATTESTER_USAGE, attester, period)
-        state.set_usage(Domain.ATTESTER_USAGE, attester, used.plus(total))
+    charge_attesters(call, plan.attesters, minted_atoms=total)
     supply = state.supply()
     state.set_supply(Supply(supply.minted + total, supply.burned))
     for provider, amount in plan.shares:
         state.set_provider_usage(provider, state.provider_usage(provider, period).plus(amount))
-        registration = state.registration(provider)
-        payout = provider if registration is None else registration.payout
+        payout = payout_address(call, provider)
         state.credit(payout, amount)
         call.logs.append(transfer_log(ZERO_ADDRESS, payout, amount))
         call.logs.append(minted_log(provider, amount, plan.receipt_hash))
@@ -167,8 +132,8 @@ def apply_set_attester(call: Call, attester: Address) -> None:
 
 
 OPERATIONS = (
-    Operation(module=MINTER, function=MINT_WITH_RECEIPT, validate=validate_mint, apply=apply_mint, is_mint=True),
-    Operation(module=MINTER, function=MINT_SPLIT, validate=validate_mint_split, apply=apply_mint, is_mint=True),
+    Operation(module=MINTER, function=MINT_WITH_RECEIPT, validate=validate_mint, apply=apply_mint, uses_receipt=True),
+    Operation(module=MINTER, function=MINT_SPLIT, validate=validate_mint_split, apply=apply_mint, uses_receipt=True),
     Operation(
         module=MINTER,
         function=SET_ATTESTER,

@@ -13,6 +13,7 @@ from chain.primitives.types import Address, Hash32
 from chain.rules import authorization, compliance, governance, mint, registry, reputation, swaps, token
 from chain.rules.assets import issuing, tokens, treasury
 from chain.rules.call import Call, Operation
+from chain.rules.escrow import deposits, settling
 from chain.rules.market import closing, markets, orders
 from chain.rules.state import State
 
@@ -22,6 +23,8 @@ _OPERATIONS: Final = {
         *token.OPERATIONS,
         *authorization.OPERATIONS,
         *mint.OPERATIONS,
+        *deposits.OPERATIONS,
+        *settling.OPERATIONS,
         *registry.OPERATIONS,
         *reputation.OPERATIONS,
         *swaps.OPERATIONS,
@@ -47,13 +50,21 @@ class ModuleCall(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def recoveries(self) -> int:
-        """Signatures that judging this call recovers, beside the transaction's own."""
-        return len(self.arguments[-1]) // SIGNATURE_BYTES if self.operation.is_mint else self.operation.recoveries
+        """Signatures that judging this call may recover, beside the transaction's own."""
+        return self.operation.recoveries + self._attester_signatures
+
+    def recoveries_within(self, threshold: int) -> int:
+        """The same; what has more attesters' signatures than the threshold is refused before any is looked at."""
+        return self.operation.recoveries + min(self._attester_signatures, threshold)
+
+    @property
+    def _attester_signatures(self) -> int:
+        return len(self.arguments[-1]) // SIGNATURE_BYTES if self.operation.uses_receipt else 0
 
     @property
     def receipt_hash(self) -> Hash32 | None:
-        """What a mint asks to use up."""
-        return Hash32(self.arguments[2 if len(self.arguments) == 4 else 1]) if self.operation.is_mint else None
+        """What a mint or a settlement asks to use up."""
+        return Hash32(self.arguments[-2]) if self.operation.uses_receipt else None
 
     def is_open_to(self, state: State, sender: Address) -> bool:
         """Whether it takes out what was put aside for this sender, which needs no standing."""

@@ -12,6 +12,7 @@ from chain.rules import compliance, reputation, swaps
 from chain.rules.assets import tokens
 from chain.rules.assets import views as asset_views
 from chain.rules.call import BlockContext, Call, ViewTable
+from chain.rules.escrow import deposits, settling
 from chain.rules.market import views as market_views
 from chain.rules.state import State, StateReader
 
@@ -93,6 +94,8 @@ _VIEWS: Final[ViewTable] = {
     (modules.GOVERNANCE, modules.VALIDATORS): lambda call: (call.state.epoch(), call.state.validators()),
     **reputation.VIEWS,
     **swaps.VIEWS,
+    **deposits.VIEWS,
+    **settling.VIEWS,
     **tokens.VIEWS,
     **asset_views.VIEWS,
     **compliance.VIEWS,

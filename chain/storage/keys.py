@@ -49,10 +49,10 @@ class Table(Enum):
     """Address, height, index, part → a mint to a provider; a split mint has several parts."""
 
     RECEIPT = (b"R", True)
-    """Receipt hash → where and how it was minted."""
+    """Receipt hash → where and how it was minted or settled."""
 
     RECEIPT_ORDER = (b"O", True)
-    """Height, index, part → receipt hash: all receipts in the order of their mints."""
+    """Height, index, part → receipt hash: all receipts in the order of their use."""
 
     PROVIDER = (b"P", True)
     """Address → a registered provider."""

@@ -38,6 +38,10 @@ RateLimit = Annotated[str | None, typer.Option(help="Pictures per API key, such 
 QueueLimit = Annotated[int | None, typer.Option(help="Pictures that may wait.")]
 JobTimeout = Annotated[float | None, typer.Option(help="Longest time for one job, in seconds.")]
 Artifacts = Annotated[str | None, typer.Option(help="Where pictures are kept: a folder, or s3://bucket/prefix.")]
+Hubs = Annotated[
+    list[str] | None,
+    typer.Option("--hub", help="A hub to dial and serve: wss://hub.org; may be repeated."),
+]
 Register = Annotated[
     bool | None, typer.Option("--register/--no-register", help="Keep the registry entry true, from the start.")
 ]
@@ -67,6 +71,7 @@ def run(
     price_per_unit: Price = None,
     prices: Prices = None,
     unit_type: UnitType = None,
+    hub: Hubs = None,
     register_at_start: Register = None,
     endpoint: Endpoint = None,
     payout: Payout = None,

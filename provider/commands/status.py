@@ -86,7 +86,7 @@ def _process(settings: "ProviderSettings", url: str | None) -> dict[str, Any]:
         health = ask_health(url)
     except ProviderError as error:
         return fields | {"error": error.message}
-    shown = ("status", "detail", "provider", "gpu", "model", "queue", "version")
+    shown = ("status", "detail", "provider", "gpu", "model", "queue", "hubs", "version")
     return fields | {"url": url} | {name: health.get(name) for name in shown}
 
 

@@ -26,7 +26,7 @@ from provider.engine.options import EngineOptions
 from provider.engine.outside import call_outside, where_raised
 from provider.engine.slot import Slot
 from provider.errors import EngineNotReady, GenerationFailed, ModelUnavailable, RequestTooLarge, UnknownModel
-from provider.generation import Backend, Device, ImageRequest, ModelReport
+from provider.generation import Backend, Device, ImageRequest, ModelReport, StepCheck, StepsChecked
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("provider.engine")
 
@@ -159,6 +159,24 @@ class Engine:
         """Raises what `submit` would raise now, and takes no place: for whoever has work to do in between."""
         self._check_request(request)
         self._dispatcher.check_room(caller, request.count, self._check_open)
+
+    def check_steps(self, check: StepCheck) -> StepsChecked:
+        """Steps of another provider's run, computed again on one of the devices, between its batches. Blocks.
+
+        Raises UnknownModel, EngineNotReady, GenerationFailed.
+        """
+        if check.key.model not in self._names:
+            raise UnknownModel(f"there is no model {check.key.model!r} here")
+        self._check_open()
+        if not self.devices:
+            raise EngineNotReady("the model is loading")
+        try:
+            return self._backend.check(check)
+        except (GenerationFailed, ModelUnavailable) as error:
+            raise GenerationFailed(error.message, reason=error.reason) from None
+        except Exception as error:
+            _log.error("check_failed", error=type(error).__name__, where=where_raised(error))
+            raise GenerationFailed(f"the check failed: {type(error).__name__}") from error
 
     def _check_request(self, request: ImageRequest) -> None:
         assert request.count >= 1

@@ -34,6 +34,7 @@ def create_health_router(parts: ProviderParts) -> APIRouter:
             queue=QueueReport(waiting=engine.queue_length, limit=settings.queue_limit, busy=engine.is_busy),
             version=version("aitbc"),
             detail=parts.fault(),
+            hubs=parts.hubs(),
         )
 
     return router

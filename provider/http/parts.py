@@ -1,5 +1,6 @@
 """What the HTTP application is made of; built in `provider.process`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,6 +9,7 @@ from fastapi import Request
 from chain.primitives.types import Address
 from provider.api_keys import ApiKeys
 from provider.engine.engine import Engine, EngineState
+from provider.http.schemas import HubEntry
 from provider.http.source_images import SourceImages
 from provider.jobs.links import ArtifactLinks
 from provider.jobs.service import JobService
@@ -42,6 +44,8 @@ class ProviderParts:
     trajectories: Trajectories
     attestations: Attestations
     metrics: ProviderMetrics
+    hubs: Callable[[], list[HubEntry]]
+    """How this provider stands with its hubs."""
 
     def status(self) -> str:
         """`ok` when jobs are served, else what is missing."""

@@ -263,6 +263,15 @@ class ModelEntry(BaseModel):
     vram_mib: int
 
 
+class HubEntry(BaseModel):
+    """How this provider stands with one of its hubs."""
+
+    hub_id: str | None = Field(description="Null before it has answered for the first time.")
+    state: str = Field(description="`connected`, `dialling`, `suspended`, `hub_draining`, or why it was left.")
+    detail: str | None
+    leases: int = Field(description="Parts of jobs that are under way for it.")
+
+
 class Health(BaseModel):
     """What the provider is and whether it takes jobs (`status` is `ok`)."""
 
@@ -281,3 +290,4 @@ class Health(BaseModel):
     queue: QueueReport
     version: str
     detail: str | None
+    hubs: list[HubEntry]

@@ -16,6 +16,8 @@ from provider.generation import (
     PipelineOptions,
     ReproducibilityProfile,
     Row,
+    StepCheck,
+    StepsChecked,
 )
 from provider.inference import load_errors, memory, rerun
 from provider.inference.conditioning import Canvas
@@ -144,6 +146,25 @@ class InferenceWorker:
         model = self._switch_to(key.model)
         with self._failures_named(key, 1):
             return rerun.picture_of(model, self._device, key, row, latents)
+
+    def check(self, check: StepCheck) -> StepsChecked:
+        """Entries computed again, as `provider.generation.StepCheck` says. Raises as `run`."""
+        key, evaluations = check.key, self.evaluations(check.key)
+        needed = tuple(self.latents_needed(key, step) for _, step in check.places)
+        if check.opened is None:
+            return StepsChecked(evaluations, needed)
+        sizes: dict[int, tuple[float, ...]] = {}
+        latents = []
+        for (index, step), entries in zip(check.places, needed, strict=True):
+            row = check.rows[index]
+            if index not in sizes:
+                sizes[index] = self.expected_rms(key, row)
+            opened = {entry: check.opened[index, entry] for entry in entries if (index, entry) in check.opened}
+            latents.append(
+                self.rerun_step(key, row, step, opened, batch_rows=check.batch_rows, expected_rms=sizes[index])
+            )
+        expected = tuple(sizes[index][step] for index, step in check.places)
+        return StepsChecked(evaluations, needed, self.profile(key, check.batch_rows), expected, tuple(latents))
 
     def _compute(self, model: LoadedModel, batch: Batch) -> Iterator[BatchEvent]:
         with self._failures_named(batch.key, len(batch.rows)):

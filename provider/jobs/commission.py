@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import dataclass
 
+from chain.primitives.prompts import prompt_text
 from chain.primitives.receipt import salted_prompt_hash
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Address
@@ -36,11 +37,13 @@ class Commission:
     @property
     def prompt_hash(self) -> str:
         """Salted; what receipt and log hold in place of the prompt."""
-        return salted_prompt_hash(self.salt, self.order.request.prompt)
+        return salted_prompt_hash(self.salt, prompt_text(self.order.request.every_prompt))
 
     @property
     def max_price(self) -> int | None:
-        """The most atoms that the client signed for."""
+        """The most atoms that the client signed for, or that the hub has for this part."""
+        if self.order.lease is not None:
+            return self.order.lease.max_amount
         return None if self.verified is None else self.verified.max_price
 
     @property
@@ -99,6 +102,8 @@ def check_order(order: JobOrder, offer: Offer, provider: Address, *, received_ns
         commission = Commission(order, offer, provider, _salt(order, verified), verified, received_ns)
         if order.hub_job is not None:
             check_origin(provider, offer, commission.origin(order.hub_job.job_id))
+            if commission.max_price is not None:
+                check_price(offer, order.request.count, commission.max_price)
     except Rejected as rejected:
         field = str(rejected.values.get("field") or "") or None
         if order.hub_job is not None:

@@ -116,6 +116,7 @@ class Completion:
             provider_signature=signed.signature,
             prompt_salt=commission.salt,
             answer_json=answer.stored_json(),
+            lease_id="" if commission.order.lease is None else commission.order.lease.lease_id,
         )
         try:
             return self._tools.job_log.finish_with_receipt(answer.provider_job_id, finished, receipt)

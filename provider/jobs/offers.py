@@ -1,7 +1,10 @@
 """What is sold now: a model at its price, on the chain that this provider serves."""
 
+from dataclasses import replace
+
 from provider.errors import UnknownModel
-from provider.jobs.errors import NotServing
+from provider.jobs.errors import NotServing, OrderRefused
+from provider.jobs.order import LeaseTerms
 from provider.minting.chain_identity import ChainIdentity
 from provider.receipts.issuing import Offer
 from provider.settings import ProviderSettings
@@ -24,3 +27,14 @@ class Offers:
             message = "the chain node has not answered yet, so no receipt can be signed"
             raise NotServing(message, _RETRY_S, reason="waiting_for_node")
         return Offer(model, self._settings.unit_type, self._settings.price_of(model), self._chain.chain_id)
+
+
+def agreed_offer(own: Offer, terms: LeaseTerms) -> Offer:
+    """What a hub pays for its job, where that is not less than this provider asks; else OrderRefused."""
+    if terms.unit_type != own.unit_type:
+        message = f"paid by {terms.unit_type}, but this provider sells {own.unit_type}"
+        raise OrderRefused(message, reason="unit_type_differs", field="unit_type")
+    if terms.price_per_unit < own.price_per_unit:
+        message = f"{terms.price_per_unit} atoms per unit, but this provider asks {own.price_per_unit}"
+        raise OrderRefused(message, reason="price_too_low", field="price_per_unit")
+    return replace(own, price_per_unit=terms.price_per_unit)

@@ -20,6 +20,8 @@ class WayIn(StrEnum):
     OPENAI = "openai"
     AUTOMATIC1111 = "automatic1111"
     LIVE = "live"
+    HUB = "hub"
+    """By a connection that this provider opened to a hub."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,20 @@ class HubJobOrigin:
     nonce: str
     prompt_salt: bytes | None = None
     """The salt under which the client signed its prompt's hash; None has one drawn."""
+    lease: "LeaseTerms | None" = None
+    """Where the hub gave it to this provider over the connection between them."""
+
+
+@dataclass(frozen=True)
+class LeaseTerms:
+    """What a hub and this provider agree on for a part of a job."""
+
+    lease_id: str
+    unit_type: str
+    price_per_unit: int
+    """Atoms; at least what this provider asks."""
+    max_amount: int | None
+    """The most atoms that the part may come to."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,11 @@ class JobOrder:
     client_request: ClientClaim | None = None
     preview_every: int = 0
     """A preview after every so many steps; 0 for none."""
+
+    @property
+    def lease(self) -> LeaseTerms | None:
+        """Of a hub's job that came by this provider's own connection."""
+        return None if self.hub_job is None else self.hub_job.lease
 
     @property
     def is_named(self) -> bool:

@@ -24,7 +24,7 @@ from provider.jobs.commission import Commission, check_order
 from provider.jobs.completion import Completion
 from provider.jobs.ends import JobEnd, JobEnds
 from provider.jobs.errors import ArtifactGone, JobInProgress, JobNotFound, NotServing, OrderRefused
-from provider.jobs.offers import Offers
+from provider.jobs.offers import Offers, agreed_offer
 from provider.jobs.order import JobOrder
 from provider.jobs.pictures import KeptPictures
 from provider.jobs.running import RunningJob
@@ -109,6 +109,8 @@ class JobService:
     async def _admit(self, order: JobOrder, received_ns: int) -> RunningJob:
         self._check_bounds(order)
         offer = self._tools.offers.of(order.request.model)
+        if order.lease is not None:
+            offer = agreed_offer(offer, order.lease)
         # One order of a caller at a time: what it may have at once and what it has ordered before must not change.
         async with self._doors.setdefault(order.caller.name, asyncio.Lock()):
             earlier = await self._find_repeat(order) if order.is_named else None
@@ -135,7 +137,8 @@ class JobService:
 
     def _check_bounds(self, order: JobOrder) -> None:
         request, bounds = order.request, self._tools.bounds
-        for field, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt)):
+        prompts = (("prompt", prompt) for prompt in request.every_prompt)
+        for field, text in (*prompts, ("negative_prompt", request.negative_prompt)):
             if len(text) > bounds.prompt_characters:
                 message = f"{field}: at most {bounds.prompt_characters} characters here"
                 raise OrderRefused(message, reason="too_large", field=field)
@@ -144,6 +147,8 @@ class JobService:
             raise OrderRefused(message, reason="too_large", field="count")
 
     async def _check_allowances(self, order: JobOrder) -> None:
+        if order.lease is not None:
+            return  # This provider has dialled the hub, and says itself how much it takes.
         allowances, pictures = self._tools.allowances, order.request.count
         allowances.check_jobs(order.caller, len(self.running(order.caller)))
         await asyncio.to_thread(allowances.check_day, order.caller, pictures)
@@ -165,7 +170,8 @@ class JobService:
         except ProviderError as error:
             await self._discard(record.job_id, error)
             raise
-        self._tools.allowances.charge(order.caller, order.request.count)
+        if order.lease is None:
+            self._tools.allowances.charge(order.caller, order.request.count)
         job.attach(engine_job)
         job.log("accepted", way_in=order.way_in, count=order.request.count, steps=order.request.steps)
         self._running[record.job_id] = job
@@ -361,6 +367,7 @@ def _new_job(order: JobOrder, client_nonce: ClientNonce | None) -> NewJob:
         request_body=order.asked,
         hub_id="" if hub_job is None else hub_job.hub_id,
         hub_job_id=None if hub_job is None else hub_job.job_id,
+        lease_id="" if order.lease is None else order.lease.lease_id,
         idempotency_key=order.idempotency_key,
         client_nonce=client_nonce,
     )

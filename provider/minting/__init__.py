@@ -2,7 +2,8 @@
 
 - `chain_identity`: which network it is, asked once and then remembered
 - `attestations`: attesters' signatures, checked as the chain will check them, and kept
-- `minter`: one mint per attested receipt, sent again and again until it is final
+- `payment`: which call pays for a receipt, and what attesters sign for it
+- `minter`: one call per attested receipt, sent again and again until it is final
 - `registration`: the entry in the chain's registry
 - `chain_account`: nonces, fees, signed transactions of the provider's key
 

@@ -31,6 +31,7 @@ class ChainIdentity:
         self._client = client
         known = folder.get("chain_id")
         self.chain_id: int | None = None if known is None else int(known)
+        self.genesis_hash: str | None = folder.get("genesis_hash")
 
     async def learn(self) -> int:
         """Asks the node until it answers; raises ConfigurationError where it belongs to another network."""
@@ -39,7 +40,7 @@ class ChainIdentity:
         await asyncio.to_thread(self._folder.bind, "chain_id", str(status.chain_id))
         if self.chain_id is None:
             _log.info("chain_known", chain_id=status.chain_id, network=status.network)
-        self.chain_id = status.chain_id
+        self.chain_id, self.genesis_hash = status.chain_id, status.genesis_hash
         return status.chain_id
 
     async def _ask(self) -> StatusView:

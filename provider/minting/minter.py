@@ -1,4 +1,4 @@
-"""Brings attested receipts to the chain: one `mintWithReceipt` each, sent again and again until it is final.
+"""Brings attested receipts to the chain: one call each (`payment`), sent again and again until it is final.
 
 Every transaction is written to the outbox before it is sent, so a restart sends the same bytes again and no nonce is
 spent twice. The chain uses a receipt once, whoever sends the mint, so trying too often costs nothing and trying too
@@ -14,12 +14,12 @@ import structlog
 from chain.answers import AccountView, TransactionView
 from chain.client import NodeError, NodeRefused
 from chain.primitives.hexadecimal import parse_hash, to_checksum_address, to_hex
-from chain.primitives.modules import MINT_WITH_RECEIPT, MINTER
 from chain.primitives.receipt import Receipt
 from chain.primitives.rejection import RejectionReason
 from provider.errors import StorageError
 from provider.minting.chain_account import ChainAccount
 from provider.minting.chain_identity import ChainIdentity
+from provider.minting.payment import Payment
 from provider.monitoring.metrics import ProviderMetrics
 from provider.storage.outbox import Outbox
 from provider.storage.rows import StoredReceipt
@@ -48,6 +48,10 @@ _NEVER: Final = frozenset(
         RejectionReason.SIGNATURE_ORDER,
         RejectionReason.NOT_AN_ATTESTER,
         RejectionReason.RECEIPT_CEILING,
+        RejectionReason.INVALID_SPLIT,
+        RejectionReason.REQUEST_SETTLED,
+        RejectionReason.REQUEST_EXPIRED,
+        RejectionReason.PRICE_LIMIT,
     }
 )
 """Refusals that time does not heal; a new attestation may (`Outbox.accept_attestation`).
@@ -162,9 +166,10 @@ class Minter:
                 return  # The node has not taken all of them back yet; a later nonce would wait for ever.
         max_fee_atoms = await self._account.max_fee_atoms()
         for stored in due[: MAX_IN_FLIGHT - len(in_flight)]:
-            call = _mint_call(stored)
+            assert stored.attestation is not None
+            module, call = Payment.of_stored(stored).call(stored.attestation)
             signed = self._account.sign(
-                chain_id=chain_id, nonce=nonce, to=MINTER, call=call, max_fee_atoms=max_fee_atoms
+                chain_id=chain_id, nonce=nonce, to=module, call=call, max_fee_atoms=max_fee_atoms
             )
             await asyncio.to_thread(
                 self._outbox.mark_submitted,
@@ -223,7 +228,8 @@ class Minter:
         if not use.finalized:
             return False
         receipt = Receipt.from_json(stored.receipt_json)
-        if use.provider == to_checksum_address(receipt.provider) and int(use.units) == receipt.amount:
+        paid = sorted((share.provider, int(share.units)) for share in use.shares)
+        if paid == sorted((to_checksum_address(provider), amount) for provider, amount in receipt.payouts()):
             await self._finish(stored, use.transaction_hash, use.height)
         else:
             detail = "the chain has this receipt hash for another provider or amount"
@@ -238,8 +244,14 @@ class Minter:
     async def _finish(self, stored: StoredReceipt, transaction_hash: str | None, height: int | None) -> None:
         found = None if transaction_hash is None else parse_hash(transaction_hash, "transaction_hash")
         await asyncio.to_thread(self._outbox.mark_final, stored.receipt_hash, transaction_hash=found, height=height)
+        receipt = Receipt.from_json(stored.receipt_json)
+        for part in receipt.shards or ():
+            if part.receipt_hash is not None:  # Ours, or not in this outbox at all.
+                await asyncio.to_thread(
+                    self._outbox.mark_final, part.receipt_hash, transaction_hash=found, height=height
+                )
         self._metrics.count_mint("final")
-        self._metrics.count_minted(Receipt.from_json(stored.receipt_json).amount)
+        self._metrics.count_minted(sum(amount for payee, amount in receipt.payouts() if payee == self._account.address))
         _log.info("receipt_minted", job_id=stored.job_id, transaction_hash=transaction_hash, height=height)
 
     async def _wait(self, stored: StoredReceipt, reason: str, delay_ms: int) -> None:
@@ -247,12 +259,6 @@ class Minter:
             self._outbox.mark_waiting, stored.receipt_hash, reason=reason, next_attempt_ms=_now_ms() + delay_ms
         )
         _log.warning("mint_postponed", job_id=stored.job_id, reason=reason, retry_ms=delay_ms)
-
-
-def _mint_call(stored: StoredReceipt) -> bytes:
-    assert stored.attestation is not None
-    receipt = Receipt.from_json(stored.receipt_json)
-    return MINT_WITH_RECEIPT.encode(receipt.provider, receipt.amount, receipt.hash, stored.attestation)
 
 
 def _now_ms() -> int:

@@ -89,6 +89,7 @@ class JobLog:
                 job_id=job_id,
                 hub_id=new.hub_id,
                 hub_job_id=new.hub_job_id,
+                lease_id=new.lease_id,
                 key_name=new.key_name,
                 way_in=new.way_in,
                 model=new.model,
@@ -155,6 +156,13 @@ class JobLog:
             return _record(row, receipt.answer_json)
 
     # Looking
+
+    def of_lease(self, key_name: str, lease_id: str) -> JobRecord | None:
+        """The job that was done under this lease of this hub."""
+        is_it = (JobRow.key_name == key_name) & (JobRow.lease_id == lease_id) & (JobRow.state == JobState.DONE)
+        with self._database.reading() as session:
+            row = session.scalar(select(JobRow).where(is_it).order_by(JobRow.sequence.desc()).limit(1))
+            return None if row is None else _with_answer(session, row)
 
     def get(self, job_id: str) -> JobRecord | None:
         """The job with this id."""
@@ -258,11 +266,12 @@ def _find_earlier(session: Session, new: NewJob) -> JobRow | None:
             return row
     if new.hub_job_id is None:
         return None
-    same_job = (JobRow.hub_id == new.hub_id) & (JobRow.hub_job_id == new.hub_job_id)
+    same_job = (JobRow.hub_id == new.hub_id) & (JobRow.hub_job_id == new.hub_job_id) & (JobRow.lease_id == new.lease_id)
     row = session.scalar(select(JobRow).where(same_job, JobRow.state.in_(_ALIVE)))
     if row is not None and row.key_name == new.key_name and _is_same_request(row, new):
         return row
-    has_receipt = (ReceiptRow.hub_id == new.hub_id) & (ReceiptRow.job_id == new.hub_job_id)
+    is_of_job = (ReceiptRow.hub_id == new.hub_id) & (ReceiptRow.job_id == new.hub_job_id)
+    has_receipt = is_of_job & (ReceiptRow.lease_id == new.lease_id)
     # A receipt may outlive the log's row; there is never a second one for its job.
     if row is not None or session.scalar(select(ReceiptRow.sequence).where(has_receipt)) is not None:
         raise JobConflict("this hub_id and job_id stand for another request")

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from chain.primitives.types import Hash32
 from provider.storage.database import Database
-from provider.storage.rows import NewReceipt, ReceiptState, StoredReceipt
+from provider.storage.rows import NewReceipt, ReceiptForm, ReceiptState, StoredReceipt
 from provider.storage.tables import ReceiptRow
 
 MAX_PAGE: Final = 200
@@ -22,7 +22,7 @@ _PRUNED_AT_ONCE: Final = 500
 
 
 class DuplicateJobError(Exception):
-    """A receipt for this (hub_id, job_id) is in the outbox already."""
+    """A receipt for this (hub_id, job_id), or for this lease of a part of it, is in the outbox already."""
 
 
 class Outbox:
@@ -42,9 +42,10 @@ class Outbox:
         """The receipt of this hash."""
         return self._find(select(ReceiptRow).where(ReceiptRow.receipt_hash == receipt_hash))
 
-    def find_job(self, hub_id: str, job_id: str) -> StoredReceipt | None:
-        """The receipt of this job."""
-        return self._find(select(ReceiptRow).where(ReceiptRow.hub_id == hub_id, ReceiptRow.job_id == job_id))
+    def of_job(self, hub_id: str, job_id: str) -> list[StoredReceipt]:
+        """The receipts of this job: one, or several of its parts, in the order in which they were stored."""
+        is_of_job = (ReceiptRow.hub_id == hub_id) & (ReceiptRow.job_id == job_id)
+        return self._select(select(ReceiptRow).where(is_of_job).order_by(ReceiptRow.sequence).limit(MAX_PAGE))
 
     def page(self, key_name: str | None, *, before: int | None, limit: int) -> list[StoredReceipt]:
         """Receipts of the jobs that this API key (None: any) brought, newest first, older than sequence `before`."""
@@ -65,13 +66,25 @@ class Outbox:
 
     # The way to the chain
 
-    def accept_attestation(self, receipt_hash: bytes, attestation: bytes) -> ReceiptState:
-        """Keeps a verified attestation and returns the state; nothing changes where one was accepted before."""
+    def accept_attestation(
+        self,
+        receipt_hash: bytes,
+        attestation: bytes,
+        *,
+        form: ReceiptForm = ReceiptForm.MINT,
+        settlement_json: str | None = None,
+        not_before_ms: int = 0,
+    ) -> ReceiptState:
+        """Keeps a verified attestation and returns the state; nothing changes where one was accepted before.
+
+        `not_before_ms` leaves the call to another provider of the same receipt until then.
+        """
         with self._database.writing() as session:
             row = _existing(session, receipt_hash)
             if row.state in (ReceiptState.SIGNED, ReceiptState.REFUSED):
                 row.state, row.attestation, row.reason = ReceiptState.ATTESTED.value, attestation, None
-                row.attempts = row.next_attempt_ms = 0
+                row.form, row.settlement_json = form.value, settlement_json
+                row.attempts, row.next_attempt_ms = 0, not_before_ms
                 row.updated_ms = _now_ms()
             return ReceiptState(row.state)
 
@@ -195,6 +208,9 @@ def _stored(row: ReceiptRow) -> StoredReceipt:
         provider_signature=row.provider_signature,
         prompt_salt=row.prompt_salt,
         answer_json=row.answer_json,
+        lease_id=row.lease_id,
+        form=ReceiptForm(row.form),
+        settlement_json=row.settlement_json,
         state=ReceiptState(row.state),
         attestation=row.attestation,
         transaction_hash=None if row.transaction_hash is None else Hash32(row.transaction_hash),

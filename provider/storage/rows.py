@@ -16,6 +16,16 @@ class ReceiptState(StrEnum):
     REFUSED = "refused"
 
 
+class ReceiptForm(StrEnum):
+    """Which call of the chain pays for a receipt."""
+
+    MINT = "mint"
+    SPLIT = "split"
+    """A mint for all providers of a split job."""
+    SETTLE = "settle"
+    """Out of the client's deposit."""
+
+
 @dataclass(frozen=True)
 class NewReceipt:
     """What is stored when a receipt is signed; `answer_json` is the reply to the client without the pictures."""
@@ -29,6 +39,7 @@ class NewReceipt:
     provider_signature: bytes
     prompt_salt: bytes
     answer_json: str
+    lease_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,10 @@ class StoredReceipt:
     provider_signature: bytes
     prompt_salt: bytes
     answer_json: str
+    lease_id: str
     state: ReceiptState
+    form: ReceiptForm
+    settlement_json: str | None
     attestation: bytes | None
     transaction_hash: Hash32 | None
     transaction_raw: bytes | None
@@ -93,6 +107,7 @@ class NewJob:
     request_body: bytes
     hub_id: str = ""
     hub_job_id: str | None = None
+    lease_id: str = ""
     idempotency_key: str | None = None
     client_nonce: ClientNonce | None = None
 

@@ -27,6 +27,8 @@ class ReceiptRow(Base):
     hub_id: Mapped[str] = mapped_column(Text)
     job_id: Mapped[str] = mapped_column(Text)
     """As in the receipt: the hub's for a hub's job."""
+    lease_id: Mapped[str] = mapped_column(Text, default="", server_default=_EMPTY)
+    """Under which a hub gave a part of the job; the receipt's nonce. Empty for whole jobs."""
     key_name: Mapped[str] = mapped_column(Text)
     request_fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
     receipt_json: Mapped[bytes] = mapped_column(LargeBinary)
@@ -35,6 +37,10 @@ class ReceiptRow(Base):
     answer_json: Mapped[str] = mapped_column(Text)
     """The reply to the client without its pictures."""
     state: Mapped[str] = mapped_column(Text)
+    form: Mapped[str] = mapped_column(Text, default="mint", server_default=text("'mint'"))
+    """Which call pays for it: `mint`, `split` or `settle`."""
+    settlement_json: Mapped[str | None] = mapped_column(Text)
+    """What settling takes beside receipt and attestation."""
     attestation: Mapped[bytes | None] = mapped_column(LargeBinary)
     transaction_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
     transaction_raw: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -47,7 +53,7 @@ class ReceiptRow(Base):
     updated_ms: Mapped[int] = mapped_column(Integer)
 
     __table_args__ = (
-        UniqueConstraint("hub_id", "job_id"),
+        UniqueConstraint("hub_id", "job_id", "lease_id"),
         Index("receipts_by_state", "state", "next_attempt_ms"),
         Index("receipts_by_key", "key_name", "sequence"),
         Index("receipts_by_age", "state", "updated_ms"),
@@ -92,6 +98,7 @@ class JobRow(Base):
     """The provider's own, in the plan's form."""
     hub_id: Mapped[str] = mapped_column(Text, default="", server_default=_EMPTY)
     hub_job_id: Mapped[str | None] = mapped_column(Text)
+    lease_id: Mapped[str] = mapped_column(Text, default="", server_default=_EMPTY)
     key_name: Mapped[str] = mapped_column(Text)
     way_in: Mapped[str] = mapped_column(Text)
     model: Mapped[str] = mapped_column(Text)
@@ -117,7 +124,7 @@ class JobRow(Base):
     __table_args__ = (
         Index("jobs_by_key", "key_name", "sequence"),
         Index("jobs_by_key_and_age", "key_name", "created_ms"),
-        Index("jobs_by_hub", "hub_id", "hub_job_id"),
+        Index("jobs_by_hub", "hub_id", "hub_job_id", "lease_id"),
         Index("jobs_by_end", "ended_ms"),
         Index("jobs_by_state", "state"),
         # A job that came to nothing frees its key: the client may try again.

@@ -17,6 +17,8 @@ import msgspec
 from tests.benchmarks.catching_up import catch_up_speed, memory_after
 from tests.benchmarks.certificates import certificate_sizes
 from tests.benchmarks.consensus import latency, throughput
+from tests.benchmarks.hub_store import hub_store
+from tests.benchmarks.hub_scheduling import makespan
 from tests.benchmarks.importing import MANY_ACCOUNTS, importing
 from tests.benchmarks.json_rpc import json_rpc
 from tests.benchmarks.log_search import log_search
@@ -39,6 +41,8 @@ QUICK: dict[str, Benchmark] = {
     ),
     "json-rpc": lambda options, folder: json_rpc(folder, requests=options.requests),
     "market-day": lambda options, folder: market_day(options.day_operations, folder),
+    "hub-store": lambda options, folder: hub_store(folder, options.store_jobs),
+    "hub-makespan": lambda options, folder: makespan(options.fleets),
     "provider-pipeline": lambda options, folder: pipeline_on_cpu(options.rounds),
     "provider-overhead": lambda options, folder: server_overhead(options.rounds, folder),
     "provider-batching": lambda options, folder: batching_gain(options.rounds, folder),
@@ -61,6 +65,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each figure; the median counts")
     parser.add_argument("--many-accounts", type=int, default=MANY_ACCOUNTS)
     parser.add_argument("--seeds", type=int, default=50, help="of the simulator, for each size")
+    parser.add_argument("--fleets", type=int, default=200, help="simulated, of the hub's makespan")
     parser.add_argument("--samples", type=int, default=100, help="transfers whose latency is measured")
     parser.add_argument("--transactions", type=int, default=40_000, help="transfers of the throughput")
     parser.add_argument("--full-blocks", type=int, default=40, help="of 500 transfers, to catch up with")
@@ -68,6 +73,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=8_000, help="single calls of JSON-RPC that change something")
     parser.add_argument("--resting-orders", type=int, nargs="+", default=[100, 10_000, 1_000_000], help="in the book")
     parser.add_argument("--day-operations", type=int, default=50_000, help="of the day of trading")
+    parser.add_argument("--store-jobs", type=int, default=2_000, help="through the hub's database")
     parser.add_argument("--memory-blocks", type=int, default=100_000)
     parser.add_argument("--log-blocks", type=int, default=100_000, help="to search, with a mint in each")
     parser.add_argument("--dir", type=Path, help="where the databases are built; default: a temporary folder")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from chain import calls, market_calls
+from chain import calls, escrow_calls, market_calls
 from chain.answers import Atoms, BigInteger, SupplyView, answer_decoder, encode_answer
 from chain.client import (
     MAX_RESPONSE_BYTES,
@@ -85,7 +85,7 @@ async def test_async_client_speaks_like_the_blocking_one(node: RunningNode) -> N
             await client.receipt(keccak256(b"none"))
 
 
-@pytest.mark.parametrize(("module", "count"), [(calls, 23), (market_calls, 13)])
+@pytest.mark.parametrize(("module", "count"), [(calls, 23), (market_calls, 13), (escrow_calls, 2)])
 def test_every_call_is_a_method_of_both_clients(module: ModuleType, count: int) -> None:
     names = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
     not_requests = ("get", "hash_text", "address_text")

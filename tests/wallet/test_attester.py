@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from eth_abi.abi import encode as abi_encode
@@ -10,11 +11,15 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 from eth_utils.crypto import keccak
 
+from chain.primitives.client_request import ClientRequest, sign_client_request
+from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.keys import PrivateKey, recover_address
-from chain.primitives.receipt import Receipt, attestation_digest
+from chain.primitives.receipt import Receipt, attestation_digest, combined_artifact_sha256, mint_split_digest
 from chain.primitives.rejection import Rejected, RejectionReason
-from chain.primitives.types import Hash32
-from wallet.attestation_log import AttestationLogError, ConflictingAttestationError
+from chain.primitives.settlement import settlement_of
+from chain.primitives.shards import Shard
+from chain.primitives.types import Amount, Hash32
+from wallet.attestation_log import AttestationForm, AttestationLog, AttestationLogError, ConflictingAttestationError
 from wallet.attester import (
     AttesterNetwork,
     AttesterSigner,
@@ -164,3 +169,136 @@ def test_a_log_of_another_network_is_refused(tmp_path: Path, signer: AttesterSig
     save_attester_key(tmp_path / "other.json", key, "secret", other, scrypt_n=LIGHT_SCRYPT_N)
     with pytest.raises(AttestationLogError, match="belongs to the network"):
         open_attester(tmp_path / "other.json", "secret", other, tmp_path / "attestations.db")
+
+
+# Split and paid jobs
+
+
+CLIENT = PrivateKey(b"\x31" * 32)
+HUB_ADDRESS = PrivateKey(b"\x32" * 32).address
+AIT = 10**18
+
+
+def changed(receipt: Receipt, **changes: object) -> Receipt:
+    """Unchecked: what a hub that lies could ask for."""
+    return Receipt(**{name: getattr(receipt, name) for name in Receipt.__struct_fields__} | changes)
+
+
+def changed_request(request: ClientRequest, **changes: object) -> ClientRequest:
+    return ClientRequest(**{name: getattr(request, name) for name in ClientRequest.__struct_fields__} | changes)
+
+
+@pytest.fixture
+def asked() -> ClientRequest:
+    """What CLIENT signs for hub-1; it allows 2 AIT."""
+    return ClientRequest(
+        chain_id=NETWORK.chain_id,
+        audience="hub-1",
+        prompt_hash=Hash32(b"\xab" * 32),
+        parameters_hash=Hash32(b"\x01" * 32),
+        max_price=Amount(2 * AIT),
+        nonce=Hash32(b"\x02" * 32),
+        expiry=1_760_000_100,
+    )
+
+
+@pytest.fixture
+def paid(make_receipt: MakeReceipt, asked: ClientRequest) -> Receipt:
+    """The receipt of that request: 1.25 AIT for one provider."""
+    return make_receipt(
+        client=to_checksum_address(CLIENT.address),
+        request_hash=asked.hash,
+        client_signature=sign_client_request(CLIENT, asked),
+    )
+
+
+@pytest.fixture
+def split(make_receipt: MakeReceipt) -> Receipt:
+    """1.25 AIT for two providers, 3 : 2."""
+    shards = tuple(
+        Shard(provider=PrivateKey(bytes((number,)) * 32).address, micro_units=units, artifact_sha256=digits * 32)
+        for number, units, digits in ((1, 750_000, "01"), (5, 500_000, "05"))
+    )
+    digests = [bytes.fromhex(shard.artifact_sha256) for shard in shards]
+    return make_receipt(shards=shards, artifact_sha256=combined_artifact_sha256(digests))
+
+
+def test_a_split_job_is_minted_in_the_split_form_only(signer: AttesterSigner, split: Receipt) -> None:
+    with pytest.raises(Rejected) as refusal:
+        signer.sign_mint(split)
+    assert refusal.value.reason is RejectionReason.INVALID_SPLIT
+    signature = signer.sign_mint_split(split)
+    providers, amounts = zip(*split.payouts(), strict=True)
+    assert amounts == (75 * 10**16, 50 * 10**16)
+    digest = mint_split_digest(NETWORK.chain_id, providers, amounts, split.hash)
+    assert recover_address(digest, signature) == signer.address
+    assert signer.sign_mint_split(split) == signature
+
+
+def test_a_settlement_is_what_the_escrow_takes(signer: AttesterSigner, paid: Receipt, asked: ClientRequest) -> None:
+    signature = signer.sign_settlement(paid, asked, fee_recipient=HUB_ADDRESS, fee=75 * 10**16)
+    settlement = settlement_of(paid, asked, fee_recipient=HUB_ADDRESS, fee=75 * 10**16)
+    assert (settlement.client, settlement.total) == (CLIENT.address, 2 * AIT)
+    assert (settlement.providers, settlement.amounts) == ((paid.provider,), (paid.amount,))
+    assert recover_address(settlement.digest, signature) == signer.address
+    assert signer.sign_settlement(paid, asked, fee_recipient=HUB_ADDRESS, fee=75 * 10**16) == signature
+    with pytest.raises(ConflictingAttestationError):  # Another fee would be another settlement.
+        signer.sign_settlement(paid, asked)
+
+
+def test_a_split_job_is_settled_by_its_shares(
+    signer: AttesterSigner, split: Receipt, paid: Receipt, asked: ClientRequest
+) -> None:
+    receipt = changed(paid, shards=split.shards, artifact_sha256=split.artifact_sha256).checked()
+    settlement = settlement_of(receipt, asked)
+    assert tuple(zip(settlement.providers, settlement.amounts, strict=True)) == split.payouts()
+    assert recover_address(settlement.digest, signer.sign_settlement(receipt, asked)) == signer.address
+
+
+def test_one_form_for_a_job_for_ever(
+    tmp_path: Path, keystore: Path, signer: AttesterSigner, paid: Receipt, asked: ClientRequest
+) -> None:
+    """Or the same work was paid for by its client, and with new AIT on top, by whichever hub asked twice."""
+    signs: dict[AttestationForm, Callable[[AttesterSigner, Receipt], bytes]] = {
+        AttestationForm.MINT: AttesterSigner.sign_mint,
+        AttestationForm.MINT_SPLIT: AttesterSigner.sign_mint_split,
+        AttestationForm.SETTLE: lambda attester, receipt: attester.sign_settlement(receipt, asked),
+    }
+    assert set(signs) == set(AttestationForm)
+    for number, form in enumerate(signs):
+        receipt = changed(paid, job_id=f"job-{number + 10}").checked()
+        signature = signs[form](signer, receipt)
+        again = open_attester(keystore, "secret", NETWORK, tmp_path / "attestations.db")
+        for attester in (signer, again):
+            for other, sign in signs.items():
+                if other is not form:
+                    with pytest.raises(ConflictingAttestationError, match=f"as {form} of receipt"):
+                        sign(attester, receipt)
+            assert signs[form](attester, receipt) == signature
+        again.close()
+        with AttestationLog(tmp_path / "attestations.db", NETWORK.genesis_hash) as log:
+            entry = log.find("hub-1", receipt.job_id)
+            assert entry is not None
+            assert (entry.form, entry.receipt_hash) == (form, receipt.hash)
+
+
+def test_nothing_is_settled_that_the_client_did_not_sign(
+    signer: AttesterSigner, make_receipt: MakeReceipt, paid: Receipt, asked: ClientRequest
+) -> None:
+    def refusal(receipt: Receipt, request: ClientRequest, **fee: Any) -> RejectionReason:
+        with pytest.raises(Rejected) as refused:
+            signer.sign_settlement(receipt, request, **fee)
+        return refused.value.reason
+
+    assert refusal(make_receipt(request_hash=asked.hash), asked) is RejectionReason.MISSING_FIELD
+    for changes in ({"max_price": Amount(3 * AIT)}, {"audience": "hub-2"}, {"nonce": Hash32(b"\x03" * 32)}):
+        assert refusal(paid, changed_request(asked, **changes)) is RejectionReason.WRONG_REQUEST
+    dear = make_receipt(micro_units=2_000_001, request_hash=asked.hash)
+    assert refusal(dear, asked) is RejectionReason.WRONG_REQUEST
+    assert refusal(paid, asked, fee_recipient=HUB_ADDRESS, fee=75 * 10**16 + 1) is RejectionReason.PRICE_LIMIT
+    assert refusal(paid, asked, fee=1) is RejectionReason.INVALID_RECIPIENT
+    assert refusal(paid, asked, fee_recipient=HUB_ADDRESS) is RejectionReason.INVALID_RECIPIENT
+    assert refusal(make_receipt(chain_id=1), changed_request(asked, chain_id=1)) is RejectionReason.WRONG_CHAIN_ID
+    forged = changed(paid, client_signature=sign_client_request(PrivateKey(b"\x33" * 32), asked))
+    assert refusal(forged, asked) is RejectionReason.BAD_SIGNATURE
+    assert len(signer.sign_mint(make_receipt())) == 65  # None of these took the job's place.

@@ -13,6 +13,7 @@ The chain, through a node:
   to follow and report
 - `markets`: `market`, with `placing` for `buy` and `sell`; `assets`: `asset`; `compliance`; with `calling` for the
   options and the way of each command that calls the chain
+- `escrow`: `escrow`, what is put aside for hubs
 - `swaps`: `swap`, with `swap_session` between the two chains
 - `receipts`: `receipt`; `networks`: `network`; `providers`; `doctor`
 

@@ -70,7 +70,7 @@ def status_(
     chain_id: ChainId = None,
     as_json: AsJson = False,
 ) -> None:
-    """Whether a receipt was minted, where, and who attested it; exit code 6 while it was not."""
+    """Whether a receipt was minted or settled, where, and who attested it; exit code 6 while it was not."""
     if hash_or_file.startswith("0x"):
         receipt_hash = parse_argument(lambda: parse_hash(hash_or_file))
     else:
@@ -88,16 +88,19 @@ def status_(
         "amount_atoms": used and str(used.units),
         "shares": used and [{"provider": share.provider, "amount_atoms": str(share.units)} for share in used.shares],
         "attesters": used and used.attesters,
+        "settled_from": used and used.settlement and used.settlement.client,
     }
-    lines = [f"{to_hex(receipt_hash)}  not minted yet"]
+    lines = [f"{to_hex(receipt_hash)}  not used yet"]
     if used is not None:
         where = f"{state} in block {used.height}, transaction {used.transaction_hash}"
         lines = [f"{to_hex(receipt_hash)}  {where}"]
         lines += [f"for          {share.provider}  {describe_amount(share.units)}" for share in used.shares]
         lines += [f"attested by  {attester}" for attester in used.attesters]
+        if used.settlement is not None:
+            lines.append(f"paid by      {used.settlement.client}, from its deposit for {used.settlement.audience}")
     emit(as_json, document, lines)
     if state != "final":
-        raise CommandError("not minted and final yet", ExitCode.NOT_FINAL)
+        raise CommandError("neither minted nor settled, and final, yet", ExitCode.NOT_FINAL)
 
 
 def _with_options(

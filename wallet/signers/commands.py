@@ -67,7 +67,7 @@ def signer(
     application = create_signer_api(
         keys,
         purpose,
-        chain_id=chain_id,
+        chain_id=_attesters_chain_id(accounts) if chain_id is None else chain_id,
         version=version("aitbc"),
         registry=CollectorRegistry(),
         hosts=_LOOPBACK_NAMES if host in _LOOPBACK_NAMES else ("*",),
@@ -99,6 +99,12 @@ def _check_purpose(account: Account, purposes: list[Purpose]) -> None:
             f"{account.name} is no attester's key: make it one, for one network, with: aitbc wallet bind",
             ExitCode.FAILED,
         )
+
+
+def _attesters_chain_id(accounts: list[Account]) -> int | None:
+    """The one network that the attesters among them serve: what they sign of split and paid jobs names it."""
+    networks = {network.chain_id for each in accounts if (network := attester_network(each.keystore)) is not None}
+    return networks.pop() if len(networks) == 1 else None
 
 
 def _unlock(accounts: list[Account], password_files: list[Path]) -> list[PrivateKey]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from chain.primitives import rlp
-from chain.primitives.modules import GOVERNANCE
+from chain.primitives.modules import ESCROW, GOVERNANCE, MINTER
 from chain.primitives.rejection import Rejected
 from chain.primitives.signable import Signable, recognise, signed_message
 from chain.primitives.signing import Eip712Domain
@@ -29,15 +29,23 @@ class Purpose(StrEnum):
     VOTES = "votes"
     """A validator's votes, and its node's proofs to peers."""
     ATTESTATIONS = "attestations"
-    """EIP-191 messages of 32 bytes: an attester's word for a receipt."""
+    """An attester's word for a receipt: EIP-191 messages of 32 bytes, and typed data of the minter and the escrow."""
     GOVERNANCE = "governance"
     """A validator's transactions to the governance module, and its consent to join."""
     ANYTHING = "anything"
     """Whatever comes, transfers included, as Web3Signer does."""
 
 
+_TYPED_DATA: Final = {
+    GOVERNANCE: Purpose.GOVERNANCE,  # A validator's consent.
+    MINTER: Purpose.ATTESTATIONS,  # MintSplit.
+    ESCROW: Purpose.ATTESTATIONS,  # Settle.
+}
+"""Whose typed data is signed for what: each domain has types for this purpose only."""
+
+
 def is_allowed(preimage: bytes, purposes: Sequence[Purpose], *, chain_id: int | None) -> bool:
-    """Whether this may be signed. Without a chain id, nothing of governance is."""
+    """Whether this may be signed. Without a chain id, nothing of governance is, nor any typed data."""
     if Purpose.ANYTHING in purposes:
         return True
     match recognise(preimage):
@@ -48,8 +56,10 @@ def is_allowed(preimage: bytes, purposes: Sequence[Purpose], *, chain_id: int | 
         case Signable.MESSAGE:
             return Purpose.ATTESTATIONS in purposes and len(signed_message(preimage) or b"") == _ATTESTED_BYTES
         case Signable.TYPED_DATA if chain_id is not None:
-            separator = Eip712Domain(chain_id, GOVERNANCE).separator()
-            return Purpose.GOVERNANCE in purposes and preimage[2:34] == separator
+            return any(
+                purpose in purposes and preimage[2:34] == Eip712Domain(chain_id, module).separator()
+                for module, purpose in _TYPED_DATA.items()
+            )
         case Signable.TRANSACTION if chain_id is not None:
             return Purpose.GOVERNANCE in purposes and _is_call_of_governance(preimage, chain_id)
     return False

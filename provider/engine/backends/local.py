@@ -3,12 +3,23 @@
 Torch releases the interpreter's lock while it computes, so the rest of the process stays responsive.
 """
 
+import itertools
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from provider.errors import ModelUnavailable
-from provider.generation import Batch, BatchEvent, BatchKey, Device, ModelReport, PipelineOptions
+from provider.engine.turns import Turns
+from provider.errors import GenerationFailed, ModelUnavailable
+from provider.generation import (
+    Batch,
+    BatchEvent,
+    BatchKey,
+    Device,
+    ModelReport,
+    PipelineOptions,
+    StepCheck,
+    StepsChecked,
+)
 
 if TYPE_CHECKING:
     from provider.inference.worker import InferenceWorker
@@ -20,6 +31,8 @@ class LocalBackend:
     def __init__(self, options: PipelineOptions) -> None:
         self._options = options
         self._workers: tuple[InferenceWorker, ...] = ()
+        self._turns: tuple[Turns, ...] = ()
+        self._checks = itertools.count()
 
     def load(self) -> None:
         """Loads the models on every device, one after another, as the libraries' loaders are not made for threads.
@@ -35,6 +48,7 @@ class LocalBackend:
             message = f"the extra `provider` is not installed (pip install 'aitbc[provider]'): {error}"
             raise ModelUnavailable(message, reason="libraries_missing") from error
         self._workers = create_workers(self._options)
+        self._turns = tuple(Turns() for _ in self._workers)
         for worker in self._workers:
             worker.load()
 
@@ -66,7 +80,16 @@ class LocalBackend:
 
     def run(self, batch: Batch, slot: int) -> Iterator[BatchEvent]:
         """Computes the batch on the slot's device; raises as `Backend.run`."""
-        return self._workers[slot].run(batch)
+        with self._turns[slot]:
+            yield from self._workers[slot].run(batch)
+
+    def check(self, check: StepCheck) -> StepsChecked:
+        """On one device after another, between its batches; raises as `Backend.check`."""
+        if not self._workers:
+            raise GenerationFailed("the model is not loaded", reason="not_ready")
+        device = next(self._checks) % len(self._workers)
+        with self._turns[device]:
+            return self._workers[device].check(check)
 
     def vram_used_mib(self) -> int:
         """On all GPUs together."""

@@ -24,7 +24,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from provider.errors import BackendLost, GenerationFailed, ModelUnavailable, OutOfMemory, ProviderError
-from provider.generation import Batch, BatchDone, BatchEvent, BatchKey, Device, ModelReport, PipelineOptions, StepDone
+from provider.generation import (
+    Batch,
+    BatchDone,
+    BatchEvent,
+    BatchKey,
+    Device,
+    ModelReport,
+    PipelineOptions,
+    StepCheck,
+    StepDone,
+    StepsChecked,
+)
 
 if TYPE_CHECKING:
     from provider.inference.worker import InferenceWorker
@@ -214,6 +225,16 @@ class RayBackend:
             if not is_ended:
                 response.cancel()
 
+    def check(self, check: StepCheck) -> StepsChecked:
+        """By a free replica, between its batches; raises as `Backend.check`."""
+        if self._handle is None:
+            raise GenerationFailed("the model is not loaded", reason="not_ready")
+        answer = _next_of(self._handle.check.remote(check))
+        if isinstance(answer, _Failed):
+            raise answer.error()
+        assert isinstance(answer, StepsChecked)
+        return answer
+
     def vram_used_mib(self) -> int:
         """On all GPUs together, as of each replica's last answer."""
         return sum(report.vram_used_mib for report in self.replicas())
@@ -394,6 +415,16 @@ class Replica:
             if not is_ended:
                 self._batches_stopped += 1
                 self._thread.submit(_close, events)
+
+    async def check(self, check: StepCheck) -> AsyncIterator[StepsChecked | _Failed]:
+        """Steps of another provider, computed again."""
+        if self._worker is None:
+            yield _Failed.of(BackendLost("a replica that was started anew has no model"))
+            return
+        try:
+            yield await asyncio.get_running_loop().run_in_executor(self._thread, self._worker.check, check)
+        except Exception as error:  # noqa: BLE001 - said to the provider, which judges it
+            yield _Failed.of(error)
 
     def check_health(self) -> None:
         """Asked by Serve, which starts anew whom this fails: whoever has no model, once a batch has asked for it.

@@ -6,7 +6,7 @@ and its revision here. `tests/provider/storage/test_migrations.py` says where ta
 
 from typing import Final
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest revision."""
 
 ADOPTED: Final = "0001"

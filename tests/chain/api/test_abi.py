@@ -33,7 +33,7 @@ def test_a_script_needs_nothing_else(node: RunningNode) -> None:
     assert contract.encode_abi("usedReceipt", args=[b"\1" * 32]) == "0x" + USED_RECEIPT.encode(b"\1" * 32).hex()
 
 
-@pytest.mark.parametrize("name", ["escrow", "nobody", "abi"])
+@pytest.mark.parametrize("name", ["treasury", "nobody", "abi"])
 def test_a_module_that_defines_nothing(node: RunningNode, name: str) -> None:
     response = httpx.get(f"{node.url}/v1/abi/{name}", timeout=10)
     assert (response.status_code, response.json()["field"]) == (404, "module")

@@ -22,10 +22,12 @@ from chain.api.log_search import (
 from chain.api.reading import BlockCache
 from chain.node.records import decode_results
 from chain.primitives.block import Log, decode_block
+from chain.primitives.escrow import DEPOSIT
 from chain.primitives.hashing import keccak256
 from chain.primitives.market import BURN_ASSET, ISSUE_ASSET, MINT_ASSET, asset_address
 from chain.primitives.modules import (
     ADD_ISSUER,
+    ESCROW,
     EVENTS,
     EXECUTE,
     GOVERNANCE,
@@ -105,7 +107,7 @@ class Traffic:
         people, rng = self._people, self._rng
         name, other = rng.sample(NAMES, 2)
         address = people.address(other)
-        choice = rng.randrange(12)
+        choice = rng.randrange(13)
         if choice == 0:
             return self._mint(name)
         if choice == 1:
@@ -136,6 +138,8 @@ class Traffic:
             call = self._rng.choice((MINT_ASSET.encode(asset, address, 5), BURN_ASSET.encode(asset, 1)))
             return self._send("ann", MARKET, call)
         deadline = self._chain.head.header.time_ms // 1000 + 10_000
+        if choice == 12:
+            return self._send(name, ESCROW, DEPOSIT.encode("hub", 5, deadline))
         return self._send(name, HTLC, LOCK.encode(self._people.receipt_hash(), address, asset, 1, deadline))
 
     def _send(self, name: str, module: Address, call: bytes) -> Transaction:

@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 
 from chain.node.mempool import Mempool
 from chain.node.pool_limits import LaneLimits, PoolLimits
+from chain.primitives.client_request import ClientRequest, sign_client_request
+from chain.primitives.escrow import DEPOSIT
 from chain.primitives.hashing import sha256
-from chain.primitives.modules import EXECUTE, GOVERNANCE, HTLC, PAUSE, PROPOSE, TOKEN
+from chain.primitives.modules import ESCROW, EXECUTE, GOVERNANCE, HTLC, PAUSE, PROPOSE, TOKEN
 from chain.primitives.rejection import Rejected, RejectionReason
+from chain.primitives.settlement import Settlement
 from chain.primitives.swaps import CLAIM, LOCK, swap_id
 from chain.primitives.transaction import Transaction
-from chain.primitives.types import ATOMS_PER_AIT
+from chain.primitives.types import ATOMS_PER_AIT, Amount
 from chain.rules.admission import Lane
 
 if TYPE_CHECKING:
@@ -141,6 +144,46 @@ def test_one_mint_per_receipt_waits(chain: Chain) -> None:
     # Its own sender may replace it by another for the same receipt.
     add(pool, people.mint("ann", 6, nonce=0, receipt_hash=receipt_hash))
     assert len(pool) == 1
+
+
+def test_one_mint_or_settlement_per_receipt_waits(chain: Chain) -> None:
+    people = chain.people
+    chain.fund("cat")
+    receipt_hash, now_s = people.receipt_hash(), chain.head.time_ms // 1_000
+    deposit = DEPOSIT.encode("hub", 50, now_s + 10_000)
+    assert not chain.add_block(people.send("cat", ESCROW, nonce=1, data=deposit)).rejected
+    request = ClientRequest(
+        chain_id=people.network.chain_id,
+        audience="hub",
+        prompt_hash=receipt_hash,
+        parameters_hash=receipt_hash,
+        max_price=Amount(5),
+        nonce=receipt_hash,
+        expiry=now_s,
+    )
+    settlement = Settlement(
+        client=people.address("cat"),
+        request=request,
+        client_signature=sign_client_request(people.key("cat"), request),
+        providers=(people.address("ann"),),
+        amounts=(5,),
+        receipt_hash=receipt_hash,
+    )
+    call = settlement.call_data(people.key("attester").sign(settlement.digest))
+    settling = people.send("bob", ESCROW, nonce=0, data=call)
+    minting = people.mint("ann", 5, nonce=0, receipt_hash=receipt_hash)
+    other_pool, pool = pool_on(chain), pool_on(chain)
+    for each, first, second in ((other_pool, settling, minting), (pool, minting, settling)):
+        add(each, first)
+        assert each.lane_sizes()[Lane.MINT] == 1
+        assert refusal(each, second) is RejectionReason.RECEIPT_PENDING
+    # Once one of them is in a block, nothing waits for the receipt any more.
+    candidate = chain.add_block(settling)
+    pool.rebase(chain.ledger.view(), chain.head)
+    assert pool.senders_touched(candidate.outcome.changes) == [people.address("ann")]
+    pool.recheck(people.address("ann"), chain.head.time_ms + 1)
+    assert len(pool) == 0
+    assert refusal(pool, minting) is RejectionReason.RECEIPT_USED
 
 
 def test_member_without_an_attestation_cannot_keep_a_mint_waiting(chain: Chain) -> None:

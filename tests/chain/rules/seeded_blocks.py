@@ -18,7 +18,7 @@ from chain.primitives.modules import GOVERNANCE, MINTER, REGISTRY, TOKEN, functi
 from chain.primitives.transaction import Transaction
 from chain.primitives.types import ATOMS_PER_AIT, Address
 from chain.rules.block import Proposal
-from tests.chain.rules import seeded_market
+from tests.chain.rules import seeded_escrow, seeded_market
 from tests.chain.rules.conftest import Chain
 
 BLOCKS = 24
@@ -173,7 +173,7 @@ def play(seed: int) -> Iterator[str]:
         chain.validators = _present_validators(chain)
         succeeded |= _successes(proposal, decision)
         yield _line(proposal)
-    for proposal, decision in seeded_market.play(seed):
+    for proposal, decision in (*seeded_market.play(seed), *seeded_escrow.play(seed)):
         succeeded |= _successes(proposal, decision)
         yield _line(proposal)
     yield "succeeded: " + " ".join(sorted(succeeded))

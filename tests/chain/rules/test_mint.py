@@ -25,8 +25,8 @@ from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.signing import eip191_digest
 from chain.primitives.transaction import Transaction
 from chain.primitives.types import ATOMS_PER_AIT, ZERO_ADDRESS, Address, Amount, Hash32
+from chain.rules.attesting import MAX_SHARES
 from chain.rules.execution import BlockExecution
-from chain.rules.mint import MAX_SPLIT_PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -448,9 +448,9 @@ def test_a_malformed_split(chain: Chain, key_named: KeyNamed, providers: Sequenc
 
 
 def test_a_split_for_128_providers(chain: Chain) -> None:
-    shares = [(f"p{index}", index) for index in range(MAX_SPLIT_PROVIDERS)]
+    shares = [(f"p{index}", index) for index in range(MAX_SHARES)]
     chain.add(chain.split("courier", shares))
-    assert chain.read().supply().minted == sum(range(MAX_SPLIT_PROVIDERS))
+    assert chain.read().supply().minted == sum(range(MAX_SHARES))
     assert chain.balance("p127") == 127
 
 
@@ -572,7 +572,7 @@ def test_a_split_that_nobody_attested_reads_no_providers_record(chain: Chain) ->
     """Else anybody could make every node read 128 records per transaction, with no signature of an attester."""
     reader = AskedReader(chain)
     execution = BlockExecution(reader, chain_id=chain.network.chain_id, height=1, time_ms=1_000)
-    shares = [(f"p{index}", 1) for index in range(MAX_SPLIT_PROVIDERS)]
+    shares = [(f"p{index}", 1) for index in range(MAX_SHARES)]
     with pytest.raises(Rejected) as caught:
         execution.add(chain.split("courier", shares, signers=["thief"]))
     assert caught.value.reason is RejectionReason.NOT_AN_ATTESTER

@@ -8,7 +8,7 @@ import eth_abi
 import pytest
 from eth_account.messages import encode_typed_data
 
-from chain.primitives import market, modules
+from chain.primitives import escrow, market, modules
 from chain.primitives.abi import Function
 from chain.primitives.authorization import CANCEL_TYPE_HASH, TYPE_HASHES, AuthorizationKind
 from chain.primitives.modules import FUNCTIONS, GOVERNANCE, MINTER, REGISTRY, TOKEN
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from tests.chain.rules.conftest import Chain, MakeChain
 
 RECEIPT = Hash32(b"\x22" * 32)
-# They refuse what is not there; of these, nothing has the number, name or address zero.
+# They refuse what is not there, or is no name; of these, nothing has the number, name or address zero.
 ABOUT_SOMETHING = frozenset(
     {
         modules.PROPOSAL,
         modules.PARAMETER,
+        escrow.DEPOSIT_OF,
         market.ASSET,
         market.HOLDER,
         market.MARKET_INFORMATION,

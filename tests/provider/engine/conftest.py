@@ -13,7 +13,7 @@ import pytest
 from provider.engine.engine import Engine
 from provider.engine.observer import EngineObserver
 from provider.engine.options import EngineOptions
-from provider.errors import OutOfMemory
+from provider.errors import GenerationFailed, OutOfMemory
 from provider.generation import (
     Batch,
     BatchDone,
@@ -25,7 +25,9 @@ from provider.generation import (
     ModelReport,
     ReproducibilityProfile,
     Row,
+    StepCheck,
     StepDone,
+    StepsChecked,
 )
 
 PATIENCE_S = 60.0
@@ -83,6 +85,18 @@ class HashBackend:
     def max_rows(self, key: BatchKey) -> int:
         """The same for every kind of batch."""
         return self.most_rows
+
+    def check(self, check: StepCheck) -> StepsChecked:
+        """Every entry is made from the one before it, by a hash of the row and the entry."""
+        needed = tuple((step - 1,) if step else () for _, step in check.places)
+        if check.opened is None:
+            return StepsChecked(check.key.steps, needed)
+        for (row, _), entries in zip(check.places, needed, strict=True):
+            if any((row, entry) not in check.opened for entry in entries):
+                raise GenerationFailed("latents that were not opened", reason="bad_latents")
+        latents = tuple(entry_of(check.rows[row], step) for row, step in check.places)
+        profile = ReproducibilityProfile("00" * 32, "Hash", "float32", "cpu", check.batch_rows, (4, 8, 8), {})
+        return StepsChecked(check.key.steps, needed, profile, (1.0,) * len(latents), latents)
 
     def run(self, batch: Batch, slot: int) -> Iterator[BatchEvent]:
         """The steps, then the hashes."""

@@ -77,7 +77,9 @@ def test_the_first_outbox_is_adopted_with_every_receipt(folder: Path, old_outbox
         assert FolderIdentity(database).get("chain_id") == "424242"
         assert job_log.page(None, before=None, limit=10) == []
     assert differences(folder / "outbox.sqlite3") == []
-    assert [tuple(row) for row in old_outbox.receipts(old_outbox.connect(folder))] == before
+    rows = [tuple(row) for row in old_outbox.receipts(old_outbox.connect(folder))]
+    assert [row[: len(before[0])] for row in rows] == before
+    assert {row[len(before[0]) :] for row in rows} == {("", "mint", None)}
 
 
 def test_job_ids_go_on_where_the_first_outbox_ended(folder: Path, old_outbox: ModuleType, new_job: object) -> None:
@@ -85,6 +87,19 @@ def test_job_ids_go_on_where_the_first_outbox_ended(folder: Path, old_outbox: Mo
     with Database(folder) as database:
         accepted = JobLog(database).accept(new_job(), 1_758_844_800.0)  # type: ignore[operator]
     assert accepted.record.job_id == "2025-09-26-000008"
+
+
+def test_receipts_are_numbered_on_also_where_the_newest_were_pruned(folder: Path, old_outbox: ModuleType) -> None:
+    old_outbox.make_old_outbox(folder)
+    connection = old_outbox.connect(folder)
+    (highest,) = connection.execute("SELECT MAX(sequence) FROM receipts").fetchone()
+    connection.execute("DELETE FROM receipts")
+    connection.commit()
+    connection.close()
+    Database(folder).close()
+    connection = old_outbox.connect(folder)
+    old_outbox.add_receipt(connection, 99, "signed")
+    assert connection.execute("SELECT sequence FROM receipts").fetchone()[0] == highest + 1
 
 
 def test_the_version_before_runs_on_the_new_file(folder: Path, old_outbox: ModuleType) -> None:

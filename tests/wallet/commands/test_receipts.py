@@ -43,6 +43,7 @@ def test_what_became_of_a_receipt(
             {"provider": to_checksum_address(people["alice"].address), "amount_atoms": "1250000000000000000"},
         ],
         "attesters": [to_checksum_address(ATTESTER.address)],
+        "settled_from": None,
     }
     shown = wallet("receipt", "status", receipt_hash).stdout
     assert "1.25 AIT" in shown

@@ -8,7 +8,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from chain.primitives.hexadecimal import to_checksum_address
-from chain.primitives.keys import PrivateKey
+from chain.primitives.keys import PrivateKey, SignerUnavailable
+from chain.primitives.modules import ESCROW, MINTER
+from chain.primitives.signing import Eip712Domain, eip712_preimage
 from chain.primitives.types import Hash32
 from chain.remote_signer import RemoteSigner, SignerSettings
 from tests.wallet.signers.conftest import MakeSigner
@@ -74,5 +76,14 @@ def test_an_attesters_account_signs_attestations(make_signer: MakeSigner) -> Non
     signer.check()
     message = b"\x19Ethereum Signed Message:\n32" + bytes(32)
     assert signer.sign_keccak(message) == KEY.sign_keccak(message)
+    # Those of split and paid jobs name the network: its own, without anybody saying so, and no other.
+    for module in (MINTER, ESCROW):
+        typed = eip712_preimage(Eip712Domain(NETWORK.chain_id, module).separator(), NETWORK.genesis_hash)
+        assert signer.sign_keccak(typed) == KEY.sign_keccak(typed)
+        elsewhere = eip712_preimage(Eip712Domain(NETWORK.chain_id + 1, module).separator(), NETWORK.genesis_hash)
+        other = RemoteSigner(SignerSettings(process.url, KEY.public_key))  # A refusal is remembered as its fault.
+        with pytest.raises(SignerUnavailable, match="403"):
+            other.sign_keccak(elsewhere)
+        other.close()
     signer.close()
     assert to_checksum_address(KEY.address) in process.log_file.read_text()

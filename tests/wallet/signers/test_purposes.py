@@ -8,8 +8,8 @@ from chain.primitives import rlp
 from chain.primitives.certificate import VoteKind, vote_preimage
 from chain.primitives.consent import sign_consent
 from chain.primitives.keys import PrivateKey
-from chain.primitives.modules import APPROVE_PROPOSAL, GOVERNANCE, TOKEN
-from chain.primitives.receipt import attestation_preimage
+from chain.primitives.modules import APPROVE_PROPOSAL, ESCROW, GOVERNANCE, MINTER, TOKEN
+from chain.primitives.receipt import attestation_preimage, mint_split_preimage
 from chain.primitives.signable import PROBE_PREFIX, PROOF_PREFIX
 from chain.primitives.signing import Eip712Domain, eip191_preimage, eip712_preimage
 from chain.primitives.transaction import sign_transaction
@@ -58,6 +58,11 @@ FORMS: dict[str, tuple[bytes, set[Purpose]]] = {
     "nullify": (vote_preimage(HASH, epoch=1, kind=VoteKind.NULLIFY, view=2), {Purpose.VOTES}),
     "proof": (PROOF_PREFIX + bytes(203), {Purpose.VOTES}),
     "attestation": (attestation_preimage(KEY.address, 5, HASH), {Purpose.ATTESTATIONS}),
+    "split attestation": (mint_split_preimage(CHAIN_ID, [KEY.address], [5], HASH), {Purpose.ATTESTATIONS}),
+    "split attestation elsewhere": (mint_split_preimage(CHAIN_ID + 1, [KEY.address], [5], HASH), set()),
+    "settlement": (eip712_preimage(Eip712Domain(CHAIN_ID, ESCROW).separator(), HASH), {Purpose.ATTESTATIONS}),
+    "settlement elsewhere": (eip712_preimage(Eip712Domain(CHAIN_ID + 1, ESCROW).separator(), HASH), set()),
+    "settlement and more": (eip712_preimage(Eip712Domain(CHAIN_ID, MINTER).separator(), HASH) + b"\0", set()),
     "approval": (_transaction(GOVERNANCE), {Purpose.GOVERNANCE}),
     "consent": (_consent(CHAIN_ID), {Purpose.GOVERNANCE}),
     "probe": (PROBE_PREFIX + bytes(32), set(Purpose)),

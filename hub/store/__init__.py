@@ -1,0 +1,22 @@
+"""WHERE the hub keeps what must outlive it: SQLite in its folder, or PostgreSQL for several processes; the same tables.
+
+- `store`: the open database: units of work are written, queries read, processes told of changes
+- `writing`: a unit's `Transaction`, and the one writer that commits many callers' units together
+- `announcements`: waking whoever waits for a change, in this process and (LISTEN/NOTIFY) in the others
+- `database`: the engine: SQLite made durable, PostgreSQL, migrations, refusals at opening
+- `tables`, `migrations`: the schema, as SQLAlchemy's tables and as Alembic's steps (a test holds them equal)
+- `column_types`, `records`: amounts that both databases compare rightly; rows as frozen dataclasses
+- `errors`: what a caller may meet
+
+One module of functions per concern, each on an open transaction or a reader's connection:
+
+- `jobs`, `shards`, `leases`, `results`, `events`: a job's life
+- `receipts`, `webhooks`: what goes out for it
+- `providers`, `sessions`: who works, and who is connected where
+- `checks`, `perceptual`: verification, and pictures seen before
+- `quotas`, `audit`, `retention`: limits, what was signed and decided, and what is forgotten
+
+A row is committed before what it announces happens: a job before its client hears of it, a lease before its provider
+does, a result (and before it its pictures) before it is answered for, a receipt before it is attested, an attestation
+before it is sent. So whatever moment a crash hits, the next process reads here what was under way and does it again.
+"""

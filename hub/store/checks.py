@@ -1,0 +1,144 @@
+"""Looks at results: why and by whom, what was found, and the verdict, which is given once."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import func, select, update
+
+from hub.store.records import columns_of, made
+from hub.store.tables.providers import CHECKS
+from hub.store.transaction import Reader, Transaction
+
+TOPIC: Final = "checks"
+"""Announced when a check was added, has a verdict, or a shard of one was delivered."""
+
+
+class CheckState(StrEnum):
+    """How far it has come."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+
+
+class Verdict(StrEnum):
+    """What came of it."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    DISPUTED = "disputed"
+    """Others were asked, and do not agree."""
+    ABANDONED = "abandoned"
+    """It could not be made, through no fault of the provider's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCheck:
+    """A check of the result of `lease_id`, which `provider` made."""
+
+    check_id: str
+    job_id: str
+    shard: int
+    lease_id: str
+    provider: str
+    kind: str
+    deadline_ms: int | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check(NewCheck):
+    """A check as it is."""
+
+    sequence: int
+    state: CheckState
+    verdict: Verdict | None
+    created_at_ms: int
+    ended_at_ms: int | None
+
+
+_CHECK: Final = select(*columns_of(CHECKS, Check))
+
+
+def _check_of(row: Any) -> Check:
+    verdict = None if row["verdict"] is None else Verdict(row["verdict"])
+    return made(Check, {**row, "state": CheckState(row["state"]), "verdict": verdict})
+
+
+def add(transaction: Transaction, check: NewCheck, now_ms: int) -> None:
+    """A check that waits; the caller of `Store.write` has AlreadyUsed (`check_id`) where it is there."""
+    transaction.insert(
+        CHECKS,
+        check_id=check.check_id,
+        job_id=check.job_id,
+        shard=check.shard,
+        lease_id=check.lease_id,
+        provider=check.provider,
+        kind=check.kind,
+        deadline_ms=check.deadline_ms,
+        evidence=check.evidence,
+        state=CheckState.WAITING,
+        created_at_ms=now_ms,
+    )
+    transaction.announce(TOPIC)
+
+
+def keep_evidence(transaction: Transaction, check_id: str, **evidence: Any) -> bool:
+    """Adds what was found, while there is no verdict; the check is running from here."""
+    query = select(CHECKS.c.evidence).where(CHECKS.c.check_id == check_id, CHECKS.c.verdict.is_(None)).with_for_update()
+    known = transaction.execute(query).scalar_one_or_none()
+    if known is None:
+        return False
+    change = update(CHECKS).where(CHECKS.c.check_id == check_id)
+    transaction.execute(change.values(evidence={**known, **evidence}, state=CheckState.RUNNING))
+    return True
+
+
+def decide(transaction: Transaction, check_id: str, verdict: Verdict, evidence: dict[str, Any], now_ms: int) -> bool:
+    """The verdict, for good; False where there is one."""
+    keep_evidence(transaction, check_id, **evidence)
+    decided = transaction.execute(
+        update(CHECKS)
+        .where(CHECKS.c.check_id == check_id, CHECKS.c.verdict.is_(None))
+        .values(verdict=verdict, state=CheckState.DONE, ended_at_ms=now_ms)
+    )
+    transaction.announce(TOPIC)
+    return decided.rowcount == 1
+
+
+def get(reader: Reader, check_id: str) -> Check | None:
+    """One of them."""
+    row = reader.execute(_CHECK.where(CHECKS.c.check_id == check_id)).mappings().one_or_none()
+    return None if row is None else _check_of(row)
+
+
+def of_job(reader: Reader, job_id: str) -> list[Check]:
+    """The job's, oldest first."""
+    query = _CHECK.where(CHECKS.c.job_id == job_id).order_by(CHECKS.c.sequence)
+    return [_check_of(row) for row in reader.execute(query).mappings()]
+
+
+def open_of_job(reader: Reader, job_id: str) -> int:
+    """How many of the job's have no verdict."""
+    query = select(func.count()).where(CHECKS.c.job_id == job_id, CHECKS.c.verdict.is_(None))
+    return reader.execute(query).scalar_one()
+
+
+def of_provider(reader: Reader, provider: str, *, limit: int) -> list[Check]:
+    """The newest of a provider's work."""
+    query = _CHECK.where(CHECKS.c.provider == provider).order_by(CHECKS.c.sequence.desc()).limit(limit)
+    return [_check_of(row) for row in reader.execute(query).mappings()]
+
+
+def open_checks(reader: Reader, *, limit: int = 1_000) -> list[Check]:
+    """Those without a verdict, oldest first: what a process that starts takes up again."""
+    query = _CHECK.where(CHECKS.c.verdict.is_(None)).order_by(CHECKS.c.sequence).limit(limit)
+    return [_check_of(row) for row in reader.execute(query).mappings()]
+
+
+def overdue(reader: Reader, now_ms: int, *, limit: int) -> list[Check]:
+    """Those without a verdict whose time is up, the longest first."""
+    due = CHECKS.c.deadline_ms
+    query = _CHECK.where(CHECKS.c.verdict.is_(None), due <= now_ms).order_by(due).limit(limit)
+    return [_check_of(row) for row in reader.execute(query).mappings()]

@@ -1,0 +1,358 @@
+"""Jobs: accepted once, ended once.
+
+queued → running → verifying → attested → done, or failed, or cancelled. In a deployment of several processes each open
+job is attended by one of them; a process that dies leaves its jobs to the others when its time has run out.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from hub.store import events, shards
+from hub.store.records import Row, columns_of, made
+from hub.store.shards import NewShard, ShardState
+from hub.store.tables.jobs import CLIENT_NONCES, IDEMPOTENCY_KEYS, JOBS, SHARDS
+from hub.store.transaction import Reader, Transaction
+
+
+class JobState(StrEnum):
+    """How far a job has come."""
+
+    QUEUED = "queued"
+    """No provider has any of it."""
+    RUNNING = "running"
+    """Providers work on it, or have."""
+    VERIFYING = "verifying"
+    """Every picture is there; checks of them are under way."""
+    ATTESTED = "attested"
+    """Its receipt is signed; what is left is to pay for it."""
+    DONE = "done"
+    """Ended as asked."""
+    FAILED = "failed"
+    """Ended without all that was asked."""
+    CANCELLED = "cancelled"
+    """Ended by its client, perhaps with some pictures."""
+
+
+ENDED: Final = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
+OPEN: Final = frozenset(JobState) - ENDED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job as it is accepted. Amounts in atoms."""
+
+    job_id: str
+    owner: str
+    """Name of the API key that brought it."""
+    client: str
+    """As in the receipt: the key's name, or the address that signed the request."""
+    fingerprint: str
+    prompts: list[str] | None
+    """Erased as soon as the job has ended: nobody needs them any more."""
+    request: dict[str, Any]
+    """The other fields of the request, as the client gave them."""
+    images: int
+    seed: int
+    """Of the first picture."""
+    request_salt: str
+    request_hash: str
+    client_signature: str | None = None
+    model: str | None = None
+    priority: int = 0
+    min_vram_mib: int = 0
+    max_price_per_unit: int | None = None
+    max_price: int | None = None
+    price_per_unit: int | None = None
+    """The one price of all its shards."""
+    deadline_ms: int | None = None
+    is_paid: bool = False
+    finish_s: float | None = None
+    """Where its client's next job queues up (`hub.scheduling.fairness`)."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What else is known of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(NewJob):
+    """A job as it is."""
+
+    sequence: int
+    state: JobState
+    created_at_ms: int
+    started_at_ms: int | None
+    ended_at_ms: int | None
+    failure_reason: str | None
+    failure_detail: str | None
+    cancel_requested_at_ms: int | None
+    pictures_done: int
+    event_count: int
+    shard_count: int
+    attended_by: str | None
+    attended_until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClientNonce:
+    """A nonce that a signed request uses up; `expiry_s` in Unix seconds, as signed."""
+
+    client: str
+    nonce: str
+    expiry_s: int
+
+
+_NEW_JOB_FIELDS: Final = tuple(item.name for item in fields(NewJob))
+_JOB: Final = select(*columns_of(JOBS, Job))
+
+
+def job_of(row: Row) -> Job:
+    """From a row with the columns of a job."""
+    return made(Job, {**row, "state": JobState(row["state"])})
+
+
+def add(
+    transaction: Transaction,
+    job: NewJob,
+    waiting: Sequence[NewShard],
+    *,
+    idempotency_key: str | None = None,
+    nonce: ClientNonce | None = None,
+    now_ms: int,
+) -> None:
+    """Keeps a job with the shards that wait, and its first event; all or nothing.
+
+    The caller of `Store.write` has AlreadyUsed where idempotency key, nonce, signed request or job id was used before.
+    """
+    columns = {name: getattr(job, name) for name in _NEW_JOB_FIELDS}
+    transaction.insert(
+        JOBS,
+        **columns,
+        state=JobState.QUEUED,
+        created_at_ms=now_ms,
+        event_count=1,
+        shard_count=1 + max((shard.number for shard in waiting), default=-1),
+    )
+    events.keep(transaction, job.job_id, 1, JobState.QUEUED, {}, now_ms)
+    shards.add(transaction, job.job_id, waiting, now_ms)
+    if idempotency_key is not None:
+        transaction.insert(
+            IDEMPOTENCY_KEYS,
+            owner=job.owner,
+            key=idempotency_key,
+            fingerprint=job.fingerprint,
+            job_id=job.job_id,
+            created_at_ms=now_ms,
+        )
+    if nonce is not None:
+        transaction.insert(CLIENT_NONCES, client=nonce.client, nonce=nonce.nonce, expiry=nonce.expiry_s)
+
+
+_BY_ID: Final = _JOB.where(JOBS.c.job_id == bindparam("the_job"))
+_KEY: Final = select(IDEMPOTENCY_KEYS.c.fingerprint, IDEMPOTENCY_KEYS.c.job_id).where(
+    IDEMPOTENCY_KEYS.c.owner == bindparam("the_owner"), IDEMPOTENCY_KEYS.c.key == bindparam("the_key")
+)
+
+
+def get(reader: Reader, job_id: str) -> Job | None:
+    """The job as it is."""
+    row = reader.execute(_BY_ID, {"the_job": job_id}).mappings().one_or_none()
+    return None if row is None else job_of(row)
+
+
+def of_idempotency_key(reader: Reader, owner: str, key: str) -> tuple[str, str] | None:
+    """Fingerprint and job id of this owner's earlier request with the same key."""
+    row = reader.execute(_KEY, {"the_owner": owner, "the_key": key}).one_or_none()
+    return None if row is None else (row.fingerprint, row.job_id)
+
+
+def of_owner(reader: Reader, owner: str, *, before: int | None = None, limit: int) -> list[Job]:
+    """Newest first, those with a sequence number below `before`."""
+    query = _JOB.where(JOBS.c.owner == owner).order_by(JOBS.c.sequence.desc()).limit(limit)
+    if before is not None:
+        query = query.where(JOBS.c.sequence < before)
+    return [job_of(row) for row in reader.execute(query).mappings()]
+
+
+def open_jobs(reader: Reader, states: Collection[JobState] = OPEN, *, limit: int = 1_000) -> list[Job]:
+    """Those that have not ended, oldest first."""
+    query = _JOB.where(JOBS.c.ended_at_ms.is_(None), JOBS.c.state.in_(states)).order_by(JOBS.c.sequence).limit(limit)
+    return [job_of(row) for row in reader.execute(query).mappings()]
+
+
+def open_counts(reader: Reader) -> dict[JobState, int]:
+    """How many jobs are in each state that is no end."""
+    query = select(JOBS.c.state, func.count()).where(JOBS.c.ended_at_ms.is_(None)).group_by(JOBS.c.state)
+    return {JobState(state): count for state, count in reader.execute(query)}
+
+
+def last_finish_s(reader: Reader, client: str) -> float | None:
+    """The largest `finish_s` of the client's open jobs."""
+    query = select(func.max(JOBS.c.finish_s)).where(JOBS.c.client == client, JOBS.c.ended_at_ms.is_(None))
+    latest: float | None = reader.execute(query).scalar()
+    return latest
+
+
+_MOVE: Final = (
+    update(JOBS)
+    .where(
+        JOBS.c.job_id == bindparam("the_job"),
+        JOBS.c.state.in_(bindparam("from_states", expanding=True)),
+        JOBS.c.ended_at_ms.is_(None),
+    )
+    .values(state=bindparam("to_state"), event_count=JOBS.c.event_count + 1)
+    .returning(JOBS.c.event_count)
+)
+
+
+def set_state(
+    transaction: Transaction, job_id: str, state: JobState, *, only_from: Collection[JobState], now_ms: int
+) -> bool:
+    """Moves an open job on and appends the event of that name; False where it was in another state."""
+    assert state not in ENDED
+    step = {"the_job": job_id, "from_states": sorted(only_from), "to_state": state}
+    sequence = transaction.execute(_MOVE, step).scalar_one_or_none()
+    if sequence is not None:
+        events.keep(transaction, job_id, sequence, state, {}, now_ms)
+        if state == JobState.VERIFYING:
+            transaction.announce("attestation")
+    return sequence is not None
+
+
+_END: Final = (
+    update(JOBS)
+    .where(JOBS.c.job_id == bindparam("the_job"), JOBS.c.ended_at_ms.is_(None))
+    .values(
+        state=bindparam("to_state"),
+        prompts=None,
+        ended_at_ms=bindparam("now"),
+        failure_reason=bindparam("reason"),
+        failure_detail=bindparam("detail"),
+        event_count=JOBS.c.event_count + 1,
+    )
+    .returning(JOBS.c.event_count, JOBS.c.pictures_done)
+)
+_CANCEL_SHARDS: Final = (
+    update(SHARDS)
+    .where(
+        SHARDS.c.job_id == bindparam("the_job"),
+        SHARDS.c.state.in_((ShardState.WAITING, ShardState.LEASED)),
+    )
+    .values(state=ShardState.CANCELLED)
+)
+
+
+def end(
+    transaction: Transaction,
+    job_id: str,
+    state: JobState,
+    *,
+    reason: str | None = None,
+    detail: str | None = None,
+    now_ms: int,
+) -> bool:
+    """Ends a job for good, erases its prompts, takes back what waits or is leased, and appends the event of that name.
+
+    False where it had ended already: of two ends the first counts.
+    """
+    assert state in ENDED
+    step = {"the_job": job_id, "to_state": state, "now": now_ms, "reason": reason, "detail": detail}
+    row = transaction.execute(_END, step).one_or_none()
+    if row is None:
+        return False
+    transaction.execute(_CANCEL_SHARDS, {"the_job": job_id})
+    data: dict[str, Any] = {"pictures_done": row.pictures_done}
+    if reason is not None:
+        data["reason"] = reason
+    events.keep(transaction, job_id, row.event_count, state, data, now_ms)
+    transaction.erases()
+    return True
+
+
+def request_cancel(transaction: Transaction, job_id: str, now_ms: int) -> Job | None:
+    """Notes that the client wants no more of it, and takes back what waits; the job as it is then. Again is the same.
+
+    What is leased goes on until whoever attends the job has called it off and ends the job.
+    """
+    asked = transaction.execute(
+        update(JOBS)
+        .where(JOBS.c.job_id == job_id, JOBS.c.ended_at_ms.is_(None), JOBS.c.cancel_requested_at_ms.is_(None))
+        .values(cancel_requested_at_ms=now_ms)
+    )
+    if asked.rowcount:
+        transaction.execute(
+            update(SHARDS)
+            .where(SHARDS.c.job_id == job_id, SHARDS.c.state == ShardState.WAITING)
+            .values(state=ShardState.CANCELLED)
+        )
+        events.append(transaction, job_id, "cancel_requested", {}, now_ms)
+        transaction.announce("cancel")
+    return get(transaction, job_id)
+
+
+def keep_facts(transaction: Transaction, job_id: str, **facts: Any) -> None:
+    """Adds to what is known of the job; a fact of the same name is replaced."""
+    query = select(JOBS.c.facts).where(JOBS.c.job_id == job_id).with_for_update()
+    known = transaction.execute(query).scalar_one()
+    transaction.execute(update(JOBS).where(JOBS.c.job_id == job_id).values(facts={**known, **facts}))
+
+
+def set_price(transaction: Transaction, job_id: str, price_per_unit: int) -> None:
+    """The job's one price, in atoms."""
+    transaction.execute(update(JOBS).where(JOBS.c.job_id == job_id).values(price_per_unit=price_per_unit))
+
+
+# Several processes
+
+
+def attend(
+    transaction: Transaction,
+    process: str,
+    states: Collection[JobState],
+    *,
+    now_ms: int,
+    hold_ms: int,
+    limit: int,
+) -> list[Job]:
+    """Open jobs in these states that nobody attends now, oldest first: `process` does from here, for `hold_ms`."""
+    unattended: ColumnElement[bool] = or_(JOBS.c.attended_by.is_(None), JOBS.c.attended_until_ms < now_ms)
+    free = (
+        select(JOBS.c.sequence)
+        .where(JOBS.c.ended_at_ms.is_(None), JOBS.c.state.in_(states), unattended)
+        .order_by(JOBS.c.sequence)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    chosen = transaction.execute(free).scalars().all()
+    if not chosen:
+        return []
+    rows = transaction.execute(
+        update(JOBS)
+        .where(JOBS.c.sequence.in_(chosen))
+        .values(attended_by=process, attended_until_ms=now_ms + hold_ms)
+        .returning(*columns_of(JOBS, Job))
+    ).mappings()
+    return sorted((job_of(row) for row in rows), key=lambda job: job.sequence)
+
+
+def renew(transaction: Transaction, process: str, *, now_ms: int, hold_ms: int) -> int:
+    """Holds all that the process attends for another `hold_ms`; how many they are."""
+    held = transaction.execute(
+        update(JOBS)
+        .where(JOBS.c.attended_by == process, JOBS.c.ended_at_ms.is_(None))
+        .values(attended_until_ms=now_ms + hold_ms)
+    )
+    return held.rowcount
+
+
+def leave(transaction: Transaction, process: str) -> int:
+    """The process attends nothing any more; others may at once."""
+    left = transaction.execute(
+        update(JOBS)
+        .where(JOBS.c.attended_by == process, JOBS.c.ended_at_ms.is_(None))
+        .values(attended_by=None, attended_until_ms=0)
+    )
+    return left.rowcount

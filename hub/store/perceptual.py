@@ -1,0 +1,80 @@
+"""Perceptual hashes of accepted pictures, and which of them are like a given one.
+
+A hash of 64 bits stands as four bands of 16. Two hashes that differ in 7 bits or fewer have a band in which they differ
+in at most one (7 = 4 × 1 + 3), so 17 values in each band's index find every such hash.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import bindparam, or_, select
+
+from hub.store.tables.providers import PERCEPTUAL_HASHES
+from hub.store.transaction import Reader, Transaction
+
+MAX_DISTANCE: Final = 7
+_BANDS: Final = 4
+_BAND_BITS: Final = 16
+_HASH_BITS: Final = _BANDS * _BAND_BITS
+_MOST_LOOKED_AT: Final = 4_096  # Many equal pictures (a provider's favourite cheat) shall not become a burden.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearPicture:
+    """A picture seen before, and how many of the 64 bits differ."""
+
+    job_id: str
+    picture: int
+    provider: str
+    at_ms: int
+    distance: int
+
+
+def bands_of(hash64: int) -> list[int]:
+    """From the most significant."""
+    if not 0 <= hash64 < 1 << _HASH_BITS:
+        raise ValueError("a perceptual hash has 64 bits")
+    return [hash64 >> _BAND_BITS * place & 0xFFFF for place in reversed(range(_BANDS))]
+
+
+_C: Final = PERCEPTUAL_HASHES.c
+_BAND_COLUMNS: Final = (_C.band_0, _C.band_1, _C.band_2, _C.band_3)
+_NEAR: Final = (
+    select(_C.job_id, _C.picture, _C.provider, _C.at_ms, *_BAND_COLUMNS)
+    .where(
+        or_(*(column.in_(bindparam(f"near_{place}", expanding=True)) for place, column in enumerate(_BAND_COLUMNS))),
+        _C.at_ms >= bindparam("since"),
+    )
+    .order_by(_C.sequence.desc())
+    .limit(_MOST_LOOKED_AT)
+)
+
+
+def keep(transaction: Transaction, *, job_id: str, picture: int, provider: str, hash64: int, now_ms: int) -> None:
+    """Of an accepted picture."""
+    bands = {f"band_{place}": band for place, band in enumerate(bands_of(hash64))}
+    transaction.insert(PERCEPTUAL_HASHES, job_id=job_id, picture=picture, provider=provider, at_ms=now_ms, **bands)
+
+
+def near(reader: Reader, hash64: int, *, max_distance: int, since_ms: int = 0, limit: int = 16) -> list[NearPicture]:
+    """Pictures since then that differ in at most so many bits (7 at most), the nearest first."""
+    if not 0 <= max_distance <= MAX_DISTANCE:
+        raise ValueError(f"max_distance must be from 0 to {MAX_DISTANCE}")
+    wanted = bands_of(hash64)
+    flips = [0, *(1 << bit for bit in range(_BAND_BITS))]
+    parameters = {f"near_{place}": [band ^ flip for flip in flips] for place, band in enumerate(wanted)}
+    found = []
+    for row in reader.execute(_NEAR, {**parameters, "since": since_ms}):
+        bands = (row.band_0, row.band_1, row.band_2, row.band_3)
+        distance = sum((ours ^ theirs).bit_count() for ours, theirs in zip(wanted, bands, strict=True))
+        if distance <= max_distance:
+            found.append(
+                NearPicture(
+                    job_id=row.job_id,
+                    picture=row.picture,
+                    provider=row.provider,
+                    at_ms=row.at_ms,
+                    distance=distance,
+                )
+            )
+    return sorted(found, key=lambda item: item.distance)[:limit]

@@ -1,0 +1,74 @@
+"""What each API key may use in a day."""
+
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from hub.store.errors import QuotaExceeded
+from hub.store.records import columns_of, made
+from hub.store.tables.records import QUOTAS
+from hub.store.transaction import Reader, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaLimits:
+    """Of one day; None: as much as one likes. `amount` in atoms."""
+
+    jobs: int | None = None
+    pictures: int | None = None
+    micro_units: int | None = None
+    amount: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What was used, or what is to be; `amount` in atoms."""
+
+    jobs: int = 0
+    pictures: int = 0
+    micro_units: int = 0
+    amount: int = 0
+
+
+_SPENT: Final = select(*columns_of(QUOTAS, Spent)).where(
+    QUOTAS.c.key == bindparam("the_key"), QUOTAS.c.day == bindparam("the_day")
+)
+_LOCKED: Final = _SPENT.with_for_update()
+_SPEND: Final = (
+    update(QUOTAS)
+    .where(QUOTAS.c.key == bindparam("the_key"), QUOTAS.c.day == bindparam("the_day"))
+    .values({name: bindparam(f"new_{name}", type_=QUOTAS.c[name].type) for name in Spent.__dataclass_fields__})
+)
+_BEGIN: Final = {
+    True: sqlite.insert(QUOTAS).on_conflict_do_nothing(index_elements=["key", "day"]),
+    False: postgresql.insert(QUOTAS).on_conflict_do_nothing(index_elements=["key", "day"]),
+}
+
+
+def spend(transaction: Transaction, key: str, day: str, limits: QuotaLimits, more: Spent) -> Spent:
+    """Adds to the day (UTC, as 2026-11-23) of a key; what it has used then. Negative numbers give back.
+
+    Raises QuotaExceeded where that would pass a limit; nothing is spent then.
+    """
+    where = {"the_key": key, "the_day": day}
+    row = transaction.execute(_LOCKED, where).mappings().one_or_none()
+    if row is None:
+        transaction.execute(_BEGIN[transaction.is_sqlite], {"key": key, "day": day, **asdict(Spent())})
+        row = transaction.execute(_LOCKED, where).mappings().one()
+    used = asdict(made(Spent, row))
+    after = {}
+    for name, addition in asdict(more).items():
+        limit = getattr(limits, name)
+        if limit is not None and addition > 0 and used[name] + addition > limit:
+            raise QuotaExceeded(name, max(0, limit - used[name]))
+        after[name] = max(0, used[name] + addition)
+    transaction.execute(_SPEND, {**where, **{f"new_{name}": value for name, value in after.items()}})
+    return Spent(**after)
+
+
+def spent(reader: Reader, key: str, day: str) -> Spent:
+    """What the key has used of the day."""
+    row = reader.execute(_SPENT, {"the_key": key, "the_day": day}).mappings().one_or_none()
+    return Spent() if row is None else made(Spent, row)

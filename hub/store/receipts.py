@@ -1,0 +1,239 @@
+"""The receipt of each whole job, attestations of it, and how far both have come: to the provider, and on the chain."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import bindparam, select, update
+
+from hub.store.errors import AlreadyUsed
+from hub.store.records import columns_of, made
+from hub.store.tables.jobs import JOBS
+from hub.store.tables.receipts import ATTESTATIONS, RECEIPTS
+from hub.store.transaction import Reader, Transaction
+
+ATTESTATION_TOPIC: Final = "attestation"
+"""Announced when a receipt was kept, signed, or sent on."""
+
+
+class Form(StrEnum):
+    """What the attestation is good for: a receipt is used once, whichever way."""
+
+    MINT = "mint"
+    MINT_SPLIT = "mint_split"
+    SETTLE = "settle"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewReceipt:
+    """A job's receipt, signed by its provider; `amount` in atoms."""
+
+    job_id: str
+    receipt_hash: str
+    provider: str
+    receipt_json: str
+    provider_signature: str
+    prompt_salt: str
+    micro_units: int
+    amount: int
+    artifact_sha256: str
+    form: Form
+    window_until_ms: int = 0
+    """Until when it may be challenged: it is attested or minted later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt(NewReceipt):
+    """A receipt as it is."""
+
+    kept_at_ms: int
+    attestation: str | None
+    """As it goes on chain, several attesters' one after the other."""
+    attested_at_ms: int | None
+    delivered_at_ms: int | None
+    delivery_attempts: int
+    delivery_error: str | None
+    next_delivery_ms: int | None
+    """When to try next; None when there is nothing to deliver (any more)."""
+    chain_transaction: str | None
+    chain_height: int | None
+    next_chain_check_ms: int | None
+    """When to look for it on the chain next; None before the attestation, and once it is final there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attestation:
+    """One attester's signature."""
+
+    receipt_hash: str
+    attester: str
+    form: Form
+    signature: str
+    at_ms: int
+
+
+_RECEIPT: Final = select(*columns_of(RECEIPTS, Receipt))
+
+
+def _receipt_of(row: Any) -> Receipt:
+    return made(Receipt, {**row, "form": Form(row["form"])})
+
+
+def keep(transaction: Transaction, receipt: NewReceipt, now_ms: int) -> None:
+    """One per job, for good. The same again is fine; another raises AlreadyUsed (`job_id`)."""
+    kept = get(transaction, receipt.job_id)
+    if kept is not None:
+        if kept.receipt_hash != receipt.receipt_hash:
+            raise AlreadyUsed("job_id")
+        return
+    transaction.insert(
+        RECEIPTS,
+        job_id=receipt.job_id,
+        receipt_hash=receipt.receipt_hash,
+        provider=receipt.provider,
+        receipt_json=receipt.receipt_json,
+        provider_signature=receipt.provider_signature,
+        prompt_salt=receipt.prompt_salt,
+        micro_units=receipt.micro_units,
+        amount=receipt.amount,
+        artifact_sha256=receipt.artifact_sha256,
+        form=receipt.form,
+        window_until_ms=receipt.window_until_ms,
+        kept_at_ms=now_ms,
+    )
+    transaction.announce(ATTESTATION_TOPIC)
+
+
+_BY_JOB: Final = _RECEIPT.where(RECEIPTS.c.job_id == bindparam("the_job"))
+_BY_HASH: Final = _RECEIPT.where(RECEIPTS.c.receipt_hash == bindparam("the_hash"))
+
+
+def get(reader: Reader, job_id: str) -> Receipt | None:
+    """The job's."""
+    row = reader.execute(_BY_JOB, {"the_job": job_id}).mappings().one_or_none()
+    return None if row is None else _receipt_of(row)
+
+
+def of_hash(reader: Reader, receipt_hash: str) -> Receipt | None:
+    """The one with this hash."""
+    row = reader.execute(_BY_HASH, {"the_hash": receipt_hash}).mappings().one_or_none()
+    return None if row is None else _receipt_of(row)
+
+
+def of_provider(reader: Reader, provider: str, *, limit: int) -> list[Receipt]:
+    """The newest that name this provider as theirs."""
+    query = _RECEIPT.where(RECEIPTS.c.provider == provider).order_by(RECEIPTS.c.kept_at_ms.desc()).limit(limit)
+    return [_receipt_of(row) for row in reader.execute(query).mappings()]
+
+
+# Attestations
+
+
+def add_attestation(
+    transaction: Transaction, receipt_hash: str, *, attester: str, form: Form, signature: str, now_ms: int
+) -> None:
+    """One attester signs a receipt once. The same again is fine; another raises AlreadyUsed (`attester`)."""
+    query = select(ATTESTATIONS.c.form, ATTESTATIONS.c.signature).where(
+        ATTESTATIONS.c.receipt_hash == receipt_hash, ATTESTATIONS.c.attester == attester
+    )
+    row = transaction.execute(query).one_or_none()
+    if row is not None:
+        if (row.form, row.signature) != (form, signature):
+            raise AlreadyUsed("attester")
+        return
+    transaction.insert(
+        ATTESTATIONS, receipt_hash=receipt_hash, attester=attester, form=form, signature=signature, at_ms=now_ms
+    )
+    transaction.announce(ATTESTATION_TOPIC)
+
+
+def attestations(reader: Reader, receipt_hash: str) -> list[Attestation]:
+    """Ascending by the attester's address, as the chain wants the signatures."""
+    query = select(*columns_of(ATTESTATIONS, Attestation)).where(ATTESTATIONS.c.receipt_hash == receipt_hash)
+    found = [made(Attestation, {**row, "form": Form(row["form"])}) for row in reader.execute(query).mappings()]
+    return sorted(found, key=lambda item: item.attester.lower())
+
+
+def attested(transaction: Transaction, job_id: str, attestation: str, now_ms: int) -> bool:
+    """The bytes that go on chain are complete: delivery and the look-out for the chain are due at once. False where
+    they were before."""
+    done = transaction.execute(
+        update(RECEIPTS)
+        .where(RECEIPTS.c.job_id == job_id, RECEIPTS.c.attested_at_ms.is_(None))
+        .values(attestation=attestation, attested_at_ms=now_ms, next_delivery_ms=now_ms, next_chain_check_ms=now_ms)
+    )
+    transaction.announce(ATTESTATION_TOPIC)
+    return done.rowcount == 1
+
+
+def due_for_attestation(reader: Reader, now_ms: int, *, limit: int) -> list[Receipt]:
+    """Not attested, their window over, their job open; the longest waiting first."""
+    query = (
+        _RECEIPT.join_from(RECEIPTS, JOBS, RECEIPTS.c.job_id == JOBS.c.job_id)
+        .where(RECEIPTS.c.attested_at_ms.is_(None), RECEIPTS.c.window_until_ms <= now_ms, JOBS.c.ended_at_ms.is_(None))
+        .order_by(RECEIPTS.c.window_until_ms)
+        .limit(limit)
+    )
+    return [_receipt_of(row) for row in reader.execute(query).mappings()]
+
+
+# To the provider, and on the chain
+
+
+def due_deliveries(reader: Reader, now_ms: int, *, limit: int) -> list[Receipt]:
+    """Attested receipts whose next delivery is due, the longest waiting first."""
+    due = RECEIPTS.c.next_delivery_ms
+    query = _RECEIPT.where(due.is_not(None), due <= now_ms).order_by(due).limit(limit)
+    return [_receipt_of(row) for row in reader.execute(query).mappings()]
+
+
+def note_delivery(
+    transaction: Transaction, job_id: str, *, error: str | None, next_ms: int | None, now_ms: int
+) -> None:
+    """The outcome of one delivery: no error means that the provider has it; `next_ms` None ends the attempts."""
+    values: dict[str, Any] = {"delivery_attempts": RECEIPTS.c.delivery_attempts + 1, "delivery_error": error}
+    if error is None:
+        values["delivered_at_ms"] = now_ms
+    change = update(RECEIPTS).where(RECEIPTS.c.job_id == job_id)
+    transaction.execute(change.values(**values))
+    # What was seen on the chain meanwhile has ended the attempts.
+    transaction.execute(change.where(RECEIPTS.c.chain_transaction.is_(None)).values(next_delivery_ms=next_ms))
+
+
+def deliver_again(transaction: Transaction, provider: str, now_ms: int) -> int:
+    """The provider is back: what it does not have yet is due now; how many that are."""
+    due = RECEIPTS.c.next_delivery_ms
+    woken = transaction.execute(
+        update(RECEIPTS).where(due.is_not(None), RECEIPTS.c.provider == provider).values(next_delivery_ms=now_ms)
+    )
+    if woken.rowcount:
+        transaction.announce(ATTESTATION_TOPIC)
+    return woken.rowcount
+
+
+def due_chain_checks(reader: Reader, now_ms: int, *, limit: int) -> list[Receipt]:
+    """Attested receipts that have not been seen on the chain, and that are due for a look."""
+    due = RECEIPTS.c.next_chain_check_ms
+    query = _RECEIPT.where(due.is_not(None), due <= now_ms).order_by(due).limit(limit)
+    return [_receipt_of(row) for row in reader.execute(query).mappings()]
+
+
+def postpone_chain_check(transaction: Transaction, job_id: str, next_ms: int) -> None:
+    """Nothing final was found; look again then."""
+    transaction.execute(
+        update(RECEIPTS)
+        .where(RECEIPTS.c.job_id == job_id, RECEIPTS.c.chain_transaction.is_(None))
+        .values(next_chain_check_ms=next_ms)
+    )
+
+
+def keep_on_chain(transaction: Transaction, job_id: str, *, transaction_hash: str, height: int) -> bool:
+    """It is used up on the chain for good, whoever sent it, and needs no delivery any more. False where known."""
+    seen = transaction.execute(
+        update(RECEIPTS)
+        .where(RECEIPTS.c.job_id == job_id, RECEIPTS.c.chain_transaction.is_(None))
+        .values(
+            chain_transaction=transaction_hash, chain_height=height, next_chain_check_ms=None, next_delivery_ms=None
+        )
+    )
+    return seen.rowcount == 1

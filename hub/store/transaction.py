@@ -1,0 +1,123 @@
+"""What a unit of work writes with: a connection's `execute`, and things that are better done once for many units."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Table, insert
+from sqlalchemy.engine import Connection, CursorResult
+from sqlalchemy.sql.base import Executable
+
+from hub.store.announcements import Announcements, check_topic
+from hub.store.audit_chain import AuditNote, append_notes
+from hub.store.tables import jobs, providers, receipts, records, schema
+
+Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+_PLACES: Final = {
+    table: place
+    for place, table in enumerate(
+        (
+            schema.IDENTITY,
+            jobs.JOBS,
+            jobs.SHARDS,
+            jobs.LEASES,
+            jobs.RESULTS,
+            jobs.PICTURES,
+            jobs.EVENTS,
+            jobs.IDEMPOTENCY_KEYS,
+            jobs.CLIENT_NONCES,
+            receipts.RECEIPTS,
+            receipts.ATTESTATIONS,
+            receipts.WEBHOOKS,
+            providers.PROVIDERS,
+            providers.SESSIONS,
+            providers.ORDERS,
+            providers.CHECKS,
+            providers.PERCEPTUAL_HASHES,
+            records.QUOTAS,
+            records.LEDGER_ENTRIES,
+            records.LEDGER_TRANSFERS,
+        )
+    )
+}
+"""Parents before children. The audit log is not here: its rows are made by `append_notes`."""
+
+
+class Transaction:
+    """An open transaction, or a part of one that other callers' units share. Not for several threads."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._rows: dict[tuple[Table, frozenset[str]], list[dict[str, Any]]] = {}
+        self._has_rows_of_this_unit = False
+        self._notes: list[AuditNote] = []
+        self._topics: set[str] = set()
+        self.has_erased = False
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whose dialect a statement must be written in, where the two differ."""
+        return self._connection.dialect.name == "sqlite"
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """What is announced after the commit."""
+        return frozenset(self._topics)
+
+    def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
+        """At once; sees what this unit has inserted."""
+        if self._has_rows_of_this_unit:
+            self.flush()
+        result: CursorResult[Any] = self._connection.execute(statement, parameters)
+        return result
+
+    def insert(self, table: Table, **columns: Any) -> None:
+        """Adds a row, sent together with the other units' rows of its kind.
+
+        One that is there already fails this unit with AlreadyUsed: its caller has that from `Store.write`, not here.
+        """
+        self._rows.setdefault((table, frozenset(columns)), []).append(columns)
+        self._has_rows_of_this_unit = True
+
+    def announce(self, topic: str) -> None:
+        """Wakes the topic's subscribers in every process after the commit."""
+        self._topics.add(check_topic(topic))
+
+    def erases(self) -> None:
+        """Says that the unit erased something secret, so that SQLite's log is emptied soon."""
+        self.has_erased = True
+
+    def note(self, note: AuditNote) -> None:
+        """Adds to the audit log at the end of the batch, so that its lock is held for the shortest time."""
+        self._notes.append(note)
+
+    # For the writer
+
+    def begin_unit(self) -> None:
+        """The next unit's own inserts count from here."""
+        self._has_rows_of_this_unit = False
+
+    def flush(self) -> None:
+        """Sends the inserts that wait."""
+        for (table, _names), rows in sorted(self._rows.items(), key=lambda item: _PLACES[item[0][0]]):
+            self._connection.execute(insert(table), rows)
+        self._rows.clear()
+        self._has_rows_of_this_unit = False
+
+    def absorb(self, other: "Transaction") -> None:
+        """Takes over what a unit by itself has left for the end."""
+        self._topics |= other.topics
+        self._notes += other._notes
+        self.has_erased |= other.has_erased
+
+    def finish(self, announcements: Announcements) -> None:
+        """What comes last before the commit."""
+        self.flush()
+        if self._notes:
+            append_notes(self._connection, self._notes)
+        if self._topics:
+            announcements.tell_others(self._connection, self._topics)
+
+
+Reader = Connection | Transaction
+"""What a function that only reads takes."""

@@ -1,0 +1,228 @@
+"""The queue: what waits, lowest rank first; and taking from it, cutting a shard where a provider takes only a part.
+
+On PostgreSQL several processes take at once: each locks the rows that it looks at and skips those that others hold.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+from sqlalchemy import Select, bindparam, func, or_, select, text, update
+
+from hub.store import events, leases, shards
+from hub.store.jobs import Job, JobState, job_of
+from hub.store.leases import NewLease
+from hub.store.records import columns_of
+from hub.store.shards import Shard, ShardState, shard_of
+from hub.store.tables.jobs import JOBS, SHARDS
+from hub.store.transaction import Reader, Transaction
+
+IS_WAITING: Final = text("shards.state = 'waiting'")
+"""Spelled out, as the partial index is: a database would not use it for a parameter."""
+
+_SHARD_COLUMNS: Final = columns_of(SHARDS, Shard)
+_SHARD_NAMES: Final = tuple(field.name for field in fields(Shard))
+_JOB_COLUMNS: Final = tuple(column.label(f"job_of_{column.key}") for column in columns_of(JOBS, Job))
+_JOB_NAMES: Final = tuple(field.name for field in fields(Job))
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingShard:
+    """A shard that waits, and its job."""
+
+    shard: Shard
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A lease that was given, and the shard that it is for."""
+
+    lease: NewLease
+    shard: Shard
+
+
+Choose = Callable[[Sequence[WaitingShard], Sequence[NewLease]], Iterable[NewLease]]
+"""From shards that wait, and the leases chosen from earlier pages, to leases of them. Pure: it runs in the writer's
+thread, perhaps twice. A shard may be cut several times: each next lease begins where the one before it ends."""
+
+
+def _select_waiting(now_ms: int, models: Collection[str] | None) -> Select[Any]:
+    query = (
+        select(*_SHARD_COLUMNS, *_JOB_COLUMNS)
+        .join_from(SHARDS, JOBS, SHARDS.c.job_id == JOBS.c.job_id)
+        .where(IS_WAITING, SHARDS.c.not_before_ms <= now_ms)
+        .order_by(SHARDS.c.rank_s, SHARDS.c.job_id, SHARDS.c.number)
+    )
+    if models is not None:
+        query = query.where(or_(JOBS.c.model.is_(None), JOBS.c.model.in_(models)))
+    return query
+
+
+def _waiting_of(row: Any) -> WaitingShard:
+    shard = {name: row[name] for name in _SHARD_NAMES}
+    job = {name: row[f"job_of_{name}"] for name in _JOB_NAMES}
+    return WaitingShard(shard_of(shard), job_of(job))
+
+
+def look(
+    reader: Reader, *, now_ms: int, limit: int = 256, offset: int = 0, models: Collection[str] | None = None
+) -> list[WaitingShard]:
+    """What waits, in its order; with `models`, only what they could serve. Taken by nobody yet."""
+    query = _select_waiting(now_ms, models).limit(limit).offset(offset)
+    return [_waiting_of(row) for row in reader.execute(query).mappings()]
+
+
+def counts(reader: Reader) -> tuple[int, int]:
+    """Shards and pictures that wait."""
+    query = select(func.count(), func.coalesce(func.sum(SHARDS.c.pictures), 0)).where(IS_WAITING)
+    row = reader.execute(query).one()
+    return int(row[0]), int(row[1])
+
+
+_OF_JOBS: Final = (
+    select(*_SHARD_COLUMNS)
+    .where(IS_WAITING, SHARDS.c.job_id.in_(bindparam("the_jobs", expanding=True)))
+    .with_for_update(skip_locked=True)
+)
+
+
+def take(transaction: Transaction, wanted: Sequence[NewLease], *, process: str, now_ms: int) -> list[Taken | None]:
+    """Leases these, in their order; None for each whose pictures do not wait any more (another process has them)."""
+    if not wanted:
+        return []
+    names = sorted({lease.job_id for lease in wanted})
+    rows = transaction.execute(_OF_JOBS, {"the_jobs": names}).mappings()
+    return _lease(transaction, [shard_of(row) for row in rows], wanted, process=process, now_ms=now_ms)
+
+
+def assign(
+    transaction: Transaction,
+    choose: Choose,
+    *,
+    process: str,
+    now_ms: int,
+    places: int,
+    models: Collection[str] | None = None,
+    page: int = 64,
+    pages: int = 16,
+) -> list[Taken]:
+    """Looks and takes in one step: page by page, until `places` leases are chosen or nothing more waits."""
+    seen: list[WaitingShard] = []
+    chosen: list[NewLease] = []
+    query = _select_waiting(now_ms, models).limit(page).with_for_update(of=SHARDS, skip_locked=True)
+    for number in range(pages):
+        rows = transaction.execute(query.offset(number * page)).mappings().all()
+        waiting = [_waiting_of(row) for row in rows]
+        seen += waiting
+        if waiting:
+            chosen += choose(waiting, chosen)
+        if len(waiting) < page or len(chosen) >= places:
+            break
+    taken = _lease(transaction, [item.shard for item in seen], chosen, process=process, now_ms=now_ms)
+    return [item for item in taken if item is not None]
+
+
+def _lease(
+    transaction: Transaction, waiting: Iterable[Shard], wanted: Sequence[NewLease], *, process: str, now_ms: int
+) -> list[Taken | None]:
+    """Rows are locked. Each lease takes the first pictures of what waits from its own first picture on."""
+    by_place = {(shard.job_id, shard.first_picture): shard for shard in waiting}
+    there = {(shard.job_id, shard.number) for shard in by_place.values()}
+    numbers = _numbers_for_rests(transaction, by_place, wanted)
+    taken: list[Taken | None] = []
+    rests: dict[tuple[str, int], Shard] = {}
+    for lease in wanted:
+        shard = by_place.pop((lease.job_id, lease.first_picture), None)
+        if shard is None or not 0 < lease.pictures <= shard.pictures:
+            taken.append(None)
+            continue
+        rests.pop((shard.job_id, shard.first_picture), None)
+        if lease.pictures < shard.pictures:
+            rest = _rest(shard, lease.pictures, numbers[lease.job_id])
+            numbers[lease.job_id] += 1
+            by_place[rest.job_id, rest.first_picture] = rest
+            rests[rest.job_id, rest.first_picture] = rest
+        leased = replace(shard, pictures=lease.pictures, state=ShardState.LEASED, attempts=shard.attempts + 1)
+        taken.append(Taken(lease, leased))
+    given = [item for item in taken if item is not None]
+    _keep(transaction, given, list(rests.values()), there, process=process, now_ms=now_ms)
+    return taken
+
+
+def _numbers_for_rests(
+    transaction: Transaction, by_place: dict[tuple[str, int], Shard], wanted: Sequence[NewLease]
+) -> dict[str, int]:
+    """The first free number of every job of which a shard may be cut; as many are drawn as cuts are possible."""
+    cuts = Counter(lease.job_id for lease in wanted)
+    whole = {place: shard.pictures for place, shard in by_place.items()}
+    for lease in wanted:
+        if whole.get((lease.job_id, lease.first_picture)) == lease.pictures:
+            cuts[lease.job_id] -= 1
+    return {job_id: shards.next_number(transaction, job_id, count) for job_id, count in cuts.items() if count > 0}
+
+
+def _rest(shard: Shard, taken: int, number: int) -> Shard:
+    return replace(
+        shard,
+        number=number,
+        first_picture=shard.first_picture + taken,
+        pictures=shard.pictures - taken,
+        rank_s=shard.rank_s + taken * shard.rank_step_s,
+        attempts=0,
+    )
+
+
+_LEASED: Final = (
+    update(SHARDS)
+    .where(SHARDS.c.job_id == bindparam("the_job"), SHARDS.c.number == bindparam("the_number"))
+    .values(state=ShardState.LEASED, pictures=bindparam("now_pictures"), attempts=bindparam("now_attempts"))
+)
+_RUNNING: Final = (
+    update(JOBS)
+    .where(JOBS.c.job_id.in_(bindparam("the_jobs", expanding=True)), JOBS.c.state == JobState.QUEUED)
+    .values(state=JobState.RUNNING, started_at_ms=bindparam("now"), event_count=JOBS.c.event_count + 1)
+    .returning(JOBS.c.job_id, JOBS.c.event_count)
+)
+
+
+def _keep(
+    transaction: Transaction,
+    given: Sequence[Taken],
+    rests: Sequence[Shard],
+    there: Collection[tuple[str, int]],
+    *,
+    process: str,
+    now_ms: int,
+) -> None:
+    """Statements first, plain inserts last."""
+    if not given:
+        return
+    leased = [
+        {
+            "the_job": item.shard.job_id,
+            "the_number": item.shard.number,
+            "now_pictures": item.shard.pictures,
+            "now_attempts": item.shard.attempts,
+        }
+        for item in given
+        if (item.shard.job_id, item.shard.number) in there
+    ]
+    transaction.execute(_LEASED, leased)
+    begun = sorted({item.shard.job_id for item in given})
+    for row in transaction.execute(_RUNNING, {"the_jobs": begun, "now": now_ms}).all():
+        events.keep(transaction, row.job_id, row.event_count, JobState.RUNNING, {}, now_ms)
+    for item in given:
+        shard = item.shard
+        if (shard.job_id, shard.number) not in there:
+            shards.insert_row(
+                transaction, shard.job_id, shard, now_ms, state=ShardState.LEASED, attempts=shard.attempts
+            )
+        leases.insert_row(
+            transaction, item.lease, number=shard.number, attempt=shard.attempts, process=process, now_ms=now_ms
+        )
+    for rest in rests:
+        shards.insert_row(transaction, rest.job_id, rest, now_ms)
+    if rests:
+        transaction.announce(shards.WAITING_TOPIC)

@@ -1,0 +1,245 @@
+"""Group commit: one writer commits many callers' small units of work in one transaction, one sync of the disk for all.
+
+Units run together first, without savepoints, their plain inserts sent at the end, each kind of row in one statement.
+If anything fails, the whole is rolled back and run again with a savepoint and the inserts of each unit by themselves:
+so the failing unit fails alone, and the others are committed. A deadlock with another process is tried again.
+"""
+
+import asyncio
+import contextlib
+import random
+import sqlite3
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import structlog
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from hub.store.announcements import Announcements
+from hub.store.database import writing
+from hub.store.errors import StoreBusy, StoreUnavailable, is_worth_repeating, translated
+from hub.store.transaction import Transaction
+
+MAX_WAITING_UNITS: Final = 10_000
+_MAX_UNITS_TOGETHER: Final = 256  # Bounds what one failing unit makes run twice, and how long the first one waits.
+_MAX_REPEATS: Final = 8
+_LONGEST_REPEAT_PAUSE_S: Final = 0.05
+_EMPTY_LOG_EVERY_S: Final = 0.5  # So long may an erased prompt stand in SQLite's log while others come.
+
+Value = TypeVar("Value")
+Unit = Callable[[Transaction], Value]
+
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.store")
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of a unit; `error` None means that it is committed."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A unit and who waits for it: a coroutine in `loop`, or a thread."""
+
+    unit: Unit[Any]
+    future: "asyncio.Future[Any] | Future[Any]"
+    loop: asyncio.AbstractEventLoop | None
+
+
+class Writer:
+    """The one writer of this process, a thread of its own."""
+
+    def __init__(self, engine: Engine, announcements: Announcements) -> None:
+        self._engine = writing(engine)
+        self._announcements = announcements
+        self._is_sqlite = engine.dialect.name == "sqlite"
+        self._queue: deque[_Waiting] = deque()
+        self._changed = threading.Condition()
+        self._is_closing = False
+        self._log_to_empty_since_s: float | None = None
+        self._thread = threading.Thread(target=self._run, name="hub-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Units that have not been begun."""
+        return len(self._queue)
+
+    def close(self) -> None:
+        """Commits what waits, then ends."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    async def write(self, unit: Unit[Value]) -> Value:
+        """The unit's value once it is committed, or what it raised.
+
+        Cancelling the caller leaves the unit: it may be committed all the same. Raises StoreBusy or StoreUnavailable.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Value] = loop.create_future()
+        self._add(_Waiting(unit, future, loop))
+        return await future
+
+    def write_now(self, unit: Unit[Value]) -> Value:
+        """The same, keeping the thread waiting."""
+        future: Future[Value] = Future()
+        self._add(_Waiting(unit, future, None))
+        return future.result()
+
+    def _add(self, waiting: _Waiting) -> None:
+        with self._changed:
+            if self._is_closing:
+                raise StoreUnavailable("the hub's database is being closed")
+            if len(self._queue) >= MAX_WAITING_UNITS:
+                raise StoreBusy("more waits to be written than the hub's database takes; try again later")
+            self._queue.append(waiting)
+            if len(self._queue) == 1:
+                self._changed.notify()
+
+    # The writer's thread
+
+    def _run(self) -> None:
+        while True:
+            batch = self._next_batch()
+            if batch:
+                _tell(batch, self._commit([waiting.unit for waiting in batch]))
+                del batch
+            elif self._is_closing:
+                self._empty_log()
+                return
+            if self._is_time_to_empty_log():
+                self._empty_log()
+
+    def _next_batch(self) -> list[_Waiting]:
+        """What waits; nothing when there is another thing to do first."""
+        with self._changed:
+            if not self._queue and not self._is_closing:
+                self._changed.wait(None if self._log_to_empty_since_s is None else _EMPTY_LOG_EVERY_S)
+            count = min(len(self._queue), _MAX_UNITS_TOGETHER)
+            return [self._queue.popleft() for _ in range(count)]
+
+    def _commit(self, units: list[Unit[Any]]) -> list[_Outcome]:
+        for repeat in range(_MAX_REPEATS + 1):
+            try:
+                return self._together(units)
+            except Exception as error:  # noqa: BLE001 - any unit's error: told to its caller alone, below
+                if is_worth_repeating(error) and repeat < _MAX_REPEATS:
+                    time.sleep(random.uniform(0, _LONGEST_REPEAT_PAUSE_S))
+                    continue
+                if len(units) == 1 and not isinstance(error, IntegrityError):
+                    return [_Outcome(error=_told(error))]
+            try:
+                return self._apart(units)
+            except SQLAlchemyError as error:
+                # The connection or the commit failed: nobody's unit by itself.
+                if not is_worth_repeating(error) or repeat == _MAX_REPEATS:
+                    return [_Outcome(error=_told(error)) for _ in units]
+        raise AssertionError("the last repeat returns")
+
+    def _together(self, units: list[Unit[Any]]) -> list[_Outcome]:
+        with self._engine.begin() as connection:
+            transaction = Transaction(connection)
+            outcomes = []
+            for unit in units:
+                transaction.begin_unit()
+                outcomes.append(_Outcome(unit(transaction)))
+            transaction.finish(self._announcements)
+        self._after_commit(transaction)
+        return outcomes
+
+    def _apart(self, units: list[Unit[Any]]) -> list[_Outcome]:
+        with self._engine.begin() as connection:
+            whole = Transaction(connection)
+            outcomes = [self._by_itself(connection, whole, unit) for unit in units]
+            whole.finish(self._announcements)
+        self._after_commit(whole)
+        return outcomes
+
+    def _by_itself(self, connection: Connection, whole: Transaction, unit: Unit[Any]) -> _Outcome:
+        """One unit in a savepoint. A row that turns out to be there is looked at a second time: another process may
+        have committed it since the unit looked."""
+        outcome = _Outcome()
+        for _ in range(2):
+            savepoint = connection.begin_nested()
+            part = Transaction(connection)
+            try:
+                outcome = _Outcome(unit(part))
+                part.flush()
+            except IntegrityError as error:
+                savepoint.rollback()
+                outcome = _Outcome(error=_told(error))
+                continue
+            except Exception as error:
+                if connection.invalidated or is_worth_repeating(error):
+                    raise
+                savepoint.rollback()
+                return _Outcome(error=_told(error))
+            savepoint.commit()
+            whole.absorb(part)
+            return outcome
+        return outcome
+
+    def _after_commit(self, transaction: Transaction) -> None:
+        self._announcements.wake(transaction.topics)
+        if transaction.has_erased and self._is_sqlite and self._log_to_empty_since_s is None:
+            self._log_to_empty_since_s = time.monotonic()
+
+    def _is_time_to_empty_log(self) -> bool:
+        since_s = self._log_to_empty_since_s
+        return since_s is not None and time.monotonic() - since_s >= _EMPTY_LOG_EVERY_S
+
+    def _empty_log(self) -> None:
+        """Empties SQLite's write-ahead log: a prompt that was erased from its table would go on standing there."""
+        if self._log_to_empty_since_s is None:
+            return
+        try:
+            with contextlib.closing(self._engine.raw_connection()) as connection:
+                cursor = connection.cursor()
+                # A reader keeps it from being emptied; then it is tried again soon, rather than waited for.
+                cursor.execute("PRAGMA busy_timeout = 100")
+                is_busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                cursor.execute("PRAGMA busy_timeout = 10000")
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            _log.warning("log_not_emptied", detail=str(error))
+            is_busy = True
+        self._log_to_empty_since_s = time.monotonic() if is_busy else None
+
+
+def _told(error: BaseException) -> BaseException:
+    """As the caller has it."""
+    return translated(error) if isinstance(error, SQLAlchemyError) else error
+
+
+def _tell(batch: list[_Waiting], outcomes: list[_Outcome]) -> None:
+    """Answers every caller: each event loop is woken once for all of its own."""
+    by_loop: defaultdict[asyncio.AbstractEventLoop, list[tuple[Any, _Outcome]]] = defaultdict(list)
+    for waiting, outcome in zip(batch, outcomes, strict=True):
+        if waiting.loop is None:
+            _settle([(waiting.future, outcome)])
+        else:
+            by_loop[waiting.loop].append((waiting.future, outcome))
+    for loop, settled in by_loop.items():
+        # A loop that has ended has nobody left who waits.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_settle, settled)
+
+
+def _settle(settled: list[tuple[Any, _Outcome]]) -> None:
+    for future, outcome in settled:
+        if future.cancelled():
+            continue
+        if outcome.error is None:
+            future.set_result(outcome.value)
+        else:
+            future.set_exception(outcome.error)

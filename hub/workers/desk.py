@@ -1,0 +1,159 @@
+"""What sessions ask of jobs and store, and what they hand over to them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from chain.primitives.hub_messages import Assignment, CheckSteps, ComputePictures, OpenSteps, PlanCheck
+from chain.primitives.provider_messages import Checked, Computed, Opened, Plan
+from chain.primitives.receipt import Receipt
+from chain.primitives.types import Address, Amount
+from chain.primitives.worker_fields import PictureRun, ProfileClaim
+
+GrantedOrder = OpenSteps | PlanCheck | CheckSteps | ComputePictures
+"""A piece of a check that a provider does under a lease: its order_id is the lease's id."""
+GrantedAnswer = Opened | Plan | Checked | Computed
+
+
+@dataclass(frozen=True, slots=True)
+class HubIdentity:
+    """Which hub, on which network: what a provider's hello is bound to."""
+
+    hub_id: str
+    chain_id: int
+    genesis_hash: str
+    """`0x` and 64 digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedModel:
+    """A model that a provider serves."""
+
+    price_per_unit: Amount
+    is_loaded: bool
+    vram_mib: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A connected provider at one moment: what it declares, and what it has under way for this hub."""
+
+    address: Address
+    session_id: str
+    connected_at_s: float
+    """Unix time."""
+    models: Mapping[str, OfferedModel]
+    unit_type: str
+    device: str
+    device_class: str
+    """`cpu` or `cuda`."""
+    vram_mib: int
+    slots: int
+    concurrency: int
+    """Pictures that it computes at one time."""
+    max_pictures: int
+    """Of one assignment."""
+    records_trajectories: bool
+    software: str
+    leased_pictures: int
+    busy_until_s: tuple[float, ...]
+    """When each of its leases lapses, on the monotonic clock."""
+    busy_slots: int
+    """As of its last heartbeat, from wherever the work came."""
+    waiting_pictures: int
+    is_draining: bool
+    suspension: str | None
+    """Why it gets no work at present."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a provider is to be given: an assignment, or a piece of a check, with the files that it announces."""
+
+    provider: Address
+    message: Assignment | GrantedOrder
+    deadline_s: float
+    """From now: when the lease lapses."""
+    files: tuple[bytes, ...] = ()
+
+    @property
+    def lease_id(self) -> str:
+        """Whose it is."""
+        return self.message.lease_id if isinstance(self.message, Assignment) else self.message.order_id
+
+    @property
+    def run(self) -> PictureRun | None:
+        """What is to be made; None for steps that are only to be opened."""
+        return None if isinstance(self.message, OpenSteps) else self.message.run
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseProgress:
+    """How far an assignment is."""
+
+    step: int
+    steps: int
+    fraction: float
+    picture: int
+    """Of the assignment, whom the preview shows."""
+    preview: bytes | None
+    """A small JPEG, so it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpooledFile:
+    """Bytes that came in, in a file that is removed once they were handed over: take it away, or copy it."""
+
+    path: Path
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A result whose bytes are those that were announced, with a receipt that this provider signed for this lease."""
+
+    lease_id: str
+    provider: Address
+    receipt: Receipt
+    provider_signature: bytes
+    seeds: tuple[int, ...]
+    profiles: tuple[ProfileClaim, ...]
+    duration_ms: int
+    compute_microseconds: int
+    gpu: str
+    pictures: tuple[SpooledFile, ...]
+    sent_at_s: float
+    """Unix time at which the assignment went out; 0 where another process or connection has sent it."""
+    received_at_s: float
+    wall_s: float
+    """From sending the assignment to the last byte, on the monotonic clock; 0 as for `sent_at_s`."""
+
+
+class ShardDesk(Protocol):
+    """Jobs and store, as sessions see them. All of it is durable when it returns."""
+
+    async def assign(self, workers: Sequence[WorkerView]) -> Sequence[Grant]:
+        """Who gets what of that which waits: claimed already, and never more than a worker has room for."""
+
+    async def open_grants(self, provider: Address) -> Sequence[Grant]:
+        """Leases of a provider that (re)connects which have no result yet."""
+
+    async def opened(self, view: WorkerView) -> None:
+        """A provider has come; an older session of it, at any process, is over."""
+
+    async def closed(self, session_id: str) -> None:
+        """A session has ended. Its leases stay until they lapse: the provider may come back for them."""
+
+    async def progress(self, lease_id: str, progress: LeaseProgress) -> None:
+        """News of a lease, at most a few in a second."""
+
+    async def delivered(self, delivery: Delivery) -> None:
+        """Keeps a result; raises ResultRefused for one that is not wanted (any more)."""
+
+    async def answered(self, lease_id: str, answer: GrantedAnswer, files: Sequence[SpooledFile]) -> None:
+        """Keeps the answer to a piece of a check; raises ResultRefused."""
+
+    async def returned(self, lease_id: str, reason: str, detail: str, *, is_fault: bool) -> None:
+        """There will be no result under this lease from this session: refused by the provider, lapsed, or a lie."""
