@@ -6,8 +6,10 @@ bounded and checked for its shape; whether it is true is not checked here.
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Coroutine
+from functools import cache
 from types import TracebackType
 from typing import Any, Concatenate, Final, NoReturn, ParamSpec, Self, TypeVar
 
@@ -53,6 +55,23 @@ class TransactionNotFinal(NodeError):
     """`wait_for_transaction` ran out of time; the transaction may still become final."""
 
 
+def connection_options(url: httpx.URL) -> dict[str, Any]:
+    """Of httpx's clients, for whom we ask and do not trust."""
+    return {
+        # Compressed answers could be small on the wire and huge in memory.
+        "headers": {"Accept": "application/json", "Accept-Encoding": "identity"},
+        "follow_redirects": False,
+        "trust_env": url.host not in _LOOPBACK,  # No proxy stands between two processes of one machine.
+        "verify": _tls_context(),
+    }
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """Reading the authorities' certificates takes longer than most requests: once for all clients."""
+    return httpx.create_ssl_context()
+
+
 class _Base:
     """What both clients share: the URL, the options of httpx, and how an answer is read."""
 
@@ -68,10 +87,7 @@ class _Base:
         self._options: dict[str, Any] = {
             "base_url": self.url,
             "timeout": httpx.Timeout(RESPONSE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            # Compressed answers could be small on the wire and huge in memory.
-            "headers": {"Accept": "application/json", "Accept-Encoding": "identity"},
-            "follow_redirects": False,
-            "trust_env": parsed.host not in _LOOPBACK,  # No proxy stands between two processes of one machine.
+            **connection_options(parsed),
         }
 
     def _request_options(self, call: Call[Any]) -> dict[str, Any]:

@@ -71,10 +71,11 @@ class LazyGroup(TyperGroup):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the real group: from here on, Typer knows nothing of this stand-in."""
-        return _load(self._group).make_context(info_name, args, parent=parent, **extra)
+        return load_group(self._group).make_context(info_name, args, parent=parent, **extra)
 
 
-def _load(group: Group) -> Any:
+def load_group(group: Group) -> Any:
+    """The command of a group, which is imported for it."""
     module_name, _, attribute = group.application.partition(":")
     application: typer.Typer = getattr(importlib.import_module(module_name), attribute)
     if not group.is_single_command:

@@ -18,6 +18,7 @@ from chain.primitives.hexadecimal import format_ait
 from chain.storage.errors import StorageError
 from genesis.devnet import Devnet
 from genesis.job import PROMPT, JobSummary
+from genesis.market import DECIMALS, HOLDER_ATOMS
 from genesis.processes import ProcessFailed
 from genesis.topology import MAX_VALIDATORS
 
@@ -100,6 +101,9 @@ def _keep_running(network: Devnet, console: Console) -> None:
     parts = [*description["nodes"], {"name": "hub", **description["hub"]}, *description["providers"]]
     for part in parts:
         console.print(f"  {part['name']:<12} {part['url']}/docs", soft_wrap=True)
+    market, follower = description["market"], description["nodes"][0]["url"]
+    given = f"alice and bob were given {HOLDER_ATOMS // 10**DECIMALS:,} {market['quote_symbol']} each"
+    console.print(f"  {'exchange':<12} {follower}/exchange/{market['market']}  ({given})", soft_wrap=True)
     console.print(f"  {'the rest':<12} {network.description_file}", soft_wrap=True)
     _print_wallet_network(description["wallet_network"], description["chain_id"], console)
     console.print("  Ctrl-C stops everything; the same --dir takes it up again.\n")

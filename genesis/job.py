@@ -79,8 +79,7 @@ class Job:
             asking(self._network.require_running),
             httpx.Client(base_url=self._network.hub_url, headers=headers, timeout=_JOB_S) as hub,
         ):
-            # The embedded model is at its best with a guidance of 2.5; the plan's default of 7.5 makes it speckle.
-            answer = hub.post("/v1/jobs", json={"prompt": prompt, "guidance": 2.5})
+            answer = hub.post("/v1/jobs", json={"prompt": prompt})
             if answer.status_code != httpx.codes.OK:
                 raise ProcessFailed(f"the hub answered {answer.status_code}: {answer.text[:500]}")
             job = answer.json()

@@ -92,7 +92,7 @@ def submit(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the picture.")] = Path("image.png"),
     hub: HubUrl = _DEFAULT_URL,
     steps: Annotated[int, typer.Option(help="Denoising steps, 5 to 100.")] = 30,
-    guidance: Annotated[float, typer.Option(help="0 to 25; the embedded model likes 2.5.")] = 7.5,
+    guidance: Annotated[float, typer.Option(help="How strictly the prompt is followed, 0 to 25.")] = 7.5,
     width: Annotated[int, typer.Option(help="Pixels, 256 to 1024, a multiple of 8.")] = 512,
     height: Annotated[int, typer.Option(help="Pixels, as the width.")] = 512,
     seed: Annotated[int | None, typer.Option(help="Chosen by the hub when omitted.")] = None,

@@ -8,7 +8,7 @@ refused, never rounded; ccxt's own numbers are floats, so pass strings where mor
 two markets share has the market's number behind it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -35,6 +35,8 @@ _KINDS: Final = {
     "FOK": OrderKind.FILL_OR_KILL,
 }
 _CLIENT_WAIT_S: Final = 60.0
+_MAX_ID: Final = 2**64 - 1
+_MAX_DIGITS: Final = 20
 
 
 class AitbcExchange(ccxt.Exchange):  # type: ignore[misc]
@@ -94,7 +96,7 @@ class AitbcExchange(ccxt.Exchange):  # type: ignore[misc]
         market = self._known(symbol)
         units = units_of(market)
         with self._node() as client:
-            book = client.market_book(market.market, depth=limit or 50)
+            book = client.market_book(market.market, depth=min(limit or 50, 500))
 
         def side(levels: list[LevelView]) -> list[list[float]]:
             return [[float(units.price_of(each.price)), float(units.format_quantity(each.lots))] for each in levels]
@@ -219,25 +221,23 @@ class AitbcExchange(ccxt.Exchange):  # type: ignore[misc]
         price: Any = None,
         params: Any = None,
     ) -> Any:
-        """Waits until it is final. `params`: timeInForce GTC, IOC or FOK; postOnly; clientOrderId, a number."""
+        """Waits until it is final. `params`: timeInForce GTC, IOC, FOK or PO; postOnly; clientOrderId, a number."""
         market, given = self._known(symbol), params or {}
         units, is_buy = units_of(market), side == "buy"
-        if type not in ("limit", "market") or side not in ("buy", "sell"):
-            raise ccxt.InvalidOrder("a limit or market order, to buy or to sell")
+        if side not in ("buy", "sell"):
+            raise ccxt.InvalidOrder("the side is to buy or to sell")
+        kind = _kind(type, given)
+        client_id = _number(given.get("clientOrderId", 0), "clientOrderId")
         if price is None:
             raise ccxt.ArgumentsRequired("a price: for a market order the worst that is accepted")
-        if type == "market":
-            kind = OrderKind.MARKET
-        else:
-            kind = OrderKind.POST_ONLY if given.get("postOnly") else _KINDS[given.get("timeInForce", "GTC")]
         with self._node() as client:
             try:
-                lots = units.parse_quantity(self.number_to_string(amount))
-                text = self.number_to_string(price)
-                bound = units.parse_worst_price(text, is_buy=is_buy) if type == "market" else units.parse_price(text)
+                lots = units.parse_quantity(self._text(amount))
+                text = self._text(price)
+                is_bound = kind is OrderKind.MARKET
+                bound = units.parse_worst_price(text, is_buy=is_buy) if is_bound else units.parse_price(text)
             except Rejected as refused:
                 raise ccxt.InvalidOrder(str(refused)) from None
-            client_id = int(given.get("clientOrderId", 0))
             arguments = (market.market, Side.BUY if is_buy else Side.SELL, kind, bound, lots, 0, client_id)
             placed = read_placed(self._send(client, PLACE_ORDER, *arguments))
             assert placed is not None
@@ -246,9 +246,10 @@ class AitbcExchange(ccxt.Exchange):  # type: ignore[misc]
     def cancel_order(self, id: str, symbol: str | None = None, params: Any = None) -> Any:  # noqa: A002
         """Waits until it is final."""
         self.load_markets()
+        number = _number(id, "id")
         with self._node() as client:
-            self._send(client, CANCEL_ORDER, int(id))
-            return self._order(client.order(int(id)))
+            self._send(client, CANCEL_ORDER, number)
+            return self._order(client.order(number))
 
     def _send(self, client: NodeClient, function: Function, *arguments: Any) -> TransactionView:
         key = self._key()
@@ -267,6 +268,13 @@ class AitbcExchange(ccxt.Exchange):  # type: ignore[misc]
             error = ccxt.InsufficientFunds if reason.startswith("insufficient_funds") else ccxt.InvalidOrder
             raise error(reason)
         return view
+
+    def _text(self, number: Any) -> str:
+        """ccxt's way from a float to decimals. Raises InvalidOrder for what is no number."""
+        try:
+            return str(self.number_to_string(number))
+        except (ArithmeticError, TypeError, ValueError):
+            raise ccxt.InvalidOrder(f"{str(number)[:40]!r} is no number") from None
 
     def _key(self) -> PrivateKey:
         self.check_required_credentials()
@@ -289,3 +297,24 @@ class AitbcExchange(ccxt.Exchange):  # type: ignore[misc]
                 raise kind(str(error)) from error
             except NodeError as error:
                 raise ccxt.RequestTimeout(str(error)) from error
+
+
+def _kind(type_: str, params: Mapping[str, Any]) -> OrderKind:
+    """Of ccxt's words. Raises InvalidOrder for what this chain has not: nothing is left out in silence."""
+    in_force, is_post_only = params.get("timeInForce"), bool(params.get("postOnly"))
+    if type_ == "market" and in_force in (None, "IOC") and not is_post_only:
+        return OrderKind.MARKET
+    if type_ == "limit" and (is_post_only or in_force == "PO"):
+        if in_force in (None, "GTC", "PO"):
+            return OrderKind.POST_ONLY
+    elif type_ == "limit" and (in_force or "GTC") in _KINDS:
+        return _KINDS[in_force or "GTC"]
+    raise ccxt.InvalidOrder(f"there is no {type_} order with timeInForce {in_force} and postOnly {is_post_only}")
+
+
+def _number(value: Any, name: str) -> int:
+    """An order's id or client id. Raises InvalidOrder."""
+    text = str(value)
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS and int(text) <= _MAX_ID):
+        raise ccxt.InvalidOrder(f"{name} must be a whole number below 2^64")
+    return int(text)

@@ -7,6 +7,7 @@ import typer
 
 from wallet.commands import (
     assets,
+    attesting,
     balances,
     compliance,
     doctor,
@@ -69,6 +70,7 @@ app.add_typer(signatures.verify_app, name="verify")
 app.add_typer(markets.app, name="market")
 app.add_typer(assets.app, name="asset")
 app.add_typer(compliance.app, name="compliance")
+app.add_typer(attesting.app, name="attest")
 app.add_typer(swaps.app, name="swap")
 app.add_typer(escrow.app, name="escrow")
 app.add_typer(networks.app, name="network")

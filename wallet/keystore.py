@@ -179,7 +179,7 @@ def move_file(source: Path, target: Path) -> None:
     At every moment one of the names leads to the file: after a power cut perhaps both.
     """
     try:
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(target.parent)
         _link_new(source, target)
         sync_folder(target.parent)
         source.unlink()
@@ -198,7 +198,7 @@ def replace_file(path: Path, content: bytes) -> None:
 def _write_whole(path: Path, content: bytes, put_in_place: Callable[[Path, Path], None]) -> None:
     temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}.new"
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(path.parent)
         try:
             _write_synced(temporary, content)
             put_in_place(temporary, path)
@@ -218,6 +218,15 @@ def _link_new(temporary: Path, path: Path) -> None:
         os.link(temporary, path)
     except FileExistsError:
         raise _exists(path) from None
+
+
+def _make_folder(folder: Path) -> None:
+    """Durably, with what leads to it: or a power cut could take a new folder away with the file in it."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in missing:
+        with contextlib.suppress(PermissionError):  # Of a folder that only its owner may list.
+            sync_folder(each.parent)
 
 
 def sync_folder(folder: Path) -> None:

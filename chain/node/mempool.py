@@ -39,8 +39,17 @@ _LATER_BLOCK: Final = frozenset(
 )
 """Why a proposer leaves out a transaction that may well be in the next block."""
 _CHANGES_FOR_ALL: Final = frozenset(
-    {Domain.PARAMETERS, Domain.VALIDATORS, Domain.ATTESTERS, Domain.ISSUERS, Domain.MINTING_PAUSED}
+    {
+        Domain.PARAMETERS,
+        Domain.VALIDATORS,
+        Domain.ATTESTERS,
+        Domain.ISSUERS,
+        Domain.AUTHORITIES,
+        Domain.MINTING_PAUSED,
+    }
 )
+_STANDING: Final = frozenset({Domain.ACCOUNT, Domain.ASSETS_HELD})
+"""What decides about one sender, by its address."""
 
 
 class Mempool:
@@ -127,7 +136,7 @@ class Mempool:
             domain, raw_key = key[0], key[1:]
             if domain in _CHANGES_FOR_ALL:
                 return list(self._waiting.by_sender)
-            if domain == Domain.ACCOUNT and raw_key in self._waiting.by_sender:
+            if domain in _STANDING and raw_key in self._waiting.by_sender:
                 touched[Address(raw_key)] = None
             elif domain == Domain.RECEIPT and raw_key in self._waiting.by_receipt:
                 touched[self._waiting.by_receipt[Hash32(raw_key)].sender] = None

@@ -42,7 +42,8 @@ class Waiting:
         self.by_hash: dict[Hash32, Entry] = {}
         """In the order of arrival."""
         self.by_sender: dict[Address, dict[int, Entry]] = {}
-        """In the order of nonces."""
+        """Each in the order of nonces; the senders in the order in which they were last served, so that those whom one
+        block has no room for come first in a later one, however many others keep something waiting."""
         self.by_receipt: dict[Hash32, Entry] = {}
         self.cost_atoms: dict[Address, int] = {}
         """What each sender's transactions cost together."""
@@ -74,8 +75,10 @@ class Waiting:
         self.sender_lane_count[entry.sender, entry.lane] -= 1
         if not self.sender_lane_count[entry.sender, entry.lane]:
             del self.sender_lane_count[entry.sender, entry.lane]
-        if not waiting:
-            del self.by_sender[entry.sender]
+        del self.by_sender[entry.sender]
+        if waiting:
+            self.by_sender[entry.sender] = waiting  # Behind the others now.
+        else:
             del self.cost_atoms[entry.sender]
         if entry.receipt_hash is not None:
             del self.by_receipt[entry.receipt_hash]

@@ -15,6 +15,7 @@ from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import Address, Hash32
 
 _WORD: Final = 32
+_ADDRESS_PADDING: Final = bytes(12)
 _TYPE = re.compile(r"(address|bool|string|bytes([0-9]{0,2})|uint([0-9]{1,3}))((?:\[\])*)")
 
 
@@ -28,21 +29,22 @@ class AbiType:
         assert match is not None, f"unsupported ABI type {name}"
         self.name = name
         self.element: AbiType | None = AbiType(name[:-2]) if name.endswith("[]") else None
-        self.base = match[1]
-        self.size = int(match[2]) if match[2] else 0
-        self.bits = int(match[3]) if match[3] else 0
+        base, size, bits = (match[1], match[2], match[3]) if self.element is None else ("array", "", "")
+        self.base = base
+        self.size = int(size or 0)
+        self.bits = int(bits or 0)
         self.is_dynamic = self.element is not None or name in ("bytes", "string")
 
     def encode(self, value: Any) -> bytes:
         """The head of a static type, or the tail of a dynamic one."""
-        if self.element is not None:
-            return _word(len(value)) + _encode_sequence([self.element] * len(value), value)
+        if self.bits:  # The most frequent first: every order and its events are mostly these.
+            assert not value >> self.bits
+            return _word(value)
         if self.base == "address":
             assert len(value) == 20
-            return bytes(12) + bytes(value)
-        if self.bits:
-            assert 0 <= value < 1 << self.bits
-            return _word(value)
+            return _ADDRESS_PADDING + bytes(value)
+        if self.element is not None:
+            return _word(len(value)) + _encode_sequence([self.element] * len(value), value)
         if self.base == "bool":
             return _word(int(value))
         if self.size:
@@ -53,8 +55,13 @@ class AbiType:
 
     def decode_word(self, word: bytes) -> Any:
         """The value of a static type from its 32 bytes."""
+        if self.bits:
+            number = int.from_bytes(word, "big")
+            if number >> self.bits:
+                raise _loose(f"a number does not fit {self.name}")
+            return number
         if self.base == "address":
-            if word[:12] != bytes(12):
+            if word[:12] != _ADDRESS_PADDING:
                 raise _loose("an address has dirty upper bytes")
             return Address(word[12:])
         if self.size:
@@ -62,13 +69,9 @@ class AbiType:
                 raise _loose(f"{self.name} has dirty lower bytes")
             return word[: self.size]
         number = int.from_bytes(word, "big")
-        if self.base == "bool":
-            if number > 1:
-                raise _loose("a bool is neither 0 nor 1")
-            return bool(number)
-        if number >> self.bits:
-            raise _loose(f"a number does not fit {self.name}")
-        return number
+        if number > 1:
+            raise _loose("a bool is neither 0 nor 1")
+        return bool(number)
 
 
 def _loose(message: str) -> Rejected:
@@ -94,19 +97,18 @@ def _encode_sequence(types: Sequence[AbiType], values: Sequence[Any]) -> bytes:
     return b"".join(head + tail)
 
 
-def _take_word(encoded: bytes, position: int) -> bytes:
-    word = encoded[position : position + _WORD]
-    if len(word) != _WORD:
-        raise Rejected(RejectionReason.MALFORMED, "ABI: cut off")
-    return word
+def _cut_off() -> Rejected:
+    return Rejected(RejectionReason.MALFORMED, "ABI: cut off")
 
 
 def _decode_sequence(types: Sequence[AbiType], encoded: bytes, start: int) -> tuple[list[Any], int]:
     """Values and the position after them. Tails must follow the heads in order without gap or overlap."""
     values: list[Any] = []
     position = start + _WORD * len(types)
-    for index, abi_type in enumerate(types):
-        word = _take_word(encoded, start + _WORD * index)
+    if position > len(encoded):
+        raise _cut_off()
+    for head, abi_type in enumerate(types):
+        word = encoded[start + _WORD * head : start + _WORD * (head + 1)]
         if not abi_type.is_dynamic:
             values.append(abi_type.decode_word(word))
             continue
@@ -118,8 +120,10 @@ def _decode_sequence(types: Sequence[AbiType], encoded: bytes, start: int) -> tu
 
 
 def _decode_tail(abi_type: AbiType, encoded: bytes, position: int) -> tuple[Any, int]:
-    length = int.from_bytes(_take_word(encoded, position), "big")
+    length = int.from_bytes(encoded[position : position + _WORD], "big")
     position += _WORD
+    if position > len(encoded):
+        raise _cut_off()
     room = len(encoded) - position
     if length > (room if abi_type.element is None else room // _WORD):  # An array's element takes a word at least.
         raise Rejected(RejectionReason.MALFORMED, "ABI: a length is beyond the end")
@@ -233,6 +237,7 @@ class Event:
         self.signature = f"{self.name}({','.join(parameter.type.name for parameter in self.parameters)})"
         self.topic: Hash32 = keccak256(self.signature.encode())
         self._unindexed = [parameter.type for parameter in self.parameters if not parameter.indexed]
+        self._is_static = not any(abi_type.is_dynamic for abi_type in self._unindexed)
         assert not any(parameter.indexed and parameter.type.is_dynamic for parameter in self.parameters)
 
     def encode(self, *values: Any) -> tuple[tuple[Hash32, ...], bytes]:
@@ -243,8 +248,9 @@ class Event:
             if parameter.indexed:
                 topics.append(Hash32(parameter.type.encode(value)))
             else:
-                unindexed.append(value)
-        return tuple(topics), _encode_sequence(self._unindexed, unindexed)
+                unindexed.append(parameter.type.encode(value) if self._is_static else value)
+        # Static values stand one after another; almost all events have no others.
+        return tuple(topics), b"".join(unindexed) if self._is_static else _encode_sequence(self._unindexed, unindexed)
 
     def decode(self, topics: Sequence[bytes], event_data: bytes) -> dict[str, Any]:
         """Values by name from a log that `encode` made; raises Rejected for any other."""

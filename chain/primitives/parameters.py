@@ -35,7 +35,8 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     min_holding_atoms: int = 10**12
     """Below this balance at the parent state, an account without a role may only mint or register."""
     account_quota: int = 500
-    """Transactions per account and block."""
+    """Transactions per account and block. Each counts once more for every resting order beyond the first that it meets
+    or names."""
     registration_quota: int = 1_000
     """Registry calls by newcomers per period."""
     max_block_bytes: int = 4 * 1024 * 1024
@@ -43,7 +44,9 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     max_block_transactions: int = 5_000
     """Transactions per block."""
     max_block_recoveries: int = 6_000
-    """Signature recoveries per block: one per transaction, and one per signature that its call carries."""
+    """Signature recoveries per block, and work that costs as much: one per transaction, one per signature that its call
+    carries, one per resting order beyond the first that it meets or names. The last transaction may pass the bound by
+    its orders."""
     heartbeat_ms: int = 60_000
     """An idle chain makes an empty block this long after the last one."""
     proposal_lifetime_ms: int = 7 * _DAY_MS

@@ -348,6 +348,16 @@ def decode_addresses(encoded: bytes) -> tuple[Address, ...]:
     return tuple(Address(address) for address in addresses)
 
 
+def decode_integer(encoded: bytes) -> int:
+    """A lone integer of at most 64 bits."""
+    return decode_trusted(encoded, int)
+
+
+def decode_flag(encoded: bytes) -> bool:
+    """A lone truth value."""
+    return decode_trusted(encoded, bool)
+
+
 def decode_amount(encoded: bytes) -> Amount:
     """A lone amount, as minimal bytes."""
     return amount_from_bytes(decode_trusted(encoded, bytes))

@@ -107,7 +107,7 @@ def check_sender(
     else:
         lane = Lane.ROLE if sender in roles else _newcomer_lane(state, call, sender, parameters)
         fee = 0  # What bounds a newcomer is the kind of call.
-    balance = state.account(sender).balance
+    balance = state.balance(sender)
     if balance < transaction.value + fee:
         raise Rejected(
             RejectionReason.INSUFFICIENT_FUNDS,

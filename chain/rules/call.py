@@ -24,7 +24,7 @@ class BlockContext(msgspec.Struct, frozen=True):
 class Call:
     """One call of one operation: the state it may change, and the events that it emits."""
 
-    __slots__ = ("block", "logs", "period", "sender", "state", "to")
+    __slots__ = ("block", "logs", "orders_seen", "sender", "state", "to")
 
     def __init__(self, state: State, block: BlockContext, sender: Address, to: Address) -> None:
         self.state = state
@@ -33,13 +33,24 @@ class Call:
         self.to = to
         """The module or asset that is called: one table of operations serves all assets."""
         self.logs: list[Log] = []
-        self.period = block.time_ms // state.parameters().period_ms
+        self.orders_seen = 0
+        """Resting orders that it has met, named or closed, also where it fails at last."""
+
+    @property
+    def period(self) -> int:
         """Number of the period that the block's time lies in."""
+        return self.block.time_ms // self.state.parameters().period_ms
 
     def emit(self, module: Address, event: Event, *values: Any) -> None:
         """Adds a log, as the EVM would."""
         topics, event_data = event.encode(*values)
         self.logs.append(Log(module, topics, event_data))
+
+    @property
+    def surplus_work(self) -> int:
+        """Work beyond what any call may do: one for each resting order after the first. A signature's recovery costs
+        about as much, so a block bounds both together: nobody has others walk through the book for nothing."""
+        return max(0, self.orders_seen - 1)
 
     def acting_as(self, sender: Address, to: Address) -> "Call":
         """A call within this one, with another sender and the same log: governance executing a proposal."""

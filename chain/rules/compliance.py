@@ -27,9 +27,8 @@ from chain.primitives.market import (
     REVOKE_CREDENTIAL,
 )
 from chain.primitives.market_records import Credential, Policy
-from chain.primitives.message_pack import decode_trusted
 from chain.primitives.modules import MARKET, is_reserved
-from chain.primitives.records import Domain, decode_addresses, state_key
+from chain.primitives.records import Domain, decode_addresses, decode_integer, state_key
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import ZERO_ADDRESS, Address, Hash32
 from chain.rules.call import Call, Operation, ViewTable
@@ -60,7 +59,7 @@ def find_credential(state: State, authority: Address, subject: Address) -> Crede
 
 def policy_count(state: State) -> int:
     """How many were ever defined; they are numbered from 1."""
-    return state.read_record(_POLICY_COUNT_KEY, _decode_int, 0)
+    return state.read_record(_POLICY_COUNT_KEY, decode_integer, 0)
 
 
 def find_policy(state: State, number: int) -> Policy | None:
@@ -102,10 +101,6 @@ def _credential_key(authority: Address, subject: Address) -> bytes:
 
 def _policy_key(number: int) -> bytes:
     return state_key(Domain.POLICY, number.to_bytes(4, "big"))
-
-
-def _decode_int(encoded: bytes) -> int:
-    return decode_trusted(encoded, int)
 
 
 # What authorities do

@@ -34,17 +34,26 @@ class BlockOutcome(msgspec.Struct, frozen=True):
     failures: tuple[Rejected | None, ...]
 
 
-def execute(
-    state: State, block: BlockContext, transaction: Transaction, admission: Admission
-) -> tuple[TransactionResult, Rejected | None]:
-    """What an admitted transaction does, and where that is nothing, why; raises Rejected, with nothing changed, where a
-    newcomer's call would fail."""
+class Executed(msgspec.Struct, frozen=True):
+    """What an admitted transaction did, and where that is nothing, why."""
+
+    result: TransactionResult
+    failure: Rejected | None = None
+    surplus_work: int = 0
+    """See `Call`; also of a call that failed."""
+
+
+def execute(state: State, block: BlockContext, transaction: Transaction, admission: Admission) -> Executed:
+    """Carries an admitted transaction out.
+
+    Raises Rejected, with nothing changed, where a newcomer's call would fail.
+    """
     sender, module_call = admission.sender, admission.call
     is_member = not admission.lane.is_newcomer
     if is_member:
         _charge(state, admission)  # Whatever the call does, and before it can spend the fee.
     if module_call is None:
-        return TransactionResult(1, (move(state, sender, transaction.to, transaction.value),)), None
+        return Executed(TransactionResult(1, (move(state, sender, transaction.to, transaction.value),)))
     call = Call(state, block, sender, module_call.to)
     try:
         usage = registration_usage(state, call.period) if admission.lane is Lane.REGISTRATION else None
@@ -52,13 +61,13 @@ def execute(
     except Rejected as failure:
         if not is_member:
             raise
-        return _FAILED, failure
+        return Executed(_FAILED, failure, call.surplus_work)
     if not is_member:
         _charge(state, admission)
     if usage is not None:
         state.set_usage(Domain.REGISTRATION_USAGE, b"", usage.plus(0))
     module_call.operation.apply(call, plan)
-    return TransactionResult(1, tuple(call.logs)), None
+    return Executed(TransactionResult(1, tuple(call.logs)), None, call.surplus_work)
 
 
 def _charge(state: State, admission: Admission) -> None:
@@ -68,7 +77,11 @@ def _charge(state: State, admission: Admission) -> None:
 
 
 class BlockExecution:
-    """Executes transactions on top of a parent state, within the block's bounds."""
+    """Executes transactions on top of a parent state, within the block's bounds.
+
+    What a call meets in the order book is known only afterwards: so it may pass the bound on recoveries, or its
+    sender's quota, but nothing follows it then.
+    """
 
     def __init__(
         self,
@@ -95,24 +108,28 @@ class BlockExecution:
         """Executes one more; raises Rejected, with nothing changed, where it cannot be in this block."""
         call = check_envelope(transaction, self._block.chain_id)
         recoveries = 1
-        if call is not None:
+        if call is not None and call.recoveries:
             recoveries += call.recoveries_within(self.state.parameters().attester_threshold)
         self._check_room(transaction, recoveries)
         sender = transaction.recover_sender(self._block.recover)
-        check_nonce(transaction, self.state.account(sender).nonce)
+        check_nonce(transaction, self.state.nonce(sender))
         sent = self._sent.get(sender, 0)
         if sent >= self._parameters.account_quota:
-            raise Rejected(RejectionReason.ACCOUNT_QUOTA, f"an account sends at most {sent} transactions per block")
+            raise Rejected(
+                RejectionReason.ACCOUNT_QUOTA,
+                f"an account sends at most {self._parameters.account_quota} transactions per block, fewer where they "
+                "meet many orders",
+            )
         admission = check_sender(self.state, transaction, call, sender, roles=self._roles, parameters=self._parameters)
-        result, failure = execute(self.state, self._block, transaction, admission)
+        executed = execute(self.state, self._block, transaction, admission)
         self._byte_count += len(transaction.raw)
-        self._recovery_count += recoveries
-        self._sent[sender] = sent + 1
+        self._recovery_count += recoveries + executed.surplus_work
+        self._sent[sender] = sent + 1 + executed.surplus_work
         self._transactions.append(transaction)
         self._senders.append(sender)
-        self._results.append(result)
-        self._failures.append(failure)
-        return result
+        self._results.append(executed.result)
+        self._failures.append(executed.failure)
+        return executed.result
 
     def _check_room(self, transaction: Transaction, recoveries: int) -> None:
         if (

@@ -11,7 +11,6 @@ from typing import Any, Final
 import msgspec
 
 from chain.primitives import message_pack
-from chain.primitives.abi import Function
 from chain.primitives.message_pack import decode_trusted
 from chain.primitives.modules import (
     BREACH_RECORDED_EVENT,
@@ -23,10 +22,10 @@ from chain.primitives.modules import (
     REPUTATION,
     SLA_PUBLISHED_EVENT,
 )
-from chain.primitives.records import Domain, Reputation, state_key
+from chain.primitives.records import Domain, Reputation, decode_flag, state_key
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import Address, Hash32
-from chain.rules.call import Call, Operation, View
+from chain.rules.call import Call, Operation, ViewTable
 from chain.rules.state import State
 
 MAX_RECORDED: Final = 1_000
@@ -61,12 +60,8 @@ def _decode_hash(encoded: bytes) -> Hash32:
     return Hash32(decode_trusted(encoded, bytes))
 
 
-def _decode_bool(encoded: bytes) -> bool:
-    return decode_trusted(encoded, bool)
-
-
 def _is_marked(state: State, domain: Domain, provider: Address, hash_: Hash32) -> bool:
-    return state.read_record(state_key(domain, provider + hash_), _decode_bool, False)
+    return state.read_record(state_key(domain, provider + hash_), decode_flag, False)
 
 
 def _mark(state: State, domain: Domain, provider: Address, hash_: Hash32) -> None:
@@ -167,6 +162,6 @@ OPERATIONS: Final = (
     Operation(module=REGISTRY, function=RECORD_OUTCOME, validate=validate_record_outcome, apply=apply_record_outcome),
     Operation(module=REGISTRY, function=RECORD_BREACH, validate=validate_record_breach, apply=apply_record_breach),
 )
-VIEWS: Final[dict[tuple[Address, Function], View]] = {
+VIEWS: Final[ViewTable] = {
     (REGISTRY, REPUTATION): lambda call, account: reputation_of(call.state, account),
 }

@@ -71,9 +71,9 @@ def estimate_gas(
     module_call = check_envelope(transaction, block.chain_id)
     roles = special_roles(state)
     admission = check_sender(state, transaction, module_call, sender, roles=roles, parameters=parameters)
-    _, failure = execute(state, block, transaction, admission)
-    if failure is not None:
-        raise failure
+    executed = execute(state, block, transaction, admission)
+    if executed.failure is not None:
+        raise executed.failure
     return transaction.gas_used
 
 

@@ -21,6 +21,8 @@ from chain.primitives.records import (
     decode_addresses,
     decode_amount,
     decode_attesters,
+    decode_flag,
+    decode_integer,
     encode_amount,
     encode_attesters,
     state_key,
@@ -91,6 +93,14 @@ class State:
         entry = self._account(address)
         return Account(entry.nonce, Amount(entry.balance))
 
+    def nonce(self, address: Address) -> int:
+        """Transactions sent so far."""
+        return self._account(address).nonce
+
+    def balance(self, address: Address) -> int:
+        """Atoms of AIT held now."""
+        return self._account(address).balance
+
     def parent_balance(self, address: Address) -> Amount:
         """The balance before this block."""
         return self._account(address).parent.balance
@@ -160,7 +170,7 @@ class State:
 
     def authorization_used(self, authorizer: Address, nonce: Hash32) -> bool:
         """Whether the owner has used up this nonce of its authorizations."""
-        return self.read_record(state_key(Domain.AUTHORIZATION, authorizer + nonce), _decode_bool, False)
+        return self.read_record(state_key(Domain.AUTHORIZATION, authorizer + nonce), decode_flag, False)
 
     def use_authorization(self, authorizer: Address, nonce: Hash32) -> None:
         """Uses it up for ever."""
@@ -203,7 +213,7 @@ class State:
 
     def was_validator(self, address: Address) -> bool:
         """Whether this key has left the set before."""
-        return self.read_record(state_key(Domain.FORMER_VALIDATOR, address), _decode_bool, False)
+        return self.read_record(state_key(Domain.FORMER_VALIDATOR, address), decode_flag, False)
 
     def set_was_validator(self, address: Address) -> None:
         """It has left, for good."""
@@ -240,7 +250,7 @@ class State:
 
     def minting_paused(self) -> bool:
         """Whether governance has paused minting."""
-        return self.read_record(_MINTING_PAUSED, _decode_bool, False)
+        return self.read_record(_MINTING_PAUSED, decode_flag, False)
 
     def set_minting_paused(self, paused: bool) -> None:
         """Pauses or goes on."""
@@ -264,7 +274,7 @@ class State:
 
     def proposal_count(self) -> int:
         """How many proposals were ever made; they are numbered from 1."""
-        return self.read_record(_PROPOSAL_COUNT, _decode_int, 0)
+        return self.read_record(_PROPOSAL_COUNT, decode_integer, 0)
 
     def set_proposal_count(self, count: int) -> None:
         """Replaces it."""
@@ -309,14 +319,6 @@ class State:
                 account = Account(entry.nonce, Amount(entry.balance))
                 changes[_ACCOUNT_PREFIX + address] = None if account == _ABSENT else account.encode()
         return changes
-
-
-def _decode_bool(encoded: bytes) -> bool:
-    return decode_trusted(encoded, bool)
-
-
-def _decode_int(encoded: bytes) -> int:
-    return decode_trusted(encoded, int)
 
 
 def _decode_ints(encoded: bytes) -> tuple[int, ...]:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import msgspec
 
-from chain.primitives.abi import Function
 from chain.primitives.hashing import sha256
 from chain.primitives.modules import HTLC
 from chain.primitives.records import Domain, state_key
@@ -29,9 +28,10 @@ from chain.primitives.swaps import (
     swap_id,
 )
 from chain.primitives.types import ZERO_ADDRESS, Address, Amount, Hash32
-from chain.rules.assets.holdings import check_asset, check_balance, check_may_trade, check_recipient, move
-from chain.rules.call import Call, Operation, View
+from chain.rules.assets.holdings import check_asset, check_balance, check_may_trade, move
+from chain.rules.call import Call, Operation, ViewTable
 from chain.rules.state import State
+from chain.rules.token import check_recipient
 
 
 class SwapPlan(msgspec.Struct, frozen=True):
@@ -175,4 +175,4 @@ OPERATIONS: Final = (
     Operation(module=HTLC, function=CLAIM, validate=validate_claim, apply=apply_claim, is_open_to=_is_recipient),
     Operation(module=HTLC, function=REFUND, validate=validate_refund, apply=apply_refund, is_open_to=_is_sender),
 )
-VIEWS: Final[dict[tuple[Address, Function], View]] = {(HTLC, SWAP): _swap}
+VIEWS: Final[ViewTable] = {(HTLC, SWAP): _swap}

@@ -43,9 +43,11 @@ def transfer_log(sender: Address, recipient: Address, amount: int, asset: Addres
 
 
 def check_recipient(recipient: Address) -> None:
-    """Raises Rejected for the zero address and for modules: nobody could ever move what they hold."""
+    """Raises Rejected for the zero address, modules and assets: nobody could ever move what they hold."""
     if recipient == ZERO_ADDRESS or is_reserved(recipient):
-        raise Rejected(RejectionReason.INVALID_RECIPIENT, "AIT cannot go to the zero address or to a module")
+        raise Rejected(
+            RejectionReason.INVALID_RECIPIENT, "not an ordinary address: it is zero, or belongs to a module or an asset"
+        )
 
 
 def move(state: State, sender: Address, recipient: Address, amount: int) -> Log:
@@ -57,7 +59,7 @@ def move(state: State, sender: Address, recipient: Address, amount: int) -> Log:
 
 def check_balance(state: State, owner: Address, amount: int) -> None:
     """Raises Rejected where somebody does not hold this much."""
-    balance = state.account(owner).balance
+    balance = state.balance(owner)
     if balance < amount:
         raise Rejected(
             RejectionReason.INSUFFICIENT_FUNDS, f"insufficient funds: balance {balance}, amount {amount} atoms"

@@ -10,7 +10,7 @@ from chain.primitives import message_pack
 from chain.primitives.block import Header
 from chain.primitives.types import BlockHeight, Hash32
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Counts up whenever keys or values are laid out differently."""
 
 

@@ -48,7 +48,7 @@ def reissues(
     for left_s, lease in late:
         if not free:
             break
-        helper = _helper(lease, free, left_s, jobs_waiting)
+        helper = _helper(lease, free, left_s, now_s, jobs_waiting)
         if helper is not None:
             made.append(_second(lease, helper))
             free.remove(helper)
@@ -56,12 +56,13 @@ def reissues(
 
 
 def _helper(
-    lease: Lease, free: Sequence[Worker], left_s: float, jobs_waiting: Mapping[Need, set[str]]
+    lease: Lease, free: Sequence[Worker], left_s: float, now_s: float, jobs_waiting: Mapping[Need, set[str]]
 ) -> Worker | None:
     """Who would be done with it soonest, if that is worth the work."""
     run = lease.run
     excluded = run.excluded | {lease.worker}
-    others = [need for need, jobs in jobs_waiting.items() if jobs != {run.job_id}]
+    is_late = now_s - lease.started_s + left_s > PATIENCE * lease.expected_s
+    others = [need for need, jobs in jobs_waiting.items() if jobs != {run.job_id} or not is_late]
     able = [
         worker
         for worker in free

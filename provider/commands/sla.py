@@ -117,10 +117,11 @@ def _write(file: Path, key: "PrivateKey", statement: "ServiceLevel") -> "SignedS
     import json
 
     from chain.primitives.sla import sign_service_level
+    from wallet.keystore import write_new_file
 
     signed = sign_service_level(key, statement)
-    with file.open("x") as opened:
-        opened.write(json.dumps(signed.to_object(), indent=2) + "\n")
+    # Whole and on disk before its hash is published: what stands behind that must not be lost in a power cut.
+    write_new_file(file.absolute(), json.dumps(signed.to_object(), indent=2).encode() + b"\n")
     return signed
 
 

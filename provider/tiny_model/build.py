@@ -37,7 +37,7 @@ _EVALUATED: Final = ((256, 7.5), (512, 7.5), (256, 2.5), (512, 2.5))
 def build(recipe: Recipe, folder: Path, output: Path) -> None:
     """Trains what `folder` does not hold yet, and writes the model to `output`."""
     _side_by_side([_train_reader_and_painter, _train_vae], recipe, folder)
-    plans = (recipe.text_encoder(folder), recipe.settle(folder), recipe.encoder(folder))
+    plans = (recipe.text_encoder(folder), recipe.strong(folder), recipe.encoder(folder))
     text_encoder, unet, vae = (finished_weights(plan) for plan in plans)
     assert text_encoder and unet and vae
     assemble(text_encoder, unet, vae, output)

@@ -22,7 +22,6 @@ _CANVAS_SHARES: Final = (0.5, 0.34, 0.08, 0.08)
 _STEPS: Final = (6, 21)
 """Pictures take at least so many steps, and fewer than so many."""
 
-_GUIDANCE: Final = (1.0, 9.0)
 _PLAIN_EMPTY_SHARE: Final = 0.6
 """Share of pictures whose negative prompt is empty; the others' holds what people do not want."""
 
@@ -34,10 +33,14 @@ _BOUND: Final = 40.0
 class GuidedPictures:
     """Pictures of a few sizes in the making; `batch` shows those of one size, `advance` takes the prediction."""
 
-    def __init__(self, bank: CaptionBank, signal: Tensor, emphasis: tuple[float, ...], seed: int) -> None:
+    def __init__(
+        self, bank: CaptionBank, signal: Tensor, emphasis: tuple[float, ...], guidance: tuple[float, float], seed: int
+    ) -> None:
+        """`guidance` is drawn for each picture, from the first to the second."""
         source = torch.Generator().manual_seed(seed)
         self._canvases = [
-            _Canvas(bank, signal, emphasis, rows, columns, count, source) for rows, columns, count in _CANVASES
+            _Canvas(bank, signal, emphasis, guidance, rows, columns, count, source)
+            for rows, columns, count in _CANVASES
         ]
         self._shown = self._canvases[0]
 
@@ -69,12 +72,13 @@ class _Canvas:
         bank: CaptionBank,
         signal: Tensor,
         emphasis: tuple[float, ...],
+        guidance: tuple[float, float],
         rows: int,
         columns: int,
         count: int,
         generator: torch.Generator,
     ) -> None:
-        self._bank, self._signal, self._emphasis = bank, signal, emphasis
+        self._bank, self._signal, self._emphasis, self._guidance = bank, signal, emphasis, guidance
         self._rows, self._columns = rows, columns
         latents = (count, LATENT_CHANNELS, rows, columns)
         embeddings = (count, *bank.empty.shape[1:])
@@ -136,6 +140,7 @@ class _Canvas:
             return torch.rand(count, generator=generator)
 
         state, bank = self.state, self._bank
+        least, most = self._guidance
         chosen = torch.randint(len(bank.embeddings), (count,), generator=generator)
         labels: Labels = bank.labels.chosen(chosen)
         placement = random_placement(labels, generator, aspect(self._rows, self._columns), spread=SPREAD)
@@ -147,5 +152,5 @@ class _Canvas:
         state["empty"][which] = bank.empty[empty].float()
         state["steps"][which] = torch.randint(*_STEPS, (count,), generator=generator)
         state["done"][which] = 0
-        state["guidance"][which] = _GUIDANCE[0] + (_GUIDANCE[1] - _GUIDANCE[0]) * uniform()
+        state["guidance"][which] = least + (most - least) * uniform()
         state["second_order"][which] = (uniform() < _SECOND_ORDER_SHARE).float()

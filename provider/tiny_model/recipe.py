@@ -1,4 +1,4 @@
-"""How long each part is trained, at which rates, and what the UNet's four lessons care for."""
+"""How long each part is trained, at which rates, and what the UNet's six lessons care for."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,21 @@ SETTLE: Final = Lesson(
     agreement=40.0,
     sees=(300, 450),
 )
+FINISH: Final = Lesson(
+    (0.4,) * 6 + (5.0,) * 4 + (0.4,) * 3 + (0.7,) * 2,
+    late_empty_share=0.2,
+    guided_share=0.5,
+    agreement=40.0,
+    sees=(300, 450),
+)
+STRONG: Final = Lesson(
+    (0.4,) * 6 + (5.0,) * 4 + (0.4,) * 3 + (0.7,) * 2,
+    late_empty_share=0.2,
+    guided_share=0.9,
+    guidance=(3.0, 9.5),
+    agreement=40.0,
+    sees=(300, 450),
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,8 @@ class Recipe:
     unet_steps: int = 4200
     polish_steps: int = 3500
     settle_steps: int = 2200
+    finish_steps: int = 3200
+    strong_steps: int = 2000
     vae_steps: int = 2800
     encoder_steps: int = 2000
     captions: int = 16_000
@@ -37,6 +54,8 @@ class Recipe:
     lesson: Lesson = FINAL
     polish_lesson: Lesson = POLISH
     settle_lesson: Lesson = SETTLE
+    finish_lesson: Lesson = FINISH
+    strong_lesson: Lesson = STRONG
     device: str = "cpu"
     threads: int = 1
     """Of each of the two processes."""
@@ -52,6 +71,8 @@ class Recipe:
             (self.unet(folder), self.lesson),
             (self.polish(folder), self.polish_lesson),
             (self.settle(folder), self.settle_lesson),
+            (self.finish(folder), self.finish_lesson),
+            (self.strong(folder), self.strong_lesson),
         ]
 
     def draft(self, folder: Path) -> Plan:
@@ -74,10 +95,24 @@ class Recipe:
         )
 
     def settle(self, folder: Path) -> Plan:
-        """The plan of its last training, after which guidance does no harm to outlines either."""
+        """The plan of its fourth training, after which guidance does no harm to outlines either."""
         details = repr(self.settle_lesson)
         return Plan(
             "unet", self.settle_steps, folder / "settle", 8e-4, seed=7, hold=0.1, details=details, device=self.device
+        )
+
+    def finish(self, folder: Path) -> Plan:
+        """The plan of its fifth training, for outlines once more."""
+        details = repr(self.finish_lesson)
+        return Plan(
+            "unet", self.finish_steps, folder / "finish", 8e-4, seed=8, hold=0.15, details=details, device=self.device
+        )
+
+    def strong(self, folder: Path) -> Plan:
+        """The plan of its last training, on pictures under strong guidance nearly alone."""
+        details = repr(self.strong_lesson)
+        return Plan(
+            "unet", self.strong_steps, folder / "strong", 8e-4, seed=9, hold=0.15, details=details, device=self.device
         )
 
     def vae(self, folder: Path) -> Plan:

@@ -30,6 +30,9 @@ class Lesson:
     guided_share: float = 0.0
     """Share of the steps that show pictures which the UNet makes itself under guidance."""
 
+    guidance: tuple[float, float] = (1.0, 9.0)
+    """Of those pictures, from and to."""
+
     agreement: float = 0.0
     """Weight of the difference between predictions with and without a prompt, where both see the picture."""
 
@@ -56,7 +59,7 @@ def train_unet(
     average = copy.deepcopy(unet).eval()
     weights, average_weights = list(unet.parameters()), list(average.parameters())
     optimizer = torch.optim.AdamW(weights, lr=plan.peak_rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
-    guided = GuidedPictures(bank, signal, lesson.emphasis, plan.seed)
+    guided = GuidedPictures(bank, signal, lesson.emphasis, lesson.guidance, plan.seed)
     training = Training(plan, {"unet": unet, "average": average, "optimizer": optimizer, "guided": guided})
     for step in training.steps():
         generator = plan.generator(step)

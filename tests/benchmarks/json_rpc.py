@@ -126,10 +126,11 @@ def _batch(method: str, parameters: list[list[Any]]) -> bytes:
 
 def _measure_all(work: Work, port: int, folder: Path, *, path: str) -> dict[str, tuple[float, list[float]]]:
     """Of each row: seconds in all, and of each request."""
-    return {row: _measure(Plan(_HOST, port, path, connections), folder) for row, connections in work.items()}
+    return {row: measure_load(Plan(_HOST, port, path, connections), folder) for row, connections in work.items()}
 
 
-def _measure(plan: Plan, folder: Path) -> tuple[float, list[float]]:
+def measure_load(plan: Plan, folder: Path) -> tuple[float, list[float]]:
+    """Seconds in all, and of each request, as the process that asks has seen them."""
     file = folder / "plan"
     file.write_bytes(msgspec.msgpack.encode(plan))
     command = [sys.executable, "-m", "tests.benchmarks.rpc_load", str(file)]

@@ -1,8 +1,8 @@
-"""A process of its own that asks a JSON-RPC server over a few connections, each waiting for its answer before it asks
-again, and prints how long that took.
+"""A process of its own that asks a server over a few connections, each waiting for its answer before it asks again, and
+prints how long that took.
 
-Reads a MessagePack file: host, port, path, and per connection the bodies to post. Waits for a line on standard input,
-and prints a JSON line: seconds in all, and of each request.
+Reads a MessagePack file: host, port, path, and per connection the bodies to post, or the targets to get. Waits for a
+line on standard input, and prints a JSON line: seconds in all, and of each request.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ class Plan(msgspec.Struct):
     port: int
     path: str
     connections: list[list[bytes]]
+    method: str = "POST"
 
 
 class Asking(asyncio.Protocol):
@@ -84,12 +85,19 @@ def _is_whole(received: bytes) -> bool:
     return received.endswith(_LAST_CHUNK) if length is None else len(received) == end + len(_HEAD_END) + int(length[1])
 
 
+def _request(plan: Plan, body: bytes) -> bytes:
+    host = f"Host: {plan.host}:{plan.port}\r\n".encode()
+    if plan.method == "GET":
+        return b"GET %b HTTP/1.1\r\n%b\r\n" % (body, host)
+    head = f"POST {plan.path} HTTP/1.1\r\n".encode() + host + b"Content-Type: application/json\r\n"
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
 async def _ask_all(plan: Plan) -> tuple[float, list[float]]:
     loop = asyncio.get_running_loop()
-    head = f"POST {plan.path} HTTP/1.1\r\nHost: {plan.host}:{plan.port}\r\nContent-Type: application/json\r\n"
     askings, ends = [], []
     for bodies in plan.connections:
-        requests = [f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
+        requests = [_request(plan, body) for body in bodies]
         done = loop.create_future()
         _, asking = await loop.create_connection(lambda r=requests, d=done: Asking(r, d), plan.host, plan.port)  # type: ignore[misc]
         askings.append(asking)

@@ -22,6 +22,7 @@ from tests.benchmarks.hub_scheduling import makespan
 from tests.benchmarks.importing import MANY_ACCOUNTS, importing
 from tests.benchmarks.json_rpc import json_rpc
 from tests.benchmarks.log_search import log_search
+from tests.benchmarks.market_queries import market_queries
 from tests.benchmarks.market_rules import market_day, market_rules
 from tests.benchmarks.measuring import Table, machine
 from tests.benchmarks.provider_pipeline import pipeline_on_cpu, pipeline_on_gpu
@@ -40,6 +41,7 @@ QUICK: dict[str, Benchmark] = {
         folder, full_blocks=options.full_blocks, empty_blocks=options.empty_blocks
     ),
     "json-rpc": lambda options, folder: json_rpc(folder, requests=options.requests),
+    "market-queries": lambda options, folder: market_queries(folder, requests=options.queries),
     "market-day": lambda options, folder: market_day(options.day_operations, folder),
     "hub-store": lambda options, folder: hub_store(folder, options.store_jobs),
     "hub-makespan": lambda options, folder: makespan(options.fleets),
@@ -72,6 +74,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--empty-blocks", type=int, default=5_000, help="to catch up with")
     parser.add_argument("--requests", type=int, default=8_000, help="single calls of JSON-RPC that change something")
     parser.add_argument("--resting-orders", type=int, nargs="+", default=[100, 10_000, 1_000_000], help="in the book")
+    parser.add_argument("--queries", type=int, default=800, help="about a market, of each kind")
     parser.add_argument("--day-operations", type=int, default=50_000, help="of the day of trading")
     parser.add_argument("--store-jobs", type=int, default=2_000, help="through the hub's database")
     parser.add_argument("--memory-blocks", type=int, default=100_000)

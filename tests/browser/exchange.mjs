@@ -1,118 +1,22 @@
-// People at the exchange, each with a browser and a wallet of their own: `node exchange.mjs SCENARIO`. What they do, they do by
-// the names that a screen reader would say.
+// What people do at the exchange: `node exchange.mjs SCENARIO`.
 
-import { mkdirSync } from "node:fs";
-import { chromium } from "playwright-core";
 import { run } from "../clients/scenario.mjs";
-import { CHROMIUM, walletOf } from "./keyed_wallet.mjs";
-
-const SOON_MS = 60_000;
-const PHONE = { width: 360, height: 740 };
-const DESKTOP = { width: 1360, height: 900 };
-
-class Person {
-  constructor(page, seen) {
-    Object.assign(this, seen, { page });
-  }
-
-  /** Somebody with a browser; `key` null: with no wallet. */
-  static async arrive(browser, url, key, { viewport = DESKTOP, ...options } = {}) {
-    const seen = { prompts: [], said: [], asked: new Set() };
-    const context = await browser.newContext({ viewport, ...options });
-    if (key !== null) {
-      await context.exposeFunction("walletPrompt", walletOf(key, seen.prompts));
-      await context.addInitScript({ path: "injected_provider.js" });
-    }
-    const page = await context.newPage();
-    page.on("console", (message) => seen.said.push(message.text()));
-    page.on("pageerror", (error) => seen.said.push(String(error)));
-    page.on("request", (request) => seen.asked.add(new URL(request.url()).origin));
-    await page.goto(url);
-    if (options.javaScriptEnabled !== false) await page.waitForSelector("body[data-ready]", { timeout: SOON_MS });
-    return new Person(page, seen);
-  }
-
-  async connect() {
-    await this.page.getByRole("button", { name: "Connect wallet" }).click();
-    await this.page.getByRole("button", { name: "Disconnect" }).waitFor({ timeout: SOON_MS });
-  }
-
-  async fill({ side, kind, quantity, price, expiry }) {
-    const { page } = this;
-    if (side) await page.getByRole("radio", { name: side }).check();
-    if (kind) await page.getByLabel("Kind").selectOption({ label: kind });
-    if (quantity) await page.getByRole("textbox", { name: "Quantity" }).fill(quantity);
-    if (price) await page.getByRole("textbox", { name: /^(Worst )?price/i }).fill(price);
-    if (expiry) await page.getByRole("textbox", { name: "Last block" }).fill(expiry);
-  }
-
-  submit() {
-    return this.page.locator("#place").click();
-  }
-
-  /** What the page says the wallet will sign, by label; null where it asks nothing. */
-  async told() {
-    const dialog = this.page.getByRole("dialog", { name: "Check before you sign" });
-    await dialog.waitFor({ timeout: SOON_MS });
-    const [labels, texts] = [await dialog.locator("dt").allTextContents(), await dialog.locator("dd").allTextContents()];
-    return Object.fromEntries(labels.map((label, at) => [label, texts[at]]));
-  }
-
-  async sign() {
-    await this.page.getByRole("button", { name: "Sign in wallet" }).click();
-    return this.outcome(/^(Done|Failed)|declined/);
-  }
-
-  async outcome(form) {
-    await this.page.locator("#outcome").filter({ hasText: form }).waitFor({ timeout: SOON_MS });
-    return this.page.locator("#outcome").textContent();
-  }
-
-  /** Rows of a table's body as texts, once one of them has this text. */
-  async rows(id, containing) {
-    if (containing) await this.page.locator(`#${id} tr`).filter({ hasText: containing }).first().waitFor({ timeout: SOON_MS });
-    const rows = await this.page.locator(`#${id} tr`).all();
-    return Promise.all(rows.map((row) => row.locator("td, th").allTextContents()));
-  }
-
-  async isWiderThanScreen() {
-    return this.page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
-  }
-
-  async picture(folder, name) {
-    if (!folder) return;
-    mkdirSync(folder, { recursive: true });
-    await this.page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });
-  }
-}
-
-function atBrowser(scenario) {
-  return async (inputs) => {
-    const browser = await chromium.launch({ executablePath: inputs.chromiumPath, headless: true, ...CHROMIUM });
-    try {
-      return await scenario(browser, inputs);
-    } finally {
-      await browser.close();
-    }
-  };
-}
-
-const report = ({ prompts, said, asked }) => ({ prompts, said, asked: [...asked] });
+import { DESKTOP, PHONE, Person, SOON_MS, inBrowsers, report } from "./exchange_person.mjs";
 
 /** One sells, another takes a part of it; the first cancels the rest. Both watch, and nobody loads a page anew. */
-async function trade(browser, { pageUrl, sellerKey, buyerKey, pictures }) {
+async function trade(browser, { pageUrl, sellerKey, buyerKey, price, shownPrice, pictures }) {
   const seller = await Person.arrive(browser, pageUrl, sellerKey);
   const buyer = await Person.arrive(browser, pageUrl, buyerKey);
   await seller.connect();
-  await seller.fill({ side: "Sell", quantity: "2", price: "0.07" });
+  await seller.fill({ side: "Sell", quantity: "2", price });
   await seller.submit();
   const soldTold = await seller.told();
   await seller.picture(pictures, "confirm");
   const placed = await seller.sign();
   const resting = await seller.rows("orders", "sell");
 
-  const asks = await buyer.rows("asks", "0.070"); // It came by the stream.
-  await buyer.page.locator("#asks").getByRole("button", { name: "0.070" }).click();
+  const asks = await buyer.rows("asks", shownPrice); // It came by the stream.
+  await buyer.page.locator("#asks").getByRole("button", { name: shownPrice }).click();
   await buyer.fill({ side: "Buy", kind: "Immediate or cancel", quantity: "1.5" });
   const estimate = await buyer.page.locator("#estimate").textContent();
   await buyer.submit(); // Connecting is a part of it.
@@ -124,19 +28,38 @@ async function trade(browser, { pageUrl, sellerKey, buyerKey, pictures }) {
   for (const person of [seller, buyer]) {
     await person.page.locator(`#trades tr[data-transaction="${transaction}"]`).waitFor({ timeout: SOON_MS });
     shown.push((await person.rows("trades"))[0]);
-    await person.page.locator("#last").filter({ hasText: "0.070" }).waitFor({ timeout: SOON_MS });
+    await person.page.locator("#last").filter({ hasText: shownPrice }).waitFor({ timeout: SOON_MS });
   }
   const partly = await seller.rows("orders", "1.50");
-  await seller.picture(pictures, "desktop");
+  await seller.picture(pictures, "traded");
   await seller.page.getByRole("button", { name: /^Cancel order/ }).click();
   const cancelTold = await seller.told();
   const cancelled = await seller.sign();
   await seller.page.locator("#no-orders").waitFor({ timeout: SOON_MS });
-  await buyer.page.locator("#asks").getByText("none").waitFor({ timeout: SOON_MS });
+  await buyer.page.locator("#asks").getByText("no asks").waitFor({ timeout: SOON_MS });
   const balances = await buyer.page.locator("#balances").innerText();
   const told = { soldTold, boughtTold, cancelTold, estimate };
   const outcomes = { placed, bought, cancelled };
   return { told, outcomes, transaction, resting, partly, asks, shown, balances, people: [seller, buyer].map(report) };
+}
+
+/** Somebody with orders in a market that takes none any more: the page says why, and cancels them all by a button. */
+async function leaving(browser, { pageUrl, key, pictures }) {
+  const person = await Person.arrive(browser, pageUrl, key);
+  const { page } = person;
+  await person.connect();
+  const before = await person.rows("orders", "buy");
+  await person.fill({ side: "Buy", quantity: "1", price: "0.07" });
+  await person.submit();
+  const refused = await person.outcome(/halted/);
+  await person.picture(pictures, "halted");
+  await page.getByRole("button", { name: "Cancel all" }).click();
+  const told = await person.told();
+  const outcome = await person.sign();
+  await page.locator("#no-orders").waitFor({ timeout: SOON_MS });
+  await page.locator("#bids").getByText("no bids").waitFor({ timeout: SOON_MS });
+  const notice = await page.locator("#notice").textContent();
+  return { before, refused, told, outcome, notice, balances: await page.locator("#balances").innerText(), ...report(person) };
 }
 
 /** What cannot be is said before anybody signs; what somebody thinks better of is not signed. */
@@ -236,6 +159,24 @@ async function reading(browser, { pageUrl, marketsUrl, address, pictures }) {
   return { isForm, rows, said, markets, widths };
 }
 
+/** Pages of assets with names of any kind, on a telephone and on a desk. */
+async function names(browser, { urls, pictures }) {
+  const seen = { headings: [], titles: [], widths: [], images: 0, said: [] };
+  for (const viewport of [PHONE, DESKTOP]) {
+    for (const [at, url] of urls.entries()) {
+      const person = await Person.arrive(browser, url, null, { viewport, isReady: at > 0 });
+      if (at > 0) await person.page.locator("#live").filter({ hasText: /^Live$/ }).waitFor({ timeout: SOON_MS });
+      seen.headings.push(await person.page.locator("h1").textContent());
+      seen.titles.push(await person.page.title());
+      seen.widths.push(await person.isWiderThanScreen());
+      seen.images += await person.page.locator("img").count();
+      seen.said.push(...person.said);
+      await person.picture(pictures, `names-${viewport.width}-${at}`);
+    }
+  }
+  return seen;
+}
+
 /** What the page's own modules make of values: for comparison with the chain's. */
 async function modules(browser, { pageUrl, calls, numbers, market }) {
   const { page } = await Person.arrive(browser, pageUrl, null);
@@ -269,5 +210,4 @@ async function modules(browser, { pageUrl, calls, numbers, market }) {
   );
 }
 
-const scenarios = { trade, refusals, keyboard, reading, modules };
-await run(Object.fromEntries(Object.entries(scenarios).map(([name, scenario]) => [name, atBrowser(scenario)])));
+await run(inBrowsers({ trade, leaving, refusals, keyboard, reading, names, modules }));

@@ -13,6 +13,20 @@
     }
   }
 
+  /** What is outside can say no, with the code that EIP-1193 has for it before its words. */
+  async function askPerson(method, params) {
+    try {
+      return await walletPrompt(method, params);
+    } catch (error) {
+      const [, code, message] = /(4\d{3}): (.*)/.exec(error.message) ?? [];
+      throw code ? new ProviderError({ code: Number(code), message }) : error;
+    }
+  }
+
+  function tell(event, what) {
+    for (const listener of listeners.get(event) ?? []) listener(what);
+  }
+
   async function askNode(method, params) {
     const url = nodes.get(chainId);
     if (url === undefined) throw new ProviderError({ code: 4901, message: "this wallet knows no node of that chain" });
@@ -29,7 +43,7 @@
   function switchTo(wanted) {
     if (!nodes.has(wanted)) throw new ProviderError({ code: 4902, message: `unrecognised chain ${wanted}` });
     chainId = wanted;
-    for (const listener of listeners.get("chainChanged") ?? []) listener(chainId);
+    tell("chainChanged", chainId);
     return null;
   }
 
@@ -45,19 +59,19 @@
       maxFeePerGas: gasPrice,
       maxPriorityFeePerGas: gasPrice,
     };
-    return askNode("eth_sendRawTransaction", [await walletPrompt("eth_sendTransaction", [filled])]);
+    return askNode("eth_sendRawTransaction", [await askPerson("eth_sendTransaction", [filled])]);
   }
 
   const methods = {
-    eth_accounts: () => walletPrompt("eth_accounts", []),
-    eth_requestAccounts: () => walletPrompt("eth_requestAccounts", []),
+    eth_accounts: () => askPerson("eth_accounts", []),
+    eth_requestAccounts: () => askPerson("eth_requestAccounts", []),
     eth_chainId: () => chainId,
     eth_sendTransaction: ([transaction]) => send(transaction),
-    eth_signTypedData_v4: (params) => walletPrompt("eth_signTypedData_v4", params),
-    personal_sign: (params) => walletPrompt("personal_sign", params),
+    eth_signTypedData_v4: (params) => askPerson("eth_signTypedData_v4", params),
+    personal_sign: (params) => askPerson("personal_sign", params),
     wallet_switchEthereumChain: ([{ chainId: wanted }]) => switchTo(wanted),
     async wallet_addEthereumChain([parameter]) {
-      const { chainId: added, rpcUrls } = await walletPrompt("wallet_addEthereumChain", [parameter]);
+      const { chainId: added, rpcUrls } = await askPerson("wallet_addEthereumChain", [parameter]);
       nodes.set(added, rpcUrls[0]);
       return switchTo(added);
     },
@@ -69,6 +83,13 @@
     removeListener: (event, listener) =>
       listeners.set(event, (listeners.get(event) ?? []).filter((each) => each !== listener)),
   };
+
+  // What its person does in the wallet itself, of which the page knows nothing: another account, another network.
+  addEventListener("wallet:accounts", ({ detail }) => tell("accountsChanged", detail));
+  addEventListener("wallet:chain", ({ detail }) => {
+    chainId = detail;
+    tell("chainChanged", chainId);
+  });
 
   const info = { uuid: crypto.randomUUID(), name: "A wallet", icon: "data:,", rdns: "org.example.wallet" };
   const announce = () =>

@@ -15,9 +15,9 @@ export const CHROMIUM = {
   ],
 };
 
-/** Its person agrees to everything, and `prompts` is what they saw. */
-export function walletOf(privateKey, prompts) {
-  const wallet = new Wallet(privateKey);
+/** Its person agrees to everything but the methods in `declined`, and `prompts` is what they saw; `use(key)` is theirs as well. */
+export function walletOf(privateKey, prompts, declined = new Set()) {
+  let wallet = new Wallet(privateKey);
   const answers = {
     eth_accounts: () => [wallet.address],
     eth_requestAccounts: () => [wallet.address],
@@ -30,8 +30,13 @@ export function walletOf(privateKey, prompts) {
     personal_sign: ([message]) => wallet.signMessage(getBytes(message)),
     wallet_addEthereumChain: ([parameter]) => checkedChainParameter(parameter),
   };
-  return (method, params) => {
+  const prompt = (method, params) => {
     if (method !== "eth_accounts") prompts.push(method);
+    if (declined.has(method)) throw new Error("4001: User rejected the request.");
     return answers[method](params);
   };
+  prompt.use = (key) => {
+    wallet = new Wallet(key);
+  };
+  return prompt;
 }

@@ -57,6 +57,7 @@ class DevnetNetwork:
         """Starts them in a new folder, and returns when all answer."""
         folder.mkdir()
         secrets = DevnetSecrets.load_or_draw(folder, validators=validators)
+        self.secrets = secrets
         self._attester = secrets.key("attester")
         self._receipts = 0
         self._nodes = DevnetNodes(folder, secrets, lambda _told: None)

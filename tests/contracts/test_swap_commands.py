@@ -4,156 +4,30 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from typer.testing import CliRunner
 
-from chain.primitives.abi import Function
-from chain.primitives.hashing import keccak256
-from chain.primitives.hexadecimal import to_checksum_address, to_hex
+from chain.primitives.hashing import keccak256, sha256
+from chain.primitives.hexadecimal import parse_hex, to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
-from chain.primitives.modules import HTLC, TOKEN_BALANCE_OF
+from chain.primitives.market import SET_FROZEN, AssetFlag
+from chain.primitives.modules import MARKET
+from chain.primitives.swap_records import SwapStatus
+from chain.primitives.swaps import SWAP
 from chain.primitives.types import ATOMS_PER_AIT, Address
 from tests.contracts.anvil import CHAIN_ID, Evm
-from tests.contracts.faulty_proxy import Choose, Fault, FaultyProxy, is_sending
+from tests.contracts.faulty_proxy import Fault, FaultyProxy
+from tests.contracts.swap_parties import ETHER, REFUSED, USAGE, Ended, Network, Party, in_tokens, terms
+from tests.wallet.governed import call, issue
 from tests.wallet.running_node import RunningNode
-from wallet.cli import app
-from wallet.keystore import LIGHT_SCRYPT_N, save_key
-from wallet.swaps.other_chain import CODE_HASH
+from wallet.swaps.json_rpc import JsonRpc, RpcRefused
+from wallet.swaps.other_chain import CODE_HASH, CONTRACT, OtherChain
 
 pytestmark = pytest.mark.node
-
-PASSWORD = "correct horse battery staple"
-ETHER = 10**18
-TRANSFER = Function("transfer(address to, uint256 value)")
-REFUSED, USAGE = 5, 2
-
-
-class Network(msgspec.Struct, frozen=True):
-    """Both chains, what is deployed on the other one, and a proxy in front of each."""
-
-    node: RunningNode
-    evm: Evm
-    contract: Address
-    token: Address
-    node_proxy: FaultyProxy
-    evm_proxy: FaultyProxy
-
-    def ait(self, who: Party) -> int:
-        """Atoms."""
-        return self.node.balance(who.key.address)
-
-    def locked_ait(self) -> int:
-        """Atoms in all swaps."""
-        return self.node.balance(HTLC)
-
-    def ether(self, owner: Address) -> int:
-        """Wei."""
-        return int(self.evm.call("eth_getBalance", to_hex(owner), "latest"), 16)
-
-    def tokens(self, owner: Address) -> int:
-        """The token's smallest units."""
-        units: int = self.evm.view(self.token, TOKEN_BALANCE_OF, owner)
-        return units
-
-    def fail_with(self, choose: Choose, victim: int | None = None) -> None:
-        """What becomes of the wallet's requests from now on."""
-        for proxy in (self.node_proxy, self.evm_proxy):
-            proxy.choose, proxy.victim = choose, victim
-
-
-class Party:
-    """Somebody with a wallet, ether for fees, and what `fund` gives."""
-
-    def __init__(self, network: Network, folder: Path) -> None:
-        self.network = network
-        self.key = PrivateKey.generate()
-        self.address = to_checksum_address(self.key.address)
-        self.home = folder / self.address[2:8]
-        save_key(self.home / "keys" / "me.json", self.key, PASSWORD, scrypt_n=LIGHT_SCRYPT_N)
-        network.evm.call("anvil_setBalance", self.address, hex(10 * ETHER))
-
-    def fund(self, *, ait: int = 0, tokens: int = 0) -> Party:
-        """Mints atoms, and sends tokens of the deployer's."""
-        if ait:
-            self.network.node.fund(self.key, ait)
-        if tokens:
-            evm = self.network.evm
-            call = {
-                "from": evm.call("eth_accounts")[0],
-                "to": to_hex(self.network.token),
-                "data": to_hex(TRANSFER.encode(self.key.address, tokens)),
-            }
-            assert evm.mined(evm.call("eth_sendTransaction", call))["status"] == "0x1"
-        return self
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Of the wallet's commands."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("AITBC_")}
-        return clean | {
-            "AITBC_HOME": str(self.home),
-            "AITBC_NODE_URL": self.network.node_proxy.url,
-            "AITBC_OTHER_RPC": self.network.evm_proxy.url,
-            "AITBC_PASSWORD": PASSWORD,
-        }
-
-    def words(self, command: str, *arguments: str | Path) -> list[str]:
-        """A command line; margins are short, as nobody here has hours."""
-        signing = [] if command == "show" else ["--yes"]
-        quick = [] if "--margin-s" in arguments else ["--margin-s", "1"]
-        return ["swap", command, *map(str, arguments), *quick, "--confirmations", "1", "--json", *signing]
-
-    def swap(self, command: str, *arguments: str | Path) -> Any:
-        """Runs a command in this process."""
-        saved = dict(os.environ)
-        os.environ.clear()
-        os.environ.update(self.environment)
-        try:
-            ended = CliRunner().invoke(app, self.words(command, *arguments))
-        finally:
-            os.environ.clear()
-            os.environ.update(saved)
-        assert ended.exception is None or isinstance(ended.exception, SystemExit), repr(ended.exception)
-        return ended
-
-    def does(self, command: str, *arguments: str | Path) -> Any:
-        """The same; it must succeed."""
-        ended = self.swap(command, *arguments)
-        assert ended.exit_code == 0, ended.stderr
-        return json.loads(ended.stdout)
-
-    def is_killed(self, fault: Fault, which: int, command: str, *arguments: str | Path) -> None:
-        """Runs a command as a process of its own, which the proxies kill -9 at its transaction of that number."""
-        numbers = itertools.count(1)
-
-        def choose(path: str, body: bytes) -> Fault:
-            return fault if is_sending(path, body) and next(numbers) == which else Fault.NONE
-
-        process = subprocess.Popen(
-            [sys.executable, "-m", "genesis.cli", "wallet", *self.words(command, *arguments)],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.network.fail_with(choose, process.pid)
-        try:
-            _, said = process.communicate(timeout=120)
-        finally:
-            self.network.fail_with(lambda path, body: Fault.NONE)
-        assert process.returncode == -signal.SIGKILL, said
-
 
 MakeParty = Callable[..., Party]
 
@@ -161,9 +35,10 @@ MakeParty = Callable[..., Party]
 @pytest.fixture(scope="module")
 def network(evm: Evm, compiled: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     """Both chains, running."""
-    contract, token = (
-        evm.deploy(bytes.fromhex(compiled[name]["evm"]["bytecode"]["object"])) for name in ("HashTimeLock", "SwapToken")
+    lock_code, token_code = (
+        bytes.fromhex(compiled[name]["evm"]["bytecode"]["object"]) for name in ("HashTimeLock", "SwapToken")
     )
+    contract, token = evm.deploy_anywhere(lock_code), evm.deploy(token_code)
     node = RunningNode(tmp_path_factory.mktemp("node") / "main")
     try:
         with FaultyProxy(node.url) as node_proxy, FaultyProxy(evm.url) as evm_proxy:
@@ -180,29 +55,51 @@ def make_party(network: Network, tmp_path: Path) -> MakeParty:
 
 @pytest.fixture(scope="module")
 def abandoned(network: Network, tmp_path_factory: pytest.TempPathFactory) -> tuple[Party, Path, dict[str, Any]]:
-    """Who locked all her AIT for a minute and a half, for somebody who does nothing: the first thing in this module."""
+    """Who locked all her AIT for a short while, for somebody who does nothing: the first thing in this module."""
     folder = tmp_path_factory.mktemp("abandoned")
     alone, nobody = Party(network, folder).fund(ait=ATOMS_PER_AIT), Party(network, folder)
-    file = folder / "swap.json"
-    offered = alone.does("offer", file, *terms(network, nobody, "1 AIT", "1 ETH"), "--lock-s", "90")
+    lock_s, file = 40, folder / "swap.json"
+    ended: Ended | None = None
+    while ended is None or ended.exit_code:  # A machine may be so busy that a lock is over before it has begun.
+        assert lock_s < 3_600, ended
+        file = folder / f"{lock_s}.json"
+        ended = alone.swap("offer", file, *terms(nobody, "1 AIT", "1 ETH"), "--lock-s", str(lock_s))
+        lock_s *= 4
+    offered = json.loads(ended.stdout)
     early = alone.swap("refund", file)
     assert (early.exit_code, "can be taken back" in early.stderr) == (REFUSED, True)
     return alone, file, offered
 
 
-def terms(network: Network, to: Party, give: str, want: str) -> list[str]:
-    """Of a new offer."""
-    words = ["--to", to.address, "--give", give, "--want", want]
-    return [*words, "--other-contract", to_checksum_address(network.contract)]
-
-
-def in_tokens(network: Network, amount: str) -> str:
-    return f"{amount} {to_checksum_address(network.token)}"
-
-
-def test_the_code_that_the_wallet_trusts_is_that_of_the_source(compiled: dict[str, Any]) -> None:
+def test_the_contract_that_the_wallet_trusts_is_made_of_the_source(network: Network, compiled: dict[str, Any]) -> None:
     code = bytes.fromhex(compiled["HashTimeLock"]["evm"]["deployedBytecode"]["object"])
-    assert keccak256(code[: -2 - int.from_bytes(code[-2:], "big")]) == CODE_HASH
+    assert (keccak256(code), network.contract) == (CODE_HASH, CONTRACT)
+    with JsonRpc(network.evm.url, "the node") as rpc:
+        OtherChain(rpc).check_contract(network.contract)
+
+
+def test_the_right_code_over_a_storage_that_somebody_has_prepared_is_refused(
+    network: Network, compiled: dict[str, Any]
+) -> None:
+    """Who makes a contract can run any code once, before the one that is seen: here it leaves an open swap of 9 ether
+    that nobody has paid in, for its maker to claim out of what others lock."""
+    id_, thief, secret = bytes(range(32)), Address(b"\x66" * 20), bytes(32)
+    fields = (thief, thief, bytes(20), (9 * ETHER).to_bytes(32), sha256(secret), b"\x01" + (2**40).to_bytes(8))
+    first_slot = int.from_bytes(keccak256(id_ + bytes(32)), "big")
+    writes = b"".join(
+        b"\x7f" + value.rjust(32, b"\0") + b"\x7f" + (first_slot + offset).to_bytes(32) + b"\x55"
+        for offset, value in enumerate(fields)
+    )
+    code = bytes.fromhex(compiled["HashTimeLock"]["evm"]["deployedBytecode"]["object"])
+    size, start = len(code).to_bytes(2), (len(writes) + 15).to_bytes(2)
+    returning = b"\x61" + size + b"\x61" + start + b"\x60\x00\x39" + b"\x61" + size + b"\x60\x00\xf3"
+    prepared = network.evm.deploy(writes + returning + code)
+    assert to_hex(code) == network.evm.call("eth_getCode", to_hex(prepared), "latest")
+    call = {"to": to_hex(prepared), "data": to_hex(SWAP.encode(id_))}
+    *_, status, _ = SWAP.decode_output(parse_hex(network.evm.call("eth_call", call, "latest")))
+    assert status == SwapStatus.OPEN
+    with JsonRpc(network.evm.url, "the node") as rpc, pytest.raises(RpcRefused, match="no HashTimeLock"):
+        OtherChain(rpc).check_contract(prepared)
 
 
 # From offer to claim
@@ -214,7 +111,7 @@ def test_ait_for_ether_with_somebody_who_is_new_on_this_chain(
 ) -> None:
     alice, bob, file = make_party(ait=10 * ATOMS_PER_AIT), make_party(), tmp_path / "swap.json"
     locked_before = network.locked_ait()
-    offered = alice.does("offer", file, *terms(network, bob, "10 AIT", "1.5 ETH"))  # All that she has.
+    offered = alice.does("offer", file, *terms(bob, "10 AIT", "1.5 ETH"))  # All that she has.
     assert (offered["role"], offered["did"]) == ("maker", "locked")
     assert (offered["first"]["status"], offered["second"]["status"]) == ("open", "none")
     assert network.ait(alice) == 0
@@ -233,7 +130,7 @@ def test_ait_for_ether_with_somebody_who_is_new_on_this_chain(
     }
     assert 8.4 * ETHER < network.ether(bob.key.address) < 8.5 * ETHER
 
-    assert alice.does("claim", file)["second"]["status"] == "claimed"
+    assert alice.claims_in_secret(file)["second"]["status"] == "claimed"
     assert 11.4 * ETHER < network.ether(alice.key.address) < 11.5 * ETHER
     assert bob.does("show", file)["next"].startswith("claim")
     assert bob.does("claim", file)["first"]["status"] == "claimed"
@@ -255,12 +152,12 @@ def test_a_token_for_ait_with_a_maker_who_is_new_on_this_chain(
     network: Network, make_party: MakeParty, tmp_path: Path
 ) -> None:
     alice, bob, file = make_party(tokens=5_000_000), make_party(ait=3 * ATOMS_PER_AIT), tmp_path / "swap.json"
-    offered = alice.does("offer", file, *terms(network, bob, in_tokens(network, "2.5"), "3 AIT"))
+    offered = alice.does("offer", file, *terms(bob, in_tokens(network, "2.5"), "3 AIT"))
     assert offered["first"]["chain_id"] == CHAIN_ID
     assert network.tokens(alice.key.address) == 2_500_000
     bob.does("accept", file)
     assert network.ait(bob) == 0
-    alice.does("claim", file)
+    alice.claims_in_secret(file)
     assert network.ait(alice) == 3 * ATOMS_PER_AIT
     bob.does("claim", file)
     assert network.tokens(bob.key.address) == 2_500_000
@@ -273,7 +170,7 @@ def test_a_file_that_says_something_else_than_the_chain_is_refused(
     network: Network, make_party: MakeParty, tmp_path: Path
 ) -> None:
     alice, bob, file = make_party(ait=2 * ATOMS_PER_AIT), make_party(), tmp_path / "swap.json"
-    alice.does("offer", file, *terms(network, bob, "1 AIT", "1 ETH"))
+    alice.does("offer", file, *terms(bob, "1 AIT", "1 ETH"))
     honest = json.loads(file.read_text())
     for name, value in (("value", str(2 * ATOMS_PER_AIT)), ("deadline", honest["first"]["deadline"] + 1)):
         forged = tmp_path / f"{name}.json"
@@ -296,12 +193,45 @@ def test_a_file_that_says_something_else_than_the_chain_is_refused(
     assert network.ether(bob.key.address) == 10 * ETHER
 
 
+def test_nobody_gives_anything_for_what_cannot_be_paid_out(
+    network: Network, make_party: MakeParty, tmp_path: Path
+) -> None:
+    def is_refused(party: Party, command: str, file: Path) -> None:
+        refused = party.swap(command, file)
+        assert (refused.exit_code, "cannot be paid out to you" in refused.stderr) == (REFUSED, True), refused.stderr
+        assert not any(json.loads(path.read_text())["was_shown"] for path in (party.home / "swaps").glob("*"))
+
+    # A token that was paused: its maker-to-be shows no secret, its taker-to-be locks nothing.
+    alice, bob, file = make_party(ait=ATOMS_PER_AIT), make_party(tokens=1_000_000), tmp_path / "first.json"
+    alice.does("offer", file, *terms(bob, "1 AIT", in_tokens(network, "1")))
+    bob.does("accept", file)
+    carol, dave, other = make_party(tokens=1_000_000), make_party(ait=ATOMS_PER_AIT), tmp_path / "second.json"
+    carol.does("offer", other, *terms(dave, in_tokens(network, "1"), "1 AIT"))
+    network.pause_token(is_paused=True)
+    try:
+        is_refused(alice, "claim", file)
+        is_refused(dave, "accept", other)
+    finally:
+        network.pause_token(is_paused=False)
+    assert network.ait(dave) == ATOMS_PER_AIT
+    assert alice.does("claim", file)["second"]["status"] == "claimed"
+    # An asset of this chain whose issuer has frozen who would get it.
+    issuer, erin, frank, third = PrivateKey.generate(), make_party(), make_party(), tmp_path / "third.json"
+    asset = issue(network.node, issuer, "SWAP", flags=AssetFlag.FREEZABLE, erin=(erin.key.address, 1_000_000))
+    frank.does("offer", third, *terms(erin, "0.1 ETH", f"1 {to_checksum_address(asset)}"))
+    erin.does("accept", third)
+    call(network.node, issuer, MARKET, SET_FROZEN, asset, frank.key.address, True)
+    is_refused(frank, "claim", third)
+    call(network.node, issuer, MARKET, SET_FROZEN, asset, frank.key.address, False)
+    assert frank.does("claim", third)["second"]["status"] == "claimed"
+
+
 def test_without_ether_for_the_next_step_nothing_is_locked(
     network: Network, make_party: MakeParty, tmp_path: Path
 ) -> None:
     alice, bob, file = make_party(ait=ATOMS_PER_AIT), make_party(), tmp_path / "swap.json"
     network.evm.call("anvil_setBalance", alice.address, "0x1")
-    refused = alice.swap("offer", file, *terms(network, bob, "1 AIT", "1 ETH"))
+    refused = alice.swap("offer", file, *terms(bob, "1 AIT", "1 ETH"))
     assert (refused.exit_code, "might not pay for the next step" in refused.stderr) == (REFUSED, True)
     assert network.ait(alice) == ATOMS_PER_AIT
     # Resumed once there is.
@@ -312,7 +242,7 @@ def test_without_ether_for_the_next_step_nothing_is_locked(
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["--give", "1 AIT"], "needs --to, --give, --want"),
+        (["--give", "1 AIT"], "needs --to, --give and --want"),
         (["--give", "AIT", "--want", "1 ETH"], "AMOUNT ASSET"),
         (["--give", "1 XYZ", "--want", "1 ETH"], "ASSET is AIT, ETH or an address"),
         (["--give", "1.0000000000000000001 AIT", "--want", "1 ETH"], "18 decimals"),
@@ -326,9 +256,8 @@ def test_wrong_words_are_said_in_one_line(
     network: Network, make_party: MakeParty, tmp_path: Path, words: list[str], complaint: str
 ) -> None:
     alice, file = make_party(), tmp_path / "swap.json"
-    contract = [] if len(words) == 2 else ["--other-contract", to_checksum_address(network.contract)]
     partner = [] if len(words) == 2 else ["--to", "0x" + "11" * 20]
-    ended = alice.swap("offer", file, *words, *contract, *partner)
+    ended = alice.swap("offer", file, *words, *partner)
     assert (ended.exit_code, complaint in ended.stderr) == (USAGE, True), ended.stderr
     assert not file.exists()
     assert not (alice.home / "swaps").exists()
@@ -342,7 +271,7 @@ def test_killed_at_every_transaction_of_a_swap(
     network: Network, make_party: MakeParty, tmp_path: Path, fault: Fault
 ) -> None:
     alice, bob, file = make_party(tokens=5_000_000), make_party(ait=3 * ATOMS_PER_AIT), tmp_path / "swap.json"
-    new = terms(network, bob, in_tokens(network, "2.5"), "3 AIT")
+    new = terms(bob, in_tokens(network, "2.5"), "3 AIT")
     alice.is_killed(fault, 1, "offer", file, *new)  # At the token's approval.
     alice.is_killed(fault, 2 if fault is Fault.KILL_BEFORE else 1, "offer", file)  # At the lock.
     alice.does("offer", file)
@@ -363,7 +292,7 @@ def test_killed_at_every_transaction_of_a_swap(
 
 def test_an_answer_of_either_node_may_be_lost_anywhere(network: Network, make_party: MakeParty, tmp_path: Path) -> None:
     alice, bob, file = make_party(ait=3 * ATOMS_PER_AIT), make_party(), tmp_path / "swap.json"
-    new: list[str] = terms(network, bob, "3 AIT", "1 ETH")
+    new: list[str] = terms(bob, "3 AIT", "1 ETH")
     steps = ((alice, "offer"), (bob, "accept"), (alice, "claim"), (bob, "claim"))
     for first, (party, command) in enumerate(steps, 1):
         for number in itertools.count(first, 3):  # Each third; what sends is killed one by one above.
@@ -392,7 +321,7 @@ def test_a_transaction_that_waits_is_replaced_by_a_dearer_one(
     alice, bob, file = make_party(), make_party(), tmp_path / "swap.json"
     network.evm.call("evm_setAutomine", False)
     try:
-        new: list[str] = terms(network, bob, "1 ETH", "1 AIT")
+        new: list[str] = terms(bob, "1 ETH", "1 AIT")
         hashes = []
         for _ in range(2):
             waiting = alice.swap("offer", file, *new, "--timeout-s", "0.5")
@@ -417,10 +346,12 @@ def test_a_step_is_refused_when_too_little_time_is_left(
     network: Network, make_party: MakeParty, tmp_path: Path
 ) -> None:
     alice, bob, file = make_party(ait=2 * ATOMS_PER_AIT), make_party(), tmp_path / "swap.json"
-    new = terms(network, bob, "1 AIT", "1 ETH")
+    new = terms(bob, "1 AIT", "1 ETH")
     late = alice.swap("offer", tmp_path / "late.json", *new, "--lock-s", "3000", "--margin-s", "751")
     assert (late.exit_code, "too late to lock" in late.stderr) == (REFUSED, True)
     offered = alice.does("offer", file, *new, "--lock-s", "3000")
+    while time.time() < offered["second"]["deadline"] - 1_498:  # It lasts 1,500 s from the offer on.
+        time.sleep(0.1)
     late = bob.swap("accept", file, "--margin-s", "1499")
     assert (late.exit_code, "too late to lock" in late.stderr) == (REFUSED, True)
     near = bob.swap("accept", file, "--margin-s", "1501")
@@ -437,7 +368,7 @@ def test_who_is_left_alone_gets_everything_back(
 ) -> None:
     # A taker, on the chain whose clock can jump.
     alice, bob, file = make_party(ait=ATOMS_PER_AIT), make_party(), tmp_path / "swap.json"
-    offered = alice.does("offer", file, *terms(network, bob, "1 AIT", "1 ETH"))
+    offered = alice.does("offer", file, *terms(bob, "1 AIT", "1 ETH"))
     bob.does("accept", file)
     early = bob.swap("refund", file)
     assert (early.exit_code, "can be taken back" in early.stderr) == (REFUSED, True)

@@ -23,7 +23,7 @@ from chain.primitives.types import ATOMS_PER_AIT, Address
 
 CHAIN_ID: Final = 1_414_213_562
 VALIDATOR, ATTESTER = PrivateKey(b"\x0a" * 32), PrivateKey(b"\x0b" * 32)
-_START_TIMEOUT_S: Final = 60
+_START_TIMEOUT_S: Final = 300
 
 
 class RunningNode:
@@ -65,7 +65,7 @@ class RunningNode:
     def stop(self) -> None:
         """Ends the process as an operator would."""
         self.process.terminate()
-        assert self.process.wait(timeout=30) == 0
+        assert self.process.wait(timeout=120) == 0
 
     def fund(self, key: PrivateKey, atoms: int) -> Transaction:
         """Mints for a receipt hash that nobody has seen, sent by whom it is for."""

@@ -50,6 +50,26 @@ def test_two_programs_trade(node: RunningNode) -> None:
         seller.create_order("AIT/CCXT", "limit", "sell", 5, 0.25005)
     with pytest.raises(ccxt.InsufficientFunds):
         seller.create_order("AIT/CCXT", "limit", "sell", 500, 0.25)
+    for params in (
+        {"timeInForce": "GTD"},
+        {"timeInForce": "IOC", "postOnly": True},
+        {"clientOrderId": "mine"},
+        {"clientOrderId": -1},
+        {"clientOrderId": 2**64},
+    ):
+        with pytest.raises(ccxt.InvalidOrder):
+            seller.create_order("AIT/CCXT", "limit", "sell", 5, 0.25, params)
+    for amount in (-5, float("nan"), float("inf"), "5 AIT", 10**80):
+        with pytest.raises(ccxt.InvalidOrder):
+            seller.create_order("AIT/CCXT", "limit", "sell", amount, 0.25)
+    with pytest.raises(ccxt.InvalidOrder):
+        seller.create_order("AIT/CCXT", "market", "sell", 5, 0.25, {"postOnly": True})
+    for order_id in ("mine", "-1", str(2**64), "9" * 30):
+        with pytest.raises(ccxt.InvalidOrder):
+            seller.cancel_order(order_id)
+    with pytest.raises(ccxt.BadSymbol):
+        seller.fetch_order_book("AIT/NONE")
+    assert seller.fetch_order_book("AIT/CCXT", limit=10_000)["asks"] == []
     with pytest.raises(ccxt.ArgumentsRequired):
         seller.create_order("AIT/CCXT", "market", "sell", 5)
     with pytest.raises(ccxt.AuthenticationError):

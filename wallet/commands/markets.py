@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from chain.primitives.decimals import format_units
+from chain.primitives.hexadecimal import parse_address
 from chain.primitives.market import CANCEL_ALL, CANCEL_BY_CLIENT_ID, CANCEL_ORDER
 from chain.primitives.modules import MARKET
 from wallet.accounts import Accounts
@@ -261,6 +262,11 @@ def cancel(
     with calling.session() as session:
         if order is not None:
             view = session.client.order(order)
+            if view.status == "closed":
+                reason = str(view.close_reason).replace("_", " ")
+                raise CommandError(f"order {order} is not open: {reason}", ExitCode.REFUSED)
+            if parse_address(view.owner) != session.account.address:
+                raise CommandError(f"order {order} is {view.owner}'s, not {session.account.name}'s", ExitCode.REFUSED)
             units = units_of(session.client.market(view.market))
             what = f"{view.side} {units.format_quantity(view.open_lots)} of {units.format_lots(view.lots)}"
             words = [("order", f"{order}: {what} at {units.format_price(view.price)} {units.quote_symbol}")]

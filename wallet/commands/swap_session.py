@@ -4,8 +4,7 @@ Every step begins anew with what the chains say, so that whoever was killed anyw
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,28 +20,17 @@ from chain.primitives.types import ZERO_ADDRESS, Address
 from wallet.accounts import Account, Accounts
 from wallet.actions import describe_time
 from wallet.commands.outcomes import follow, hand_in
-from wallet.node_session import open_node
+from wallet.commands.swap_chains import Chains
 from wallet.options import Wait
-from wallet.swaps.json_rpc import JsonRpc, RpcRefused, RpcUnavailable
-from wallet.swaps.other_chain import NotMinedYet, OtherChain
-from wallet.swaps.reading import AssetName, read_asset, read_balance, read_lock
+from wallet.swaps.other_chain import CLAIM_GAS
+from wallet.swaps.reading import AssetName, check_may_receive, read_asset, read_balance, read_lock
 from wallet.swaps.steps import Role, Situation, StepRefused, advice, claimable_secret, may_lock, may_refund
 from wallet.swaps.store import Record, SwapStore
 from wallet.swaps.terms import Lock, Terms
 from wallet.terminal import CommandError, ExitCode, Progress, confirm, say
 
 if TYPE_CHECKING:  # httpx takes a tenth of a second to load; only what asks a node waits for it.
-    from chain.answers import StatusView
-    from chain.client import NodeClient
-
-
-class Chains(msgspec.Struct, frozen=True):
-    """Connections to both."""
-
-    client: "NodeClient"
-    status: "StatusView"
-    ours: JsonRpc
-    other: OtherChain
+    pass
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,30 +41,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float
     password_file: Path | None
     yes: bool
-
-
-@contextmanager
-def open_chains(node_url: str | None, home: Path, chain_id: int | None, other_rpc: str | None) -> Iterator[Chains]:
-    """Both chains; what goes wrong with them ends the command with a line and its exit code."""
-    if other_rpc is None:
-        raise CommandError("which other chain? give --other-rpc URL", ExitCode.USAGE)
-    try:
-        other = JsonRpc(other_rpc, "the other chain's node")
-    except ValueError as error:
-        raise CommandError(str(error), ExitCode.USAGE) from None
-    with (
-        open_node(node_url, home, chain_id) as (client, status),
-        JsonRpc(client.url.rstrip("/") + "/rpc", "the node") as ours,
-        other,
-    ):
-        try:
-            yield Chains(client, status, ours, OtherChain(other))
-        except RpcUnavailable as error:
-            raise CommandError(str(error), ExitCode.NODE_UNAVAILABLE) from None
-        except NotMinedYet as error:
-            raise CommandError(str(error), ExitCode.NOT_FINAL) from None
-        except (RpcRefused, StepRefused) as error:
-            raise CommandError(str(error), ExitCode.REFUSED) from None
 
 
 class SwapSession:
@@ -186,6 +150,8 @@ class SwapSession:
         if not may_lock(self.look()):
             return "locked before", None
         self._check_funds()
+        if self.role is Role.TAKER:
+            self._check_payment()
         confirm(
             [("swap", "you lock first" if self.role is Role.MAKER else "the other side has locked"), *self.lines()],
             yes=self._settings.yes,
@@ -215,13 +181,28 @@ class SwapSession:
 
     def claim(self) -> tuple[str, str | None]:
         """Takes what the other side has locked."""
-        secret = claimable_secret(self.look())
+        now = self.look()
+        secret = claimable_secret(now)
         if secret is None:
             return "claimed before", None
-        return "claimed", self._send(self.wanted, "claim", CLAIM.encode(self.wanted.id, secret), self._begin_claim)
+        call = CLAIM.encode(self.wanted.id, secret)
+        if not now.is_secret_hidden:
+            return "claimed", self._send(self.wanted, "claim", call, self._begin_claim)
+        self._check_payment()
+        return "claimed", self._send(self.wanted, "claim", call, self._begin_claim, is_tried=False)
+
+    def _check_payment(self) -> None:
+        """Before this party gives something for it: raises RpcRefused where it would not be paid what it wants."""
+        if self.wanted.is_ours:
+            check_may_receive(self._chains.ours, self.wanted.asset, self.wanted.recipient)
+        else:
+            self._chains.other.check_payment(self.wanted)
 
     def _begin_claim(self) -> None:
-        """Just before it is sent: the user may have thought for long, and from now on the secret counts as shown."""
+        """Just before it is sent: the user may have thought for long, and from now on the secret counts as shown.
+
+        Until then it has left this machine to nobody, not even to the nodes that are asked.
+        """
         claimable_secret(self.look())
         self._keep(msgspec.structs.replace(self._known(), was_shown=True))
 
@@ -241,19 +222,21 @@ class SwapSession:
 
     # Sending
 
-    def _send(self, lock: Lock, step: str, call: bytes, begin: Callable[[], None]) -> str:
+    def _send(self, lock: Lock, step: str, call: bytes, begin: Callable[[], None], *, is_tried: bool = True) -> str:
+        """The transaction's hash. `is_tried` lets the node say beforehand whether it would succeed."""
         if lock.is_ours:
-            return self._send_ours(call, begin)
+            return self._send_ours(call, begin, is_tried=is_tried)
         words = (("action", step), ("amount", self._names[False].format(lock.value)), ("swap", to_hex(lock.id)))
         value = lock.value if step == "lock" and lock.asset == ZERO_ADDRESS else 0
-        return self._send_other(step, lock.contract, call, words, begin, value)
+        gas = None if is_tried else CLAIM_GAS
+        return self._send_other(step, lock.contract, call, words, begin, value=value, gas=gas)
 
-    def _send_ours(self, call: bytes, begin: Callable[[], None]) -> str:
+    def _send_ours(self, call: bytes, begin: Callable[[], None], *, is_tried: bool) -> str:
         from wallet.drafts import plan_transaction, try_draft
 
         client, account = self._chains.client, self._account
         draft = plan_transaction(client, self._chains.status, account.address, account.name, to=HTLC, call_data=call)
-        if refusal := try_draft(client, draft).refusal:
+        if is_tried and (refusal := try_draft(client, draft).refusal):
             raise StepRefused(f"the chain would refuse it: {refusal}")
         confirm(draft.lines(), yes=self._settings.yes)
         transaction = draft.sign(self._key)
@@ -273,10 +256,13 @@ class SwapSession:
         call: bytes,
         words: tuple[tuple[str, str], ...],
         begin: Callable[[], None],
+        *,
         value: int = 0,
+        gas: int | None = None,
     ) -> str:
         other, timeout_s = self._chains.other, self._settings.timeout_s
-        draft = other.plan(self._account.address, to, call, words, value=value, previous=self._known().sent.get(step))
+        previous = self._known().sent.get(step)
+        draft = other.plan(self._account.address, to, call, words, value=value, gas=gas, previous=previous)
         confirm(draft.lines(), yes=self._settings.yes)
         transaction = draft.sign(self._key)
         begin()

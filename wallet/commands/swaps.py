@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from chain.primitives.hashing import sha256
-from chain.primitives.hexadecimal import parse_address, to_checksum_address
+from chain.primitives.hexadecimal import parse_address, parse_hash, to_checksum_address, to_hex
 from chain.primitives.market import is_asset_address
 from chain.primitives.modules import HTLC, TOKEN
+from chain.primitives.rejection import Rejected
 from chain.primitives.swaps import MAX_LOCK_S, SECRET_BYTES
 from chain.primitives.types import ZERO_ADDRESS, Address
 from wallet.accounts import Account, Accounts
+from wallet.actions import describe_time
 from wallet.commands.arguments import account_of, parse_argument, payee_of, read_octets
-from wallet.keystore import write_new_file
+from wallet.keystore import KeystoreError, write_new_file
 from wallet.options import AsJson, ChainId, From, Home, NodeUrl, PasswordFile, TimeoutS, Yes
 from wallet.swaps.store import Record, SwapStore
 from wallet.swaps.terms import MAX_FILE_BYTES, Lock, Terms
 from wallet.terminal import EXIT_CODES, CommandError, ExitCode, columns, emit, say
 
 if TYPE_CHECKING:  # What asks nodes loads slowly; `--help` does not wait for it.
-    from wallet.commands.swap_session import Chains, SwapSession
+    from wallet.commands.swap_chains import Chains
+    from wallet.commands.swap_session import SwapSession
 
 OTHER_RPC_VARIABLE: Final = "AITBC_OTHER_RPC"
 _DAY_S: Final = 24 * 3600
@@ -61,9 +64,6 @@ def offer(
     to: Annotated[str | None, typer.Option("--to", help="The other side: its address, on both chains.")] = None,
     give: Annotated[str | None, typer.Option("--give", help="AMOUNT ASSET, such as '10 AIT' or '0.5 ETH'.")] = None,
     want: Annotated[str | None, typer.Option("--want", help="The same; ASSET may be an address on its chain.")] = None,
-    contract: Annotated[
-        str | None, typer.Option("--other-contract", help="HashTimeLock on the other chain; its code is checked.")
-    ] = None,
     lock_s: Annotated[
         int, typer.Option("--lock-s", min=4, max=MAX_LOCK_S - 3600, help="Your lock lasts this; the other's, half.")
     ] = _DAY_S,
@@ -79,13 +79,14 @@ def offer(
     as_json: AsJson = False,
 ) -> None:
     """Propose a swap and lock your side first. The secret stays in this home; send FILE to the other side."""
-    from wallet.commands.swap_session import Settings, SwapSession, account_for, open_chains
+    from wallet.commands.swap_chains import open_chains
+    from wallet.commands.swap_session import Settings, SwapSession, account_for
 
     keys, store = Accounts(home), SwapStore(home)
     settings = Settings(
         margin_s=margin_s, confirmations=confirmations, timeout_s=timeout_s, password_file=password_file, yes=yes
     )
-    asked = (to, give, want, contract)
+    asked = (to, give, want)
     with open_chains(node_url, home, chain_id, other_rpc) as chains:
         if file.exists():
             if any(each is not None for each in asked):
@@ -94,11 +95,9 @@ def offer(
             account = account_for(keys, terms, sender)
         else:
             if None in asked:
-                raise CommandError("a new swap needs --to, --give, --want and --other-contract", ExitCode.USAGE)
+                raise CommandError("a new swap needs --to, --give and --want", ExitCode.USAGE)
             account = account_of(keys, sender)
-            terms = _draw(
-                store, chains, account, payee_of(keys, str(to)), (str(give), str(want), str(contract)), lock_s
-            )
+            terms = _draw(store, chains, account, payee_of(keys, str(to)), (str(give), str(want)), lock_s)
             write_new_file(file.absolute(), terms.to_json())
         with keys.hold(account, say):
             session = SwapSession(chains, store, account, terms, settings)
@@ -180,9 +179,45 @@ def show(
     _take("show", None, {**locals(), "timeout_s": 0.0, "yes": False, "password_file": None})
 
 
+@app.command("list")
+def list_(home: Home, as_json: AsJson = False) -> None:
+    """The swaps that this home remembers. Asks no chain: `show` says where one stands."""
+    store = SwapStore(home)
+    records = [record for path in store.paths() if (record := _read_record(store, path)) is not None]
+    rows = [["hash", "you are", "your lock until", "theirs until"]]
+    for terms, is_maker in ((record.terms, record.secret is not None) for record in records):
+        own, wanted = (terms.first, terms.second) if is_maker else (terms.second, terms.first)
+        deadlines = describe_time(own.deadline), describe_time(wanted.deadline)
+        rows.append([to_hex(terms.hash), "maker" if is_maker else "taker", *deadlines])
+    document = {"swaps": [record.terms.to_object() for record in records]}
+    emit(as_json, document, columns(rows) if records else ["this home knows no swap"])
+
+
+def _read_record(store: SwapStore, path: Path) -> Record | None:
+    """None, said to the person, for one that cannot be read: it must not hide the others."""
+    try:
+        return store.read(path)
+    except (Rejected, KeystoreError) as error:
+        say(f"aitbc: {path}: {error}")
+        return None
+
+
+@app.command("file")
+def file_(
+    home: Home, hash_: Annotated[str, typer.Argument(metavar="HASH", help="Of a swap, as `list` shows.")]
+) -> None:
+    """The FILE of a swap that this home remembers, on stdout, for whoever has lost it."""
+    store = SwapStore(home)
+    path = store.path_of(parse_argument(lambda: parse_hash(hash_, "HASH")))
+    if not path.exists():
+        raise CommandError("this home knows no swap with this hash: see `swap list`", ExitCode.FAILED)
+    print(store.read(path).terms.to_json().decode(), end="")
+
+
 def _take(step: str, only: str | None, given: dict[str, Any]) -> None:
     """One step of an existing swap."""
-    from wallet.commands.swap_session import Settings, SwapSession, account_for, open_chains
+    from wallet.commands.swap_chains import open_chains
+    from wallet.commands.swap_session import Settings, SwapSession, account_for
 
     keys, terms = Accounts(given["home"]), _read(given["file"])
     account = account_for(keys, terms, given["sender"])
@@ -218,23 +253,23 @@ def _report(session: "SwapSession", did: tuple[str, str | None], as_json: bool) 
 
 
 def _draw(
-    store: SwapStore, chains: "Chains", account: Account, to: Address, words: tuple[str, str, str], lock_s: int
+    store: SwapStore, chains: "Chains", account: Account, to: Address, words: tuple[str, str], lock_s: int
 ) -> Terms:
     """New terms under a new secret, which is durable when this returns."""
-    give, want, contract_text = words
-    contract = parse_argument(lambda: parse_address(contract_text, "--other-contract"))
+    from wallet.swaps.other_chain import CONTRACT
+
     secret = secrets.token_bytes(SECRET_BYTES)
     hash_, now_s = sha256(secret), int(time.time())
     parties = [(account.address, to), (to, account.address)]
     locks = []
     for words_of, option, lasts_s, (sender, recipient) in zip(
-        (give, want), ("--give", "--want"), (lock_s, lock_s // 2), parties, strict=True
+        words, ("--give", "--want"), (lock_s, lock_s // 2), parties, strict=True
     ):
         is_ours, asset, value = _parse_amount(chains, words_of, option)
         locks.append(
             Lock(
                 chain_id=chains.status.chain_id if is_ours else chains.other.chain_id(),
-                contract=HTLC if is_ours else contract,
+                contract=HTLC if is_ours else CONTRACT,
                 asset=asset,
                 value=value,
                 deadline=now_s + lasts_s,

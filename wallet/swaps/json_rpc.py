@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 import httpx
 
+from chain.client import connection_options
 from chain.primitives.hexadecimal import parse_hex
 from chain.primitives.rejection import Rejected
 
@@ -39,7 +40,7 @@ class JsonRpc:
             raise ValueError(f"the URL of {what} must begin with http:// or https://")
         self.what = what
         self._url = parsed
-        self._http = httpx.Client(timeout=_TIMEOUT_S, follow_redirects=False)
+        self._http = httpx.Client(timeout=_TIMEOUT_S, **connection_options(parsed))
 
     def call(self, method: str, *parameters: Any) -> Any:
         """The result, of whatever type; raises RpcRefused and RpcUnavailable."""
@@ -47,7 +48,7 @@ class JsonRpc:
         content = bytearray()
         try:
             with self._http.stream("POST", self._url, json=request) as response:
-                for chunk in response.iter_bytes():
+                for chunk in response.iter_raw():  # Nothing was to be compressed.
                     content += chunk
                     if len(content) > _MAX_ANSWER_BYTES:
                         raise RpcUnavailable(f"{self.what} answers without end")

@@ -13,7 +13,7 @@ import msgspec
 from chain.primitives.hashing import keccak256
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import Signer
-from chain.primitives.modules import TOKEN_ALLOWANCE, TOKEN_APPROVE
+from chain.primitives.modules import TOKEN_ALLOWANCE, TOKEN_APPROVE, TOKEN_TRANSFER
 from chain.primitives.transaction import MAX_CHAIN_ID, MAX_GAS_LIMIT, Transaction, sign_transaction
 from chain.primitives.types import ZERO_ADDRESS, Address
 from wallet.swaps.json_rpc import JsonRpc, RpcRefused, RpcUnavailable
@@ -21,9 +21,15 @@ from wallet.swaps.reading import ETHER, read_balance, read_number
 from wallet.swaps.store import SentOffer
 from wallet.swaps.terms import Lock
 
-CODE_HASH: Final = bytes.fromhex("c2a6e3c1527c561992317c661bef478ad9dcabad9cd17459717f91fa13c84055")
-"""Keccak-256 of the code of `tests/contracts/HashTimeLock.sol`, compiled with solc 0.8.37 as it comes, without the
-metadata that solc appends. Whoever locks into another contract may find that somebody else can empty it."""
+CONTRACT: Final = Address(bytes.fromhex("0f4f1421f6e1df9e92db9f7dcc739dd023584dec"))
+"""Where `tests/contracts/HashTimeLock.sol` is on every chain: what the deterministic deployment proxy
+(0x4e59b44847b379578588920cA78FbF26c0B4956C) makes with salt 0 of what `solc --no-cbor-metadata --bin`, 0.8.37, prints.
+
+Such an address (EIP-1014, CREATE2) is made of the code that ran when the contract was created. To compare the code that
+is there would not do: its maker could have put a swap into its storage before, to be claimed out of what others lock.
+"""
+CODE_HASH: Final = bytes.fromhex("f4bd79dbd40f12c10eda0a89288e4dacc31afc84c724f9c59ed944224f8675f2")
+"""Keccak-256 of the code that is there once it was made."""
 
 CLAIM_GAS: Final = 200_000
 """What a claim or a refund costs at most, with tokens that do more than they must."""
@@ -97,14 +103,32 @@ class OtherChain:
         return found
 
     def check_contract(self, contract: Address) -> None:
-        """Raises RpcRefused unless the code there is that of HashTimeLock.sol."""
-        code = self.rpc.octets("eth_getCode", to_hex(contract), "latest")
-        metadata_bytes = int.from_bytes(code[-2:], "big") + 2
-        if keccak256(code[: max(0, len(code) - metadata_bytes)]) != CODE_HASH:
+        """Raises RpcRefused unless it is the HashTimeLock that this wallet knows, and is there."""
+        if contract != CONTRACT:
             raise RpcRefused(
-                f"at {to_checksum_address(contract)} there is no HashTimeLock as this wallet knows it: nothing is "
-                "locked where somebody else may hold the key"
+                f"{to_checksum_address(contract)} is no HashTimeLock as this wallet knows it: nothing is locked where "
+                "somebody else may hold the key"
             )
+        if keccak256(self.rpc.octets("eth_getCode", to_hex(contract), "latest")) != CODE_HASH:
+            raise RpcRefused(
+                f"the other chain has no HashTimeLock at {to_checksum_address(contract)} yet: anybody can put it there "
+                "(docs/wallet.md says how)"
+            )
+
+    def check_payment(self, lock: Lock) -> None:
+        """Raises RpcRefused unless the contract could pay the recipient now: a token may be paused, or refuse somebody.
+
+        The payment alone is tried: a whole claim would show the secret to the node.
+        """
+        pay = TOKEN_TRANSFER.encode(lock.recipient, lock.value)
+        to, value, call_data = (lock.asset, 0, pay) if lock.asset != ZERO_ADDRESS else (lock.recipient, lock.value, b"")
+        call = {"from": to_hex(lock.contract), "to": to_hex(to), "value": hex(value), "data": to_hex(call_data)}
+        try:
+            answer = self.rpc.octets("eth_call", call, "latest")
+        except RpcRefused as refusal:
+            raise RpcRefused(f"what you would get cannot be paid out to you now: {refusal}") from None
+        if call_data and answer and not int.from_bytes(answer):
+            raise RpcRefused("what you would get cannot be paid out to you now: the token refuses")
 
     def fees(self) -> tuple[int, int]:
         """Wei per gas: a maximum that bears a few full blocks, and the tip. Raises RpcRefused before EIP-1559."""
@@ -128,12 +152,17 @@ class OtherChain:
         details: tuple[tuple[str, str], ...],
         *,
         value: int = 0,
+        gas: int | None = None,
         previous: SentOffer | None = None,
     ) -> OtherDraft:
-        """A draft that would succeed now; raises RpcRefused that says why it would not."""
-        call = {"from": to_hex(sender), "to": to_hex(to), "value": hex(value), "data": to_hex(call_data)}
-        estimate = self.rpc.quantity("eth_estimateGas", call, "latest")
-        gas = min(estimate * _GAS_SLACK[0] // _GAS_SLACK[1], MAX_GAS_LIMIT)
+        """A draft that would succeed now; raises RpcRefused that says why it would not.
+
+        With `gas` nothing is tried, and the node learns nothing of the call.
+        """
+        if gas is None:
+            call = {"from": to_hex(sender), "to": to_hex(to), "value": hex(value), "data": to_hex(call_data)}
+            estimate = self.rpc.quantity("eth_estimateGas", call, "latest")
+            gas = min(estimate * _GAS_SLACK[0] // _GAS_SLACK[1], MAX_GAS_LIMIT)
         draft = OtherDraft(
             chain_id=self.chain_id(),
             sender=sender,

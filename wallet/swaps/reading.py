@@ -6,7 +6,8 @@ import msgspec
 
 from chain.primitives.abi import Function
 from chain.primitives.hexadecimal import to_hex
-from chain.primitives.modules import TOKEN_BALANCE_OF, TOKEN_DECIMALS, TOKEN_SYMBOL
+from chain.primitives.market import HOLDER
+from chain.primitives.modules import MARKET, TOKEN, TOKEN_BALANCE_OF, TOKEN_DECIMALS, TOKEN_SYMBOL
 from chain.primitives.rejection import Rejected
 from chain.primitives.swap_records import SwapStatus
 from chain.primitives.swaps import SWAP
@@ -78,6 +79,18 @@ def read_asset(rpc: JsonRpc, asset: Address) -> AssetName:
         symbol = "?"
     printable = "".join(character for character in symbol if character.isascii() and character.isprintable())
     return AssetName(printable[:_LONGEST_SYMBOL] or "?", decimals)
+
+
+def check_may_receive(rpc: JsonRpc, asset: Address, recipient: Address) -> None:
+    """On this project's chain: raises RpcRefused where its issuer lets nobody pay this recipient now."""
+    if asset == TOKEN:
+        return
+    try:
+        authorized, frozen = HOLDER.decode_output(_view(rpc, MARKET, HOLDER.encode(asset, recipient)))
+    except Rejected:
+        raise RpcUnavailable(f"{rpc.what} does not say who may hold {to_hex(asset)}") from None
+    if frozen or not authorized:
+        raise RpcRefused("what you would get cannot be paid out to you now: its issuer lets you not hold it")
 
 
 def read_balance(rpc: JsonRpc, asset: Address, owner: Address) -> int:

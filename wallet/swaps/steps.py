@@ -74,6 +74,11 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         return self.first if self.role is Role.MAKER else self.second
 
     @property
+    def is_secret_hidden(self) -> bool:
+        """Whether nobody but this party can know the secret yet."""
+        return self.role is Role.MAKER and not self.was_shown and self.first.status is not SwapStatus.CLAIMED
+
+    @property
     def wanted(self) -> LockState:
         """What this party gets."""
         return self.second if self.role is Role.MAKER else self.first
@@ -138,7 +143,7 @@ def _makers_secret(now: Situation) -> bytes:
     deadline, remaining_s = now.terms.second.deadline, now.terms.second.deadline - now.second.now_s
     if now.second.chain_s >= deadline:
         raise StepRefused("too late: the taker's lock has lapsed; your own comes back with `refund` at its deadline")
-    if now.was_shown or now.first.status is SwapStatus.CLAIMED:
+    if not now.is_secret_hidden:
         return now.secret  # Whoever saw it can claim the other side: now only claiming helps.
     if now.second.confirmed is not SwapStatus.OPEN:
         raise StepRefused("the taker's lock is not confirmed yet: try again in a while")

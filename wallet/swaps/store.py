@@ -94,12 +94,20 @@ class SwapStore:
         path = self.path_of(terms.hash)
         if not path.exists():
             return None
-        record = Record.from_json(read_closed_file(path))
+        record = self.read(path)
         if record.terms != terms:
             raise Rejected(
                 RejectionReason.MALFORMED, "this wallet knows a swap with the same hash and other terms: keep away"
             )
         return record
+
+    def paths(self) -> list[Path]:
+        """Of all swaps, by hash."""
+        return sorted(self.folder.glob("*.json")) if self.folder.is_dir() else []
+
+    def read(self, path: Path) -> Record:
+        """One of them; raises Rejected, or KeystoreError for a file that is open to others."""
+        return Record.from_json(read_closed_file(path))
 
     def add(self, record: Record) -> None:
         """A new swap; AlreadyExistsError where there is one of this hash."""

@@ -78,6 +78,6 @@ def page_response(text: str, status: int = 200) -> Response:
 def static_response(file: StaticFile, known_etags: str | None) -> Response:
     """A static file, or 304 where the browser has it: asked for each time, so that an updated node is seen at once."""
     headers = {**HEADERS, "Cache-Control": "no-cache", "ETag": file.etag}
-    if known_etags is not None and file.etag in known_etags:
+    if known_etags is not None and (known_etags.strip() == "*" or file.etag in known_etags):
         return Response(status_code=304, headers=headers)
     return Response(file.octets, 200, headers, file.media_type)

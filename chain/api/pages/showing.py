@@ -1,13 +1,18 @@
 """A market's numbers as people say them: quote per base unit, base units, times in UTC. For the templates."""
 
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from chain.market_answers import LevelView, MarketView
 from chain.primitives.decimals import format_number
 from chain.primitives.market_units import MarketUnits
 
-NOTHING = "–"
+NOTHING: Final = "–"
+NOTICES: Final = {
+    "halted": "This market is halted: it takes no orders for now. Cancelling works as ever.",
+    "cancel_only": "This market has closed for good: it takes no orders any more. Cancelling works as ever.",
+}
+"""What those who want to place an order are told, by the market's status."""
 
 
 class BookRow(NamedTuple):
@@ -52,6 +57,10 @@ class Showing:
         sign = "+" if number > 0 else "−" if number < 0 else ""
         return sign + self.price(abs(number))
 
+    def spread(self, bid: int | None, ask: int | None) -> str:
+        """Between the best prices; a book that is not crossed has it above zero."""
+        return NOTHING if bid is None or ask is None else self.price(ask - bid)
+
     def quantity(self, lots: int) -> str:
         """`5.00`, base units."""
         return _padded(self.units.format_quantity(lots), self._quantity_places)
@@ -69,8 +78,8 @@ class Showing:
 
 
 def time_text(time_ms: int) -> str:
-    """`2026-11-22 23:10:13`, UTC."""
-    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    """`22 Nov 23:10:13`, UTC; which year it was, the API tells."""
+    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%d %b %H:%M:%S")
 
 
 def words(name: str) -> str:

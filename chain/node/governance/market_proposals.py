@@ -10,13 +10,11 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from chain.client import NodeClient
-from chain.market_answers import AssetView
 from chain.node.governance.deciding import Execute, Yes, finish, operator_at
+from chain.node.governance.proposal_words import argument_names, explain
 from chain.node.options import DEFAULT_URL, AsJson, DataDir, NodeUrl, OptionalKeyFile, explained
 from chain.primitives.abi import Function
-from chain.primitives.decimals import format_number, format_units
-from chain.primitives.hexadecimal import parse_address, to_checksum_address
+from chain.primitives.hexadecimal import parse_address
 from chain.primitives.market import (
     ADD_AUTHORITY,
     CREATE_MARKET,
@@ -29,7 +27,6 @@ from chain.primitives.market import (
     SPEND_TREASURY,
     MarketStatus,
 )
-from chain.primitives.market_units import MarketUnits
 from chain.primitives.modules import ADD_ISSUER, GOVERNANCE, MARKET, REMOVE_ISSUER, TOKEN
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import MAX_UINT256, Address
@@ -72,71 +69,13 @@ def _propose(given: _Given, target: Address, function: Function, *arguments: Any
     with operator_at(given.data_dir, given.key_file, given.url) as operator:
         call_data = function.encode(*arguments)
         typer.echo(f"{function.name}:", err=True)
-        for label, text in _explain(operator.client, function, dict(zip(_names(function), arguments, strict=True))):
+        for label, text in explain(
+            operator.client, function, dict(zip(argument_names(function), arguments, strict=True))
+        ):
             typer.echo(f"  {label:<18} {text}", err=True)
         if not given.is_sure:
             typer.confirm("Propose it?", abort=True, err=True)
         finish(operator, operator.propose(call_data, target), may_execute=given.may_execute, as_json=given.as_json)
-
-
-def _names(function: Function) -> list[str]:
-    return [parameter.name for parameter in function.inputs]
-
-
-def _explain(client: NodeClient, function: Function, named: dict[str, Any]) -> list[tuple[str, str]]:
-    """Each argument in words. Raises NodeRefused for an asset or a market that there is not."""
-    assets: dict[str, AssetView] = {
-        name: client.asset(named[name]) for name in ("asset", "base", "quote") if name in named
-    }
-    lines = [(name, _describe(name, value, assets)) for name, value in named.items()]
-    if function is CREATE_MARKET:
-        units = _units(assets["base"], assets["quote"], named)
-        lines += [
-            (
-                "so quantities are",
-                f"multiples of {units.format_lots(1)}, at least {units.format_lots(units.minimum_lots)}",
-            ),
-            (
-                "so prices are",
-                f"multiples of {format_number(units.price_step)} {units.quote_symbol} per {units.base_symbol}",
-            ),
-        ]
-    if "market" in named:
-        market = client.market(named["market"])
-        lines.insert(1, ("which trades", f"{market.base.symbol}/{market.quote.symbol}, now {market.status}"))
-    return lines
-
-
-def _units(base: AssetView, quote: AssetView, named: dict[str, Any]) -> MarketUnits:
-    return MarketUnits(
-        base_symbol=base.symbol,
-        base_decimals=base.decimals,
-        quote_symbol=quote.symbol,
-        quote_decimals=quote.decimals,
-        lot=named["lot"],
-        tick=named["tick"],
-        minimum_lots=named["minimumLots"],
-    )
-
-
-def _describe(name: str, value: Any, assets: dict[str, AssetView]) -> str:
-    if name in assets:
-        asset = assets[name]
-        return f"{asset.symbol} ({asset.name}), {asset.asset}, issued by {asset.issuer}"
-    if name == "value":
-        return f"{format_units(value, assets['asset'].decimals)} {assets['asset'].symbol} ({value} atoms)"
-    if name.endswith("Fee"):
-        return f"{format_units(value, 2)} % ({value} basis points)"
-    if name == "policy":
-        return str(value) if value else "none: everybody may trade"
-    if name == "status":
-        return MarketStatus(value).name.lower().replace("_", "-")
-    if isinstance(value, bytes):
-        return to_checksum_address(Address(value))
-    if isinstance(value, list):
-        return ", ".join(_describe("", element, {}) for element in value) or "none"
-    units = {"lot": " base atoms", "tick": " quote atoms per lot"}
-    return f"{value}{units.get(name, '')}"
 
 
 def _asset(text: str, field: str) -> Address:
@@ -211,7 +150,7 @@ def remove_authority(
 
 def _propose_for(given: _Given, target: Address, function: Function, account: str) -> None:
     with explained():
-        address = parse_address(account, _names(function)[0])
+        address = parse_address(account, argument_names(function)[0])
     _propose(given, target, function, address)
 
 

@@ -9,9 +9,8 @@ from typing import Final
 from chain.primitives import message_pack
 from chain.primitives.market import AssetFlag, asset_address, asset_number, is_asset_address
 from chain.primitives.market_records import Asset
-from chain.primitives.message_pack import decode_trusted
 from chain.primitives.modules import TOKEN, is_reserved
-from chain.primitives.records import Domain, decode_amount, encode_amount, state_key
+from chain.primitives.records import Domain, decode_amount, decode_integer, encode_amount, state_key
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import ZERO_ADDRESS, Address, Amount
 from chain.rules import token
@@ -30,16 +29,12 @@ _NOTHING: Final = Amount(0)
 _ASSET_COUNT: Final = state_key(Domain.ASSET_COUNT)
 
 
-def _decode_int(encoded: bytes) -> int:
-    return decode_trusted(encoded, int)
-
-
 # Assets
 
 
 def asset_count(state: State) -> int:
     """How many were ever issued; they are numbered from 1."""
-    return state.read_record(_ASSET_COUNT, _decode_int, 0)
+    return state.read_record(_ASSET_COUNT, decode_integer, 0)
 
 
 def find_asset(state: State, asset: Address) -> Asset | None:
@@ -83,7 +78,7 @@ def set_asset(state: State, asset: Address, record: Asset) -> None:
 def balance_of(state: State, asset: Address, holder: Address) -> int:
     """Atoms of an asset, or of AIT, that somebody holds."""
     if asset == TOKEN:
-        return state.account(holder).balance
+        return state.balance(holder)
     return state.read_record(state_key(Domain.ASSET_BALANCE, asset + holder), decode_amount, _NOTHING)
 
 
@@ -93,14 +88,6 @@ def check_balance(state: State, asset: Address, owner: Address, amount: int) -> 
     if balance < amount:
         raise Rejected(
             RejectionReason.INSUFFICIENT_FUNDS, f"insufficient funds: balance {balance}, amount {amount} atoms"
-        )
-
-
-def check_recipient(recipient: Address) -> None:
-    """Raises Rejected for the zero address, modules and assets: no transfer, freeze or claim may name them."""
-    if recipient == ZERO_ADDRESS or is_reserved(recipient):
-        raise Rejected(
-            RejectionReason.INVALID_RECIPIENT, "not an ordinary address: it is zero, or belongs to a module or an asset"
         )
 
 
@@ -153,7 +140,7 @@ def _change_balance(state: State, asset: Address, holder: Address, change: int) 
     state.write_record(key, Amount(after), encode_amount if after else None)
     if (before == 0) != (after == 0) and not is_reserved(holder):  # Modules send nothing: they need no standing.
         key = state_key(Domain.ASSETS_HELD, holder)
-        count = state.read_record(key, _decode_int, 0) + (1 if after else -1)
+        count = state.read_record(key, decode_integer, 0) + (1 if after else -1)
         state.write_record(key, count, message_pack.encode if count else None)
 
 
@@ -162,26 +149,20 @@ def _change_balance(state: State, asset: Address, holder: Address, change: int) 
 
 def is_authorized(state: State, asset: Address, holder: Address) -> bool:
     """Whether an issued asset needs no authorisation of this holder, or its issuer has given it."""
-    record = issued_asset(state, asset)
-    return (
-        not record.flags & _AUTHORIZATION_REQUIRED
-        or _is_exempt(record, holder)
-        or bool(_standing(state, asset, holder) & _AUTHORIZED)
-    )
+    flags = _flags_binding(state, asset, holder)
+    return not flags & _AUTHORIZATION_REQUIRED or bool(_standing(state, asset, holder) & _AUTHORIZED)
 
 
 def is_frozen(state: State, asset: Address, holder: Address) -> bool:
     """Whether the issuer of an asset has frozen this holder, and still may freeze."""
+    flags = _flags_binding(state, asset, holder)
+    return bool(flags & _FREEZABLE) and bool(_standing(state, asset, holder) & _FROZEN)
+
+
+def _flags_binding(state: State, asset: Address, holder: Address) -> int:
+    """An issued asset's flags, as far as they concern this holder: its issuer and modules are subject to none."""
     record = issued_asset(state, asset)
-    return (
-        bool(record.flags & _FREEZABLE)
-        and not _is_exempt(record, holder)
-        and bool(_standing(state, asset, holder) & _FROZEN)
-    )
-
-
-def _is_exempt(record: Asset, holder: Address) -> bool:
-    return holder == record.issuer or is_reserved(holder)
+    return record.flags if record.flags and holder != record.issuer and not is_reserved(holder) else 0
 
 
 def set_authorized(state: State, asset: Address, holder: Address, authorized: bool) -> None:
@@ -194,21 +175,19 @@ def set_frozen(state: State, asset: Address, holder: Address, frozen: bool) -> N
     _set_standing(state, asset, holder, _FROZEN, frozen)
 
 
-def may_trade(state: State, asset: Address, holder: Address) -> bool:
-    """Whether somebody may send, receive, order and trade this asset; the asset exists."""
-    return _trading_refusal(state, asset, holder) is None
-
-
 def check_may_trade(state: State, asset: Address, holder: Address) -> None:
     """Raises Rejected where somebody may not send, receive, order or trade this asset, and where there is none."""
-    refusal = _trading_refusal(state, asset, holder)
+    refusal = trading_refusal(state, asset, holder)
     if refusal is not None:
         raise refusal
 
 
-def _trading_refusal(state: State, asset: Address, holder: Address) -> Rejected | None:
-    """Why somebody may not, or None. AIT refuses nobody; nothing refuses modules and its own issuer."""
-    if asset == TOKEN:
+def trading_refusal(state: State, asset: Address, holder: Address) -> Rejected | None:
+    """Why somebody may not send, receive, order and trade an asset that exists; None where he may.
+
+    AIT refuses nobody; nothing refuses modules and its own issuer.
+    """
+    if asset == TOKEN or not _flags_binding(state, asset, holder):
         return None
     if is_frozen(state, asset, holder):
         return _refusal(RejectionReason.ASSET_FROZEN, state, asset, "has frozen", holder)
@@ -223,7 +202,7 @@ def _refusal(reason: RejectionReason, state: State, asset: Address, verb: str, h
 
 
 def _standing(state: State, asset: Address, holder: Address) -> int:
-    return state.read_record(state_key(Domain.ASSET_STANDING, asset + holder), _decode_int, 0)
+    return state.read_record(state_key(Domain.ASSET_STANDING, asset + holder), decode_integer, 0)
 
 
 def _set_standing(state: State, asset: Address, holder: Address, bit: int, value: bool) -> None:

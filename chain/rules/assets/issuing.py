@@ -36,7 +36,6 @@ from chain.rules.assets.holdings import (
     asset_count,
     check_balance,
     check_may_trade,
-    check_recipient,
     create,
     destroy,
     issued_asset,
@@ -46,6 +45,7 @@ from chain.rules.assets.holdings import (
     set_frozen,
 )
 from chain.rules.call import Call, Operation
+from chain.rules.token import check_recipient
 
 MAX_ASSETS: Final = 256
 MAX_DECIMALS: Final = 36

@@ -22,13 +22,12 @@ from chain.rules.assets.holdings import (
     balance_of,
     check_balance,
     check_may_trade,
-    check_recipient,
     issued_asset,
     move,
 )
 from chain.rules.call import Call, Operation, ViewTable
 from chain.rules.state import State
-from chain.rules.token import ApprovalPlan, TransferPlan, transfer_log
+from chain.rules.token import ApprovalPlan, TransferPlan, check_recipient, transfer_log
 
 
 def allowance(state: State, asset: Address, owner: Address, spender: Address) -> Amount:

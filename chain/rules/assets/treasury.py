@@ -6,8 +6,9 @@ from chain.primitives.market import SPEND_TREASURY
 from chain.primitives.modules import MARKET, TREASURY
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import Address
-from chain.rules.assets.holdings import check_asset, check_balance, check_may_trade, check_recipient, move
+from chain.rules.assets.holdings import check_asset, check_balance, check_may_trade, move
 from chain.rules.call import Call, Operation
+from chain.rules.token import check_recipient
 
 
 class Spending(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from chain.primitives import message_pack
 from chain.primitives.market import Side
 from chain.primitives.market_records import Level, LevelPage, Order
 from chain.primitives.message_pack import decode_trusted
-from chain.primitives.records import Domain, state_key
+from chain.primitives.records import Domain, decode_integer, state_key
 from chain.primitives.types import Address
 from chain.rules.market.prices import BookSide, add_price, best_price, book_side, next_price, remove_price
 from chain.rules.state import State
@@ -43,7 +43,7 @@ class PriceLevel(msgspec.Struct, frozen=True):
 
 def order_count(state: State) -> int:
     """How many ids were ever given out, over all markets; they count from 1."""
-    return state.read_record(_ORDER_COUNT, _decode_int, 0)
+    return state.read_record(_ORDER_COUNT, decode_integer, 0)
 
 
 def set_order_count(state: State, count: int) -> None:
@@ -269,7 +269,3 @@ def _clear_page(state: State, book: BookSide, ticks: int, number: int) -> None:
 
 def _decode_open_orders(encoded: bytes) -> OpenOrders:
     return decode_trusted(encoded, OpenOrders)
-
-
-def _decode_int(encoded: bytes) -> int:
-    return decode_trusted(encoded, int)

@@ -5,7 +5,7 @@ Cancelling always works: whatever the market's status, whatever assets, issuers 
 for an owner that holds nothing besides. What an order still holds goes back to its owner.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -87,7 +87,7 @@ def validate_cancel_by_client_id(call: Call, market_number: int, client_id: int)
     known_market(call.state, market_number)
     for order_id, listed_client_id in open_orders(call.state, market_number, call.sender):
         if client_id and listed_client_id == client_id:
-            return Closing(_with_orders(call.state, (order_id,)), CloseReason.CANCELLED)
+            return Closing(_with_orders(call, (order_id,)), CloseReason.CANCELLED)
     raise Rejected(RejectionReason.UNKNOWN_ORDER, f"you have no open order with the client id {client_id}")
 
 
@@ -97,7 +97,7 @@ def validate_cancel_all(call: Call, market_number: int, limit: int) -> Closing:
     if not 1 <= limit <= MAX_CANCELLED:
         raise Rejected(RejectionReason.OUT_OF_RANGE, f"limit must be 1 to {MAX_CANCELLED}", field="limit")
     listed = open_orders(call.state, market_number, call.sender)[:limit]
-    return Closing(_with_orders(call.state, (order_id for order_id, _ in listed)), CloseReason.CANCELLED)
+    return Closing(_with_orders(call, [order_id for order_id, _ in listed]), CloseReason.CANCELLED)
 
 
 def owns_order(state: State, sender: Address, order_id: int) -> bool:
@@ -134,13 +134,14 @@ def validate_cancel_frozen(call: Call, asset: Address, order_ids: Sequence[int])
 def _chosen(call: Call, order_ids: Sequence[int], is_meant: Callable[[Order], bool], reason: CloseReason) -> Closing:
     if len(order_ids) > MAX_SWEPT:
         raise Rejected(RejectionReason.TOO_LARGE, f"names more than {MAX_SWEPT} orders", field="orderIds")
-    named = _with_orders(call.state, dict.fromkeys(order_ids))  # Each once.
+    named = _with_orders(call, tuple(dict.fromkeys(order_ids)))  # Each once.
     return Closing(tuple((order_id, order) for order_id, order in named if is_meant(order)), reason)
 
 
-def _with_orders(state: State, order_ids: Iterable[int]) -> tuple[tuple[int, Order], ...]:
+def _with_orders(call: Call, order_ids: Sequence[int]) -> tuple[tuple[int, Order], ...]:
     """Those of these that rest."""
-    found = ((order_id, find_order(state, order_id)) for order_id in order_ids)
+    call.orders_seen += len(order_ids)
+    found = ((order_id, find_order(call.state, order_id)) for order_id in order_ids)
     return tuple((order_id, order) for order_id, order in found if order is not None)
 
 

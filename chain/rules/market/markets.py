@@ -20,9 +20,8 @@ from chain.primitives.market import (
     MarketStatus,
 )
 from chain.primitives.market_records import Market
-from chain.primitives.message_pack import decode_trusted
 from chain.primitives.modules import MARKET
-from chain.primitives.records import Domain, state_key
+from chain.primitives.records import Domain, decode_integer, state_key
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import Address, Amount
 from chain.rules.assets.holdings import check_asset
@@ -49,7 +48,7 @@ class MarketChange(msgspec.Struct, frozen=True):
 
 def market_count(state: State) -> int:
     """How many were ever created; they are numbered from 1."""
-    return state.read_record(_MARKET_COUNT, _decode_int, 0)
+    return state.read_record(_MARKET_COUNT, decode_integer, 0)
 
 
 def find_market(state: State, number: int) -> Market | None:
@@ -85,10 +84,10 @@ def validate_create_market(
     if base == quote:
         raise Rejected(RejectionReason.INVALID_MARKET, "base and quote are the same asset")
     if not 1 <= minimum_lots <= MAX_LOTS:
-        raise _out_of_range("minimumLots", f"1 to {MAX_LOTS}")
+        raise out_of_range("minimumLots", f"1 to {MAX_LOTS}")
     for name, atoms in (("lot", lot), ("tick", tick)):
         if not 1 <= atoms <= MAX_ATOMS // minimum_lots:
-            raise _out_of_range(name, "at least 1, and the smallest order below 2^200 atoms")
+            raise out_of_range(name, "at least 1, and the smallest order below 2^200 atoms")
     _check_fees(maker_fee, taker_fee)
     check_policy(call.state, policy)
     market = Market(
@@ -118,7 +117,7 @@ def validate_set_market_status(call: Call, number: int, status: int) -> MarketCh
     """setMarketStatus(market, status)."""
     market = known_market(call.state, number)
     if status not in _STATUSES:
-        raise _out_of_range("status", "0 (open), 1 (cancel-only) or 2 (halted)")
+        raise out_of_range("status", "0 (open), 1 (cancel-only) or 2 (halted)")
     if market.status == MarketStatus.CANCEL_ONLY:
         raise Rejected(RejectionReason.INVALID_CHANGE, f"market {number} has closed for good")
     if market.status == status:
@@ -149,10 +148,11 @@ def apply_change(call: Call, change: MarketChange) -> None:
 def _check_fees(maker_fee: int, taker_fee: int) -> None:
     for name, basis_points in (("makerFee", maker_fee), ("takerFee", taker_fee)):
         if basis_points > MAX_FEE_BASIS_POINTS:
-            raise _out_of_range(name, f"at most {MAX_FEE_BASIS_POINTS} basis points")
+            raise out_of_range(name, f"at most {MAX_FEE_BASIS_POINTS} basis points")
 
 
-def _out_of_range(field: str, requirement: str) -> Rejected:
+def out_of_range(field: str, requirement: str) -> Rejected:
+    """That a number of a call is not among those that it may be."""
     return Rejected(RejectionReason.OUT_OF_RANGE, f"{field} must be {requirement}", field=field)
 
 
@@ -175,10 +175,6 @@ def _market_key(number: int) -> bytes:
 
 def _set_market(state: State, change: MarketChange) -> None:
     state.write_record(_market_key(change.number), change.market, Market.encode)
-
-
-def _decode_int(encoded: bytes) -> int:
-    return decode_trusted(encoded, int)
 
 
 OPERATIONS = (

@@ -13,7 +13,7 @@ from chain.primitives.market import CloseReason, Side
 from chain.primitives.market_records import Market, Order
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import Address
-from chain.rules.assets.holdings import may_trade
+from chain.rules.assets.holdings import trading_refusal
 from chain.rules.call import Call
 from chain.rules.compliance import is_eligible
 from chain.rules.market.book import orders_up_to
@@ -65,6 +65,7 @@ def match(call: Call, taker: Taker) -> Match:
     for order_id, order in orders_up_to(call.state, book_side(taker.market_number, opposite), taker.ticks):
         if len(steps) == MAX_STEPS:
             return Match(tuple(steps), lots_left, is_bounded=True)
+        call.orders_seen += 1
         reason = _why_it_goes(call, taker.market, order)
         if reason is not None:
             steps.append(Step(order_id, order, 0, reason))
@@ -79,14 +80,13 @@ def match(call: Call, taker: Taker) -> Match:
     return Match(tuple(steps), lots_left, is_bounded=False)
 
 
-def _may_take_part(call: Call, market: Market, account: Address) -> bool:
-    """Whether somebody may trade both assets, and meets the market's policy now."""
+def refusal_to_trade(call: Call, market: Market, account: Address) -> Rejected | None:
+    """Why somebody may not trade in a market now, by either asset or by its policy; None where he may."""
     state = call.state
-    return (
-        may_trade(state, market.base, account)
-        and may_trade(state, market.quote, account)
-        and is_eligible(state, market.policy, account, call.block.time_ms // 1000)
-    )
+    refusal = trading_refusal(state, market.base, account) or trading_refusal(state, market.quote, account)
+    if refusal is None and not is_eligible(state, market.policy, account, call.block.time_ms // 1000):
+        refusal = Rejected(RejectionReason.NOT_ELIGIBLE, f"this market's policy, {market.policy}, is not met")
+    return refusal
 
 
 def _why_it_goes(call: Call, market: Market, order: Order) -> CloseReason | None:
@@ -95,4 +95,4 @@ def _why_it_goes(call: Call, market: Market, order: Order) -> CloseReason | None
         return CloseReason.EXPIRED
     if order.owner == call.sender:
         return CloseReason.SELF_TRADE
-    return None if _may_take_part(call, market, order.owner) else CloseReason.NOT_ELIGIBLE
+    return None if refusal_to_trade(call, market, order.owner) is None else CloseReason.NOT_ELIGIBLE

@@ -22,9 +22,8 @@ from chain.primitives.market import (
 from chain.primitives.market_records import Market, Order
 from chain.primitives.modules import MARKET, TREASURY
 from chain.primitives.rejection import Rejected, RejectionReason
-from chain.rules.assets.holdings import check_balance, check_may_trade, move
+from chain.rules.assets.holdings import check_balance, move
 from chain.rules.call import Call, Operation
-from chain.rules.compliance import is_eligible
 from chain.rules.market.amounts import TradeAmounts, escrowed, offered_asset, trade_amounts, wanted_asset
 from chain.rules.market.book import (
     MAX_LEVEL_LOTS,
@@ -37,8 +36,8 @@ from chain.rules.market.book import (
     set_order_count,
 )
 from chain.rules.market.closing import close_order, emit_closed
-from chain.rules.market.markets import MAX_ATOMS, known_market
-from chain.rules.market.matching import Match, Step, Taker, match
+from chain.rules.market.markets import MAX_ATOMS, known_market, out_of_range
+from chain.rules.market.matching import Match, Step, Taker, match, refusal_to_trade
 from chain.rules.market.prices import book_side
 
 MAX_OPEN_ORDERS: Final = 200
@@ -81,7 +80,9 @@ def validate_place_order(
     _check_lots(market, ticks, lots)
     _check_expiry(call, kind, expiry_height)
     _check_open_orders(call, market_number, kind, client_id)
-    _check_may_take_part(call, market)
+    refusal = refusal_to_trade(call, market, call.sender)
+    if refusal is not None:
+        raise refusal
     check_balance(call.state, offered_asset(market, side), call.sender, escrowed(market, side, ticks, lots))
     taker = Taker(market_number, market, side, ticks, lots, may_take=kind != OrderKind.POST_ONLY)
     matched = match(call, taker)
@@ -104,34 +105,34 @@ def _open_market(call: Call, number: int) -> Market:
 def _price_in_ticks(market: Market, side: int, kind: int, price: int) -> int:
     """The worst price that the order accepts; a market order's may lie between ticks: the better one counts then."""
     if side not in _SIDES:
-        raise _out_of_range("side", "0 (buy) or 1 (sell)")
+        raise out_of_range("side", "0 (buy) or 1 (sell)")
     if kind not in _KINDS:
-        raise _out_of_range("kind", f"0 to {max(_KINDS)}")
+        raise out_of_range("kind", f"0 to {max(_KINDS)}")
     ticks, beyond = divmod(price, market.tick)
     if beyond and kind != OrderKind.MARKET:
         raise Rejected(RejectionReason.OFF_TICK, f"the price is not a multiple of {market.tick}", field="price")
     if beyond and side == Side.SELL:
         ticks += 1
     if not 1 <= ticks <= MAX_PRICE_TICKS:
-        raise _out_of_range("price", f"1 to {MAX_PRICE_TICKS} ticks of {market.tick}")
+        raise out_of_range("price", f"1 to {MAX_PRICE_TICKS} ticks of {market.tick}")
     return ticks
 
 
 def _check_lots(market: Market, ticks: int, lots: int) -> None:
     if not 1 <= lots <= MAX_LOTS:
-        raise _out_of_range("lots", f"1 to {MAX_LOTS}")
+        raise out_of_range("lots", f"1 to {MAX_LOTS}")
     if lots < market.minimum_lots:
         raise Rejected(
             RejectionReason.BELOW_MINIMUM_LOTS, f"an order is of {market.minimum_lots} lots at least", field="lots"
         )
     if lots * max(market.lot, ticks * market.tick) > MAX_ATOMS:
-        raise _out_of_range("lots", "fewer: the order comes to 2^200 atoms or more")
+        raise out_of_range("lots", "fewer: the order comes to 2^200 atoms or more")
 
 
 def _check_expiry(call: Call, kind: int, expiry_height: int) -> None:
     if kind != OrderKind.GOOD_TILL_HEIGHT:
         if expiry_height:
-            raise _out_of_range("expiryHeight", "0 for an order of this kind")
+            raise out_of_range("expiryHeight", "0 for an order of this kind")
     elif expiry_height < call.block.height:
         raise Rejected(
             RejectionReason.EXPIRED_ON_ARRIVAL,
@@ -152,13 +153,6 @@ def _check_open_orders(call: Call, market_number: int, kind: int, client_id: int
         )
 
 
-def _check_may_take_part(call: Call, market: Market) -> None:
-    check_may_trade(call.state, market.base, call.sender)
-    check_may_trade(call.state, market.quote, call.sender)
-    if not is_eligible(call.state, market.policy, call.sender, call.block.time_ms // 1000):
-        raise Rejected(RejectionReason.NOT_ELIGIBLE, f"this market's policy, {market.policy}, is not met")
-
-
 def _why_nothing_rests(kind: int, matched: Match) -> CloseReason | None:
     """None where what is left rests. Raises Rejected where a part is not enough."""
     if not matched.lots_left:
@@ -167,19 +161,15 @@ def _why_nothing_rests(kind: int, matched: Match) -> CloseReason | None:
         raise Rejected(
             RejectionReason.WOULD_NOT_FILL, f"{matched.lots_left} lots would be left", left=matched.lots_left
         )
-    if kind in _TAKES_ONLY:
-        return CloseReason.REST_CANCELLED
-    return CloseReason.FILL_BOUND if matched.is_bounded else None
+    if matched.is_bounded:
+        return CloseReason.FILL_BOUND
+    return CloseReason.REST_CANCELLED if kind in _TAKES_ONLY else None
 
 
 def _check_level(call: Call, taker: Taker, lots: int) -> None:
     level = find_level(call.state, book_side(taker.market_number, taker.side), taker.ticks)
     if level is not None and level.open_lots + lots > MAX_LEVEL_LOTS:
         raise Rejected(RejectionReason.LEVEL_FULL, f"orders at this price hold {level.open_lots} lots")
-
-
-def _out_of_range(field: str, requirement: str) -> Rejected:
-    return Rejected(RejectionReason.OUT_OF_RANGE, f"{field} must be {requirement}", field=field)
 
 
 # What becomes of it
@@ -191,6 +181,17 @@ def apply_place_order(call: Call, plan: Placement) -> None:
     set_order_count(call.state, plan.order_id)
     move(call, offered_asset(plan.market, order.side), order.owner, MARKET, _paid_in(plan))
     _emit_placed(call, plan)
+    if plan.match.steps:
+        _settle(call, plan)
+    if plan.close_reason is None:
+        add_order(call.state, plan.order_id, order)
+    else:
+        emit_closed(call, plan.order_id, order, plan.close_reason)
+
+
+def _settle(call: Call, plan: Placement) -> None:
+    """Closes or pays each order that is met, then pays the sender and the treasury, once."""
+    order = plan.order
     received = taker_fees = maker_fees = 0
     for step in plan.match.steps:
         if not step.lots:
@@ -206,10 +207,6 @@ def apply_place_order(call: Call, plan: Placement) -> None:
     move(call, wanted, MARKET, order.owner, received - taker_fees)
     move(call, wanted, MARKET, TREASURY, taker_fees)
     move(call, offered_asset(plan.market, order.side), MARKET, TREASURY, maker_fees)
-    if plan.close_reason is None:
-        add_order(call.state, plan.order_id, order)
-    else:
-        emit_closed(call, plan.order_id, order, plan.close_reason)
 
 
 def _paid_in(plan: Placement) -> int:

@@ -2,7 +2,6 @@
 
 from typing import Any, Final
 
-from chain.primitives.abi import Function
 from chain.primitives.market import (
     BEST_PRICES,
     IS_ELIGIBLE,
@@ -15,7 +14,7 @@ from chain.primitives.market import (
 from chain.primitives.modules import MARKET
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.types import Address
-from chain.rules.call import Call, View
+from chain.rules.call import Call, ViewTable
 from chain.rules.compliance import is_eligible
 from chain.rules.market.book import find_order, levels, open_orders
 from chain.rules.market.markets import known_market, market_count
@@ -65,7 +64,7 @@ def _is_eligible(call: Call, number: int, account: Address) -> tuple[bool]:
     return (is_eligible(call.state, policy, account, call.block.time_ms // 1000),)
 
 
-VIEWS: Final[dict[tuple[Address, Function], View]] = {
+VIEWS: Final[ViewTable] = {
     (MARKET, MARKET_COUNT): lambda call: (market_count(call.state),),
     (MARKET, MARKET_INFORMATION): _market,
     (MARKET, ORDER): _order,

@@ -174,6 +174,14 @@ def test_ids_that_are_not_known_begin_anew_and_say_so(node: RunningNode) -> None
     assert_problem(answer)
 
 
+def test_a_chain_that_has_nothing_but_its_genesis(start_node: StartNode) -> None:
+    node = start_node(as_validator=False)
+    assert height_of(node) == 0
+    for headers in ({}, {"Last-Event-ID": "7"}):
+        with listen(node, **headers) as stream:
+            assert stream.until_block(0)[-1].content["hash"] == node.client.block(0).hash
+
+
 def test_a_node_that_stops_ends_its_streams(start_node: StartNode) -> None:
     node = start_node()
     with listen(node) as stream:
@@ -241,7 +249,8 @@ def parts_of(node: RunningNode, count: int, last_id: int | None = None, **bounds
     return told.result(timeout=20)
 
 
-def test_silence_is_broken(node: RunningNode) -> None:
+def test_silence_is_broken(start_node: StartNode) -> None:
+    node = start_node(as_validator=False)  # Which makes no block that could break it.
     retry, _, heartbeat, again = parts_of(node, 4, heartbeat_s=0.01)
     assert retry == b"retry: 2000\n\n"
     assert heartbeat == again
@@ -251,11 +260,12 @@ def test_silence_is_broken(node: RunningNode) -> None:
 def test_a_stream_says_which_block_it_cannot_tell(node: RunningNode, trading: Trading) -> None:
     before = height_of(node)
     node.settle(*trading.trade(500, 1), *trading.trade(510, 1))
-    parts = parts_of(node, 1 + height_of(node) - before, before, max_events=1)
+    newest = height_of(node)
+    parts = parts_of(node, 1 + newest - before, before, max_events=1)
     told = b"".join(parts).decode()
     assert "event: reset" in told
     assert "event: trade" not in told
-    assert f"id: {height_of(node)}\nevent: block" in told
+    assert f"id: {newest}\nevent: block" in told
 
 
 def test_a_block_with_too_much_says_so(chain: Chain) -> None:

@@ -14,12 +14,33 @@ from chain.node.pool_limits import LaneLimits, PoolLimits
 from chain.primitives.client_request import ClientRequest, sign_client_request
 from chain.primitives.escrow import DEPOSIT
 from chain.primitives.hashing import sha256
-from chain.primitives.modules import ESCROW, EXECUTE, GOVERNANCE, HTLC, PAUSE, PROPOSE, TOKEN
+from chain.primitives.market import (
+    ADD_AUTHORITY,
+    CLAW_BACK,
+    GRANT_CREDENTIAL,
+    ISSUE_ASSET,
+    MINT_ASSET,
+    REMOVE_AUTHORITY,
+    AssetFlag,
+    asset_address,
+)
+from chain.primitives.modules import (
+    ADD_ISSUER,
+    ESCROW,
+    EXECUTE,
+    GOVERNANCE,
+    HTLC,
+    MARKET,
+    PAUSE,
+    PROPOSE,
+    TOKEN,
+    TOKEN_TRANSFER,
+)
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.settlement import Settlement
 from chain.primitives.swaps import CLAIM, LOCK, swap_id
 from chain.primitives.transaction import Transaction
-from chain.primitives.types import ATOMS_PER_AIT, Amount
+from chain.primitives.types import ATOMS_PER_AIT, Address, Amount
 from chain.rules.admission import Lane
 
 if TYPE_CHECKING:
@@ -378,6 +399,50 @@ def test_governance_makes_everybody_be_checked_again(chain: Chain) -> None:
         pool.recheck(sender, NOW_MS)
     assert len(pool) == 0
     assert refusal(pool, people.mint("ann", 5, nonce=0)) is RejectionReason.MINTING_PAUSED
+
+
+def add_block(chain: Chain, pool: Mempool, *transactions: Transaction) -> None:
+    """One from elsewhere, in which all succeed; the pool checks again what it touches."""
+    candidate = chain.add_block(*transactions)
+    assert [result.status for result in candidate.outcome.results] == [1] * len(transactions)
+    pool.rebase(chain.ledger.view(), chain.head)
+    for sender in pool.senders_touched(candidate.outcome.changes):
+        pool.recheck(sender, NOW_MS)
+
+
+def decision(chain: Chain, number: int, target: Address, call_data: bytes) -> list[Transaction]:
+    """The first, second, … of the only validator."""
+    calls = PROPOSE.encode(target, call_data), EXECUTE.encode(number)
+    return [
+        chain.people.send("validator", GOVERNANCE, nonce=2 * number - 2 + index, data=data)
+        for index, data in enumerate(calls)
+    ]
+
+
+def test_a_removed_authority_that_holds_nothing_has_nothing_waiting(chain: Chain) -> None:
+    pool, people = pool_on(chain), chain.people
+    add_block(chain, pool, *decision(chain, 1, MARKET, ADD_AUTHORITY.encode(people.address("ann"))))
+    grant = GRANT_CREDENTIAL.encode(people.address("bob"), 276, 1, 2**40, bytes(32))
+    add(pool, people.send("ann", MARKET, nonce=0, data=grant))
+    add_block(chain, pool, *decision(chain, 2, MARKET, REMOVE_AUTHORITY.encode(people.address("ann"))))
+    assert len(pool) == 0
+
+
+def test_whose_asset_was_taken_back_has_nothing_waiting(chain: Chain) -> None:
+    """It was all that he had; nothing else of his account has changed."""
+    pool, people = pool_on(chain), chain.people
+    coin, ann = asset_address(1), people.address("ann")
+    add_block(chain, pool, *decision(chain, 1, GOVERNANCE, ADD_ISSUER.encode(people.address("bank"))))
+    calls = (
+        ISSUE_ASSET.encode("Worth nothing", "COIN", 6, 0, AssetFlag.CLAWBACK, bytes(32)),
+        MINT_ASSET.encode(coin, ann, 5),
+        CLAW_BACK.encode(coin, ann, 5),
+    )
+    issue, mint, claw_back = (people.send("bank", MARKET, nonce=nonce, data=data) for nonce, data in enumerate(calls))
+    add_block(chain, pool, issue, mint)
+    add(pool, people.send("ann", coin, nonce=0, data=TOKEN_TRANSFER.encode(people.address("bob"), 1)))
+    add_block(chain, pool, claw_back)
+    assert len(pool) == 0
 
 
 def test_newcomer_who_got_coins_moves_to_the_members_lane(chain: Chain) -> None:

@@ -1,4 +1,4 @@
-"""A hub's workers on a loopback socket, a desk that keeps what it is given, and a provider that says what tests want."""
+"""A hub's workers on a socket, a desk that keeps what it is given, and a provider that says what a test wants."""
 
 import asyncio
 import hashlib

@@ -1,6 +1,7 @@
 """The trainer: from nothing to a pipeline, and an interrupted training ends like one that was not."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from provider.tiny_model.evaluate import ask, failures, load, shares, write_grid
 from provider.tiny_model.latents import DRAWN_CHANNELS, latents_of
 from provider.tiny_model.parts import make_vae
 from provider.tiny_model.prompts import evaluation_prompts
-from provider.tiny_model.recipe import DRAFT, FINAL, Recipe
+from provider.tiny_model.recipe import Recipe
 from provider.tiny_model.scenes import Labels, draw, random_placement
 from provider.tiny_model.train_encoder import train_encoder, widened
 from provider.tiny_model.train_text_encoder import train_text_encoder
@@ -20,7 +21,18 @@ from provider.tiny_model.train_unet import train_unet
 from provider.tiny_model.train_vae import train_vae
 from provider.tiny_model.training import Plan, Training, finished_weights
 
-SHORT = Recipe(text_steps=2, draft_steps=2, unet_steps=6, vae_steps=3, encoder_steps=2, captions=48)
+SHORT = Recipe(
+    text_steps=2,
+    draft_steps=2,
+    unet_steps=6,
+    polish_steps=2,
+    settle_steps=2,
+    finish_steps=2,
+    strong_steps=2,
+    vae_steps=3,
+    encoder_steps=2,
+    captions=48,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,14 +44,15 @@ def test_from_nothing_to_a_pipeline_that_draws(tmp_path: Path) -> None:
     train_text_encoder(SHORT.text_encoder(tmp_path))
     text_encoder = finished_weights(SHORT.text_encoder(tmp_path))
     assert text_encoder is not None
-    train_unet(SHORT.draft(tmp_path), text_encoder, SHORT.captions, DRAFT)
-    draft = finished_weights(SHORT.draft(tmp_path))
-    train_unet(SHORT.unet(tmp_path), text_encoder, SHORT.captions, FINAL, draft)
+    unet: dict[str, Any] | None = None
+    for plan, lesson in SHORT.unet_lessons(tmp_path):
+        train_unet(plan, text_encoder, SHORT.captions, lesson, unet)
+        unet = finished_weights(plan)
     train_vae(SHORT.vae(tmp_path))
     drawn_vae = finished_weights(SHORT.vae(tmp_path))
     assert drawn_vae is not None
     train_encoder(SHORT.encoder(tmp_path), drawn_vae)
-    unet, vae = finished_weights(SHORT.unet(tmp_path)), finished_weights(SHORT.encoder(tmp_path))
+    vae = finished_weights(SHORT.encoder(tmp_path))
     assert unet is not None
     assert vae is not None
     model = tmp_path / "model"

@@ -175,7 +175,7 @@ def test_markets_that_are_not_there_or_not_the_only_one(trading: Trading, node: 
 def test_cancelling_by_number_and_all_at_once(trading: Trading) -> None:
     placed = [trading("sell", trading.name, "1", f"0.{price}", "--client-id", price) for price in (5, 6, 7, 8)]
     ids = [each["order_id"] for each in placed]
-    assert "not_your_order" in trading("cancel", ids[0], sender="bob", code=7)
+    assert "not bob's" in trading("cancel", ids[0], sender="bob", code=5)
     assert trading("cancel", "--client-id", "6", "--market", trading.name)["cancelled"] == [ids[1]]
     assert "duplicate_client_id" in trading("sell", trading.name, "1", "0.9", "--client-id", "5", code=7)
     assert trading("cancel-all", trading.name, "--limit", "2")["cancelled"] == [ids[0], ids[2]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ class Node:
 
     def __init__(self) -> None:
         self.answer: Answer = lambda request: b""
+        self.headers: dict[str, str] = {}
         node = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -45,6 +47,8 @@ class Node:
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 content = node.answer(request)
                 self.send_response(200)
+                for name, value in node.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(content)
 
@@ -101,6 +105,21 @@ def test_no_usable_answer(node: Node, rpc: JsonRpc, content: bytes) -> None:
     with pytest.raises(RpcUnavailable) as caught:
         rpc.call("eth_chainId")
     assert "api-key" not in str(caught.value)
+
+
+def test_what_was_compressed_without_being_asked_is_not_unpacked(node: Node, rpc: JsonRpc) -> None:
+    bomb = gzip.compress(b'{"result": "' + b"0" * 50_000_000 + b'"}')
+    node.headers, node.answer = {"Content-Encoding": "gzip"}, lambda request: bomb
+    with pytest.raises(RpcUnavailable, match="no JSON-RPC answer"):
+        rpc.call("eth_chainId")
+
+
+def test_no_proxy_stands_between_two_processes_of_one_machine(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    node.says({"eth_chainId": "0x7"})
+    with JsonRpc(node.url, "the node") as client:
+        assert client.quantity("eth_chainId") == 7
 
 
 @pytest.mark.parametrize("result", [None, 5, "5", "0x", "0xg", "0x" + "1" * 65, [], {}, True])

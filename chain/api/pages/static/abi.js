@@ -1,5 +1,6 @@
 // Call data of functions whose parameters are integers, addresses and truth values: what the market's calls take.
-// `described` is { selector, parameters: [{ name, type }] }, as the page's settings have it; values are BigInts, 0x texts, booleans.
+// `described` is { name, selector, parameters: [{ name, type }] }, as the page's settings have it; values are BigInts,
+// 0x texts, booleans.
 
 const WORD_DIGITS = 64;
 

@@ -1,11 +1,14 @@
 // The page of one market: keeps what the server has drawn fresh, and has orders signed by the wallet of whoever looks.
 
+import { acting } from "./acting.js";
 import { candleChart, depthChart } from "./charts.js";
-import { finalTransaction, follow, get, highestFee } from "./node.js";
-import { cancelling, cancellingAll, described, placing, worstCase } from "./orders.js";
-import { Refusal, Units } from "./units.js";
+import { withdraw } from "./dialogs.js";
+import { orderForm } from "./form.js";
+import { NodeError, UNREADABLE, follow, get, renewTerms } from "./node.js";
+import { cancelling, cancellingAll, placing } from "./orders.js";
+import { Session } from "./session.js";
+import { Units } from "./units.js";
 import * as view from "./view.js";
-import { connect, reasonOf, send, wallets } from "./wallet.js";
 
 const { element } = view;
 const main = element("content");
@@ -15,13 +18,24 @@ const number = settings.market.market;
 const path = `/v1/markets/${number}`;
 const MAX_DEPTH = 100;
 const MAX_KEPT_TRADES = 50;
-const REFRESH_MS = 250; // Blocks may come faster than anybody reads.
+const MAX_ORDERS = 200; // What an account may have open in a market.
+const MAX_CANDLES = 200;
+const INTERVALS_S = { "1m": 60, "5m": 300, "15m": 900, "1h": 3_600, "4h": 14_400, "1d": 86_400, "1w": 604_800 };
 
-let wallet = null; // { provider, account } once somebody is connected.
-let trades = [];
+// What is shown. Blocks may come faster than anybody reads, so each part is fetched anew at most so often.
 
-/** `work`, at most once in a while and never twice at a time; a call while it runs makes it run once more. */
-function unhurried(work, pause = REFRESH_MS) {
+let isLive = false;
+const troubles = new Map(); // Why the newest fetch of a part failed.
+
+function showState() {
+  const [trouble] = troubles.values();
+  const state = isLive ? "Live" : "Not live: connecting again";
+  const text = trouble ? `Not up to date: ${trouble}` : state;
+  if (element("live").textContent !== text) element("live").textContent = text;
+}
+
+/** `work`, at most once in `pause` and never twice at a time; a call while it runs makes it run once more. */
+function unhurried(pause, work) {
   let isRunning = false;
   let isWanted = false;
   return async () => {
@@ -32,67 +46,69 @@ function unhurried(work, pause = REFRESH_MS) {
       isWanted = false;
       try {
         await work();
+        troubles.delete(work);
       } catch (error) {
-        element("live").textContent = `Not up to date: ${error.message}`;
+        troubles.set(work, error instanceof NodeError ? error.message : UNREADABLE);
       }
+      showState();
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
     isRunning = false;
   };
 }
 
-// What is shown
-
-element("candle-table").open = false;
+const table = element("candle-table");
+if (table !== null) table.open = false;
 for (const each of document.querySelectorAll(".scripted")) each.hidden = false;
-
-const interval = main.dataset.interval;
-const INTERVALS_S = { "1m": 60, "5m": 300, "15m": 900, "1h": 3_600, "4h": 14_400, "1d": 86_400, "1w": 604_800 };
+const { interval } = main.dataset;
 const candles = candleChart(element("candles"), units, INTERVALS_S[interval]);
 const depth = depthChart(element("depth"), units);
+let trades = [];
 
-const refreshBook = unhurried(async () => {
+const refreshBook = unhurried(250, async () => {
   const book = await get(`${path}/book?depth=${MAX_DEPTH}`);
-  view.showBook(book, units, usePrice);
+  view.showBook(book, units, settings.levels, form.usePrice);
   depth.show(book);
 });
-const refreshPrices = unhurried(async () => {
-  const [ticker, drawn] = await Promise.all([get(`${path}/ticker`), get(`${path}/candles?interval=${interval}&limit=300`)]);
+const refreshPrices = unhurried(1_000, async () => {
+  const [ticker, drawn] = await Promise.all([get(`${path}/ticker`), get(`${path}/candles?interval=${interval}&limit=${MAX_CANDLES}`)]);
   view.showTicker(ticker, units);
   candles.show(drawn);
-}, 1_000);
-const refreshMine = unhurried(async () => {
-  if (wallet === null) return;
-  const { account } = wallet;
+});
+const refreshTrades = unhurried(250, async () => {
+  trades = (await get(`${path}/trades?limit=${MAX_KEPT_TRADES}`)).items;
+  view.showTrades(trades, units);
+});
+const refreshMine = unhurried(250, async () => {
+  const { account } = session;
+  if (account === null) return;
   const [orders, { balances }] = await Promise.all([
-    get(`/v1/accounts/${account}/orders?market=${number}&limit=200`),
+    get(`/v1/accounts/${account}/orders?market=${number}&limit=${MAX_ORDERS}`),
     get(`/v1/accounts/${account}/assets`),
   ]);
-  if (wallet?.account !== account) return;
+  if (session.account !== account) return;
   view.showOrders(orders.items, units, (orderId) => act(() => cancelling(settings, orderId)));
   view.showBalances(balances, units);
 });
-const refreshTrades = unhurried(async () => {
-  const { items } = await get(`${path}/trades?limit=${MAX_KEPT_TRADES}`);
-  trades = items;
-  view.showTrades(trades, units);
+// Governance changes fees and status, of which the stream says nothing.
+const refreshTerms = unhurried(10_000, async () => {
+  await renewTerms(settings.market);
+  view.showStatus(settings.market, settings.notices);
 });
 
 function refreshAll() {
-  void refreshBook();
-  void refreshPrices();
-  void refreshMine();
-  void refreshTrades();
+  for (const refresh of [refreshBook, refreshPrices, refreshTrades, refreshMine, refreshTerms]) void refresh();
 }
 
-const isMine = (...accounts) => accounts.some((each) => each.toLowerCase() === wallet?.account);
+const isMine = (...accounts) => accounts.some((each) => each.toLowerCase() === session.account);
 let isBookOld = false;
 let areMineOld = false;
 
-follow(number, {
-  state(isLive) {
-    element("live").textContent = isLive ? "Live" : "Not live: connecting again";
-    if (isLive) refreshAll();
+const heard = {
+  state(isOpen) {
+    isLive = isOpen;
+    showState();
+    if (isOpen) refreshAll();
   },
   trade(trade) {
     isBookOld = true;
@@ -107,152 +123,35 @@ follow(number, {
     areMineOld ||= isMine(order.owner);
   },
   block({ height }) {
-    element("height").textContent = String(height);
+    view.showHeight(height);
+    void refreshTerms();
     if (isBookOld) void refreshBook();
     if (areMineOld) void refreshMine();
     isBookOld = areMineOld = false;
   },
   reset: refreshAll,
-});
+};
 
-// Who looks
+// Who looks, and what they do
 
-function show(account) {
+const session = new Session(settings, (account) => {
+  withdraw(); // Whatever was about to be signed, another account was asked.
   element("connected").textContent = account === null ? "" : view.shortAddress(account);
   element("connected").title = account ?? "";
   element("connect").textContent = account === null ? "Connect wallet" : "Disconnect";
   element("lookup").hidden = account !== null;
   element("mine-title").textContent = "My open orders";
-  element("place").disabled = false;
-  view.showOrders([], units, () => {});
-  element("no-orders").hidden = true;
-  element("balances").replaceChildren();
+  view.showNobody();
   void refreshMine();
-}
-
-function onAccounts(accounts) {
-  if (wallet === null) return;
-  wallet = accounts.length > 0 ? { ...wallet, account: accounts[0].toLowerCase() } : null;
-  show(wallet?.account ?? null);
-}
-
-/** Has somebody connected; returns whether. */
-async function connected() {
-  if (wallet !== null) return true;
-  const found = wallets();
-  const chosen = found.length === 1 ? found[0] : await view.chosenWallet(found);
-  if (chosen === null || chosen === undefined) return false;
-  const account = await connect(chosen.provider, settings);
-  chosen.provider.removeListener?.("accountsChanged", onAccounts);
-  chosen.provider.on?.("accountsChanged", onAccounts);
-  wallet = { provider: chosen.provider, account };
-  show(account);
-  return true;
-}
+});
+const { act, connect } = acting({ settings, units, session, onDone: refreshMine, onRefusal: (refusal) => form.showRefusal(refusal) });
+const form = orderForm(settings, units, () => act(() => placing(settings, units, form.typed())));
 
 element("wallet").hidden = false;
-element("connect").onclick = async () => {
-  if (wallet !== null) {
-    wallet = null;
-    show(null);
-    return;
-  }
-  say("");
-  try {
-    await connected();
-  } catch (error) {
-    say(reasonOf(error), true);
-  }
-};
-
-// What they do
-
-const form = element("order-form");
-form.hidden = false;
-
-function say(text, isFault = false) {
-  element("outcome").textContent = text;
-  element("outcome").classList.toggle("failed", isFault);
-}
-
-const typed = () => ({
-  side: form.elements.side.value,
-  kind: form.elements.kind.value,
-  quantity: form.elements.quantity.value,
-  price: form.elements.price.value,
-  expiry: form.elements.expiry.value,
-});
-
-function showFault(field, text) {
-  for (const each of ["quantity", "price", "expiry"]) {
-    const isAtFault = each === field;
-    element(`${each}-fault`).textContent = isAtFault ? text : "";
-    element(each).setAttribute("aria-invalid", String(isAtFault));
-  }
-  if (field) element(field).focus();
-}
-
-function usePrice(perLot) {
-  form.elements.price.value = units.formatPrice(perLot);
-  estimate();
-  form.elements.quantity.focus();
-}
-
-function estimate() {
-  const { side, kind, quantity, price } = typed();
-  const isBuy = side === "buy";
-  element("place").textContent = `${isBuy ? "Buy" : "Sell"} ${units.base.symbol}`;
-  element("place").classList.toggle("selling", !isBuy);
-  element("expiry-row").hidden = kind !== "1";
-  element("price-label").textContent = kind === "5" ? "Worst price" : "Price";
-  showFault(null);
-  let text = "";
-  try {
-    const perLot = kind === "5" ? units.parseWorstPrice(price, isBuy) : units.parsePrice(price);
-    const worst = worstCase(settings.market, units, { side: isBuy ? 0n : 1n, price: perLot, lots: units.parseQuantity(quantity) });
-    const [paid, received] = isBuy ? ["quoteAmount", "baseAmount"] : ["baseAmount", "quoteAmount"];
-    text = `Pays at most ${units[paid](worst.pays)}; filled whole, receives at least ${units[received](worst.receives)}.`;
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-  }
-  element("estimate").textContent = text;
-}
-
-/** Makes a call, shows it, has it signed, and waits until it is final. */
-async function act(makeCall) {
-  const buttons = [element("place"), element("cancel-all")];
-  try {
-    const data = makeCall();
-    if (!(await connected())) return;
-    for (const each of buttons) each.disabled = true;
-    const call = { from: wallet.account, to: settings.module, data };
-    say("Asking the node whether this can be done…");
-    const rows = described(settings, units, data, await highestFee(call));
-    say("");
-    if (!(await view.confirmed(rows, data))) return;
-    say("Waiting for your wallet…");
-    const hash = await send(wallet.provider, settings, call);
-    say(`Sent as ${hash}; waiting until it is final…`);
-    const transaction = await finalTransaction(hash);
-    const where = `in block ${transaction.height}, final`;
-    if (transaction.status === "success") say(`Done ${where}: transaction ${hash}.`);
-    else say(`Failed ${where}: ${transaction.reason ?? "no reason"}. Transaction ${hash}.`, true);
-    void refreshMine();
-  } catch (error) {
-    if (error instanceof Refusal) showFault(error.field, error.message);
-    else say(reasonOf(error), true);
-  } finally {
-    for (const each of buttons) each.disabled = false;
-  }
-}
-
-form.addEventListener("input", estimate);
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  void act(() => placing(settings, units, typed()));
-});
+element("connect").onclick = () => (session.account === null ? connect() : session.disconnect());
 element("cancel-all").onclick = () => act(() => cancellingAll(settings));
 
-estimate();
-refreshAll();
+void refreshBook();
+void refreshPrices();
+follow(number, heard);
 document.body.dataset.ready = "yes";

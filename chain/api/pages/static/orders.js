@@ -6,13 +6,18 @@ import { Refusal, formatUnits } from "./units.js";
 const GOOD_TILL_HEIGHT = 1n;
 const MARKET_KIND = 5n;
 const KINDS = [
-  "limit, rests until it is cancelled",
-  "limit, rests until a block",
-  "takes at once what it can, the rest is cancelled",
-  "takes all at once, or nothing",
-  "only rests, is refused where it would take",
-  "takes at once at any price up to the worst",
+  { text: "limit, rests until it is cancelled", isResting: true },
+  { text: "limit, rests until a block", isResting: true },
+  { text: "takes at once what it can, the rest is cancelled", isResting: false },
+  { text: "takes all at once, or nothing", isResting: false },
+  { text: "only rests, is refused where it would take", isResting: true },
+  { text: "takes at once at any price up to the worst, the rest is cancelled", isResting: false },
 ];
+const CLOSED = {
+  rest_cancelled: "cancelled, nobody was there for it",
+  fill_bound: "cancelled, one transaction fills no more",
+  self_trade: "cancelled in favour of a newer order of yours",
+};
 const BASIS_POINTS = 10_000n;
 const MAX_CANCELLED = 100n;
 
@@ -50,19 +55,31 @@ export function worstCase(market, units, { side, price, lots }) {
   return { pays, receives: fee < receives ? receives - fee : 0n, fee: fee < receives ? fee : receives };
 }
 
-function placementRows({ market }, units, call) {
+/** Symbols can be alike, addresses cannot. */
+function assetRows({ market, native }) {
+  const issued = [market.base, market.quote].filter(({ asset }) => asset !== native);
+  return issued.map(({ symbol, asset }) => [`${symbol} is the asset`, asset]);
+}
+
+function placementRows(settings, units, call) {
+  const { market } = settings;
   const isBuy = call.side === 0n;
   const { pays, receives, fee } = worstCase(market, units, call);
   const [paid, received] = isBuy ? ["quoteAmount", "baseAmount"] : ["baseAmount", "quoteAmount"];
+  const kind = KINDS[Number(call.kind)];
+  if (kind === undefined || call.side > 1n) throw new RangeError("the call places an order of no known kind");
+  const escrow = kind.isResting ? "that much, until it is filled or cancelled" : "nothing; what is not traded at once comes back";
   const rows = [
     ["Action", `${isBuy ? "Buy" : "Sell"} ${units.formatQuantity(call.lots)} ${units.base.symbol}`],
     ["Market", `${units.name}, number ${call.market}`],
     [isBuy ? "Price at most" : "Price at least", `${units.formatPrice(call.price)} ${units.quote.symbol} per ${units.base.symbol}`],
-    ["Kind", KINDS[Number(call.kind)] ?? "unknown"],
+    ["Kind", kind.text],
     ["You pay at most", units[paid](pays)],
+    ["Stays in escrow at most", escrow],
     ["You receive, filled whole, at least", units[received](receives)],
     ["Trading fee at that price, at most", `${units[received](fee)}, of what you receive`],
   ];
+  rows.push(...assetRows(settings));
   if (call.expiryHeight !== 0n) rows.push(["Trades up to block", String(call.expiryHeight)]);
   if (call.clientId !== 0n) rows.push(["Your own number", String(call.clientId)]);
   return rows;
@@ -80,6 +97,19 @@ const DESCRIBED = {
     ["You pay", "nothing; what the orders hold comes back"],
   ],
 };
+
+/** What has become of a placed order, as /v1/orders/{order} has it. */
+export function outcomeText(order, units) {
+  const [lots, filled, open] = [order.lots, order.filled_lots, order.open_lots].map(BigInt);
+  const parts = [];
+  if (filled > 0n) {
+    const verb = order.side === "buy" ? "bought" : "sold";
+    parts.push(`${verb} ${units.baseQuantity(filled)} for ${units.quoteAmount(BigInt(order.filled_value))}`);
+  }
+  if (open > 0n) parts.push(`${units.baseQuantity(open)} rest in the book as order ${order.order_id}`);
+  else if (filled < lots) parts.push(`${units.baseQuantity(lots - filled)} ${CLOSED[order.close_reason] ?? "not traded"}`);
+  return parts.join("; ");
+}
 
 /** Rows of a label and a text, for somebody who is to sign the call. Throws where it is none of the page's calls. */
 export function described(settings, units, data, networkFee) {

@@ -136,6 +136,16 @@ export class Units {
     return (number > 0n ? "+" : number < 0n ? "−" : "") + this.price(number < 0n ? -number : number);
   }
 
+  /** For drawing only. */
+  drawnPrice(perLot) {
+    const [numerator, denominator] = reduced(BigInt(perLot) * this.one[1], this.one[0]);
+    return Number(numerator) / Number(denominator);
+  }
+
+  baseQuantity(lots) {
+    return `${this.formatQuantity(lots)} ${this.base.symbol}`;
+  }
+
   baseAmount(atoms) {
     return `${formatUnits(atoms, this.base.decimals)} ${this.base.symbol}`;
   }

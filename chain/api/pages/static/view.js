@@ -1,11 +1,12 @@
 // What is on the page: rows of tables and words, all of them text nodes. Nothing that came from outside becomes markup.
 
-const MAX_SHOWN_LEVELS = 25;
 const MAX_SHOWN_TRADES = 50;
+const MAX_TOLD = 4;
+const NOTHING = "–";
 
 export const element = (id) => document.getElementById(id);
 
-function cell(text, { tag = "td", className = "", span = 1 } = {}) {
+export function cell(text, { tag = "td", className = "", span = 1 } = {}) {
   const made = document.createElement(tag);
   made.textContent = text;
   if (className) made.className = className;
@@ -20,22 +21,38 @@ function row(...cells) {
   return made;
 }
 
-const words = (name) => name.replaceAll("_", " ");
+export const words = (name) => name.replaceAll("_", " ");
 
-export function timeText(timeMs) {
-  return new Date(timeMs).toISOString().slice(0, 19).replace("T", " ");
+function transactionLink(hash, text) {
+  return Object.assign(document.createElement("a"), { href: `/v1/transactions/${hash}`, textContent: text });
+}
+
+/** `22 Nov 23:10:13`, UTC. */
+function timeText(timeMs) {
+  const text = new Date(timeMs).toUTCString(); // Sun, 22 Nov 2026 23:10:13 GMT
+  return `${text.slice(5, 11)} ${text.slice(17, 25)}`;
 }
 
 export function shortAddress(address) {
   return `${address.slice(0, 6)}…${address.slice(-4)}`;
 }
 
-/** One side of the book, each price with a button that takes it over into the form. */
-function showSide(id, levels, units, onPrice) {
+/** Puts rows in place of what a table has; the keyboard stays where it was. */
+function replaceRows(id, rows, nothing, span) {
+  const body = element(id);
+  const nameOf = (each) => each.getAttribute("aria-label") ?? each.textContent;
+  const focused = body.contains(document.activeElement) ? nameOf(document.activeElement) : null;
+  body.replaceChildren(...(rows.length > 0 ? rows : [row(cell(nothing, { className: "none", span }))]));
+  if (focused === null) return;
+  const stops = [...body.querySelectorAll("button, a")];
+  (stops.find((each) => nameOf(each) === focused) ?? stops[0])?.focus();
+}
+
+/** One side of the book, best first; each price is a button that takes it over into the form. */
+function sideRows(levels, units, onPrice) {
   let total = 0n;
-  const shown = levels.slice(0, MAX_SHOWN_LEVELS);
-  const all = shown.reduce((sum, { lots }) => sum + BigInt(lots), 0n);
-  const rows = shown.map(({ price, lots, order_count: count }) => {
+  const all = levels.reduce((sum, { lots }) => sum + BigInt(lots), 0n);
+  return levels.map(({ price, lots, order_count: count }) => {
     total += BigInt(lots);
     const button = document.createElement("button");
     button.type = "button";
@@ -48,23 +65,28 @@ function showSide(id, levels, units, onPrice) {
     made.style.setProperty("--share", `${Number((total * 100n) / all)}%`);
     return made;
   });
-  replaceRows(id, rows, "none", 3);
 }
 
-/** Puts rows in place of what a table has; the keyboard stays where it was. */
-function replaceRows(id, rows, nothing, span) {
-  const body = element(id);
-  const focused = body.contains(document.activeElement) ? document.activeElement.textContent : null;
-  body.replaceChildren(...(rows.length > 0 ? rows : [row(cell(nothing, { className: "none", span }))]));
-  if (focused === null) return;
-  const buttons = [...body.querySelectorAll("button")];
-  (buttons.find(({ textContent }) => textContent === focused) ?? buttons[0])?.focus();
+/** The best `count` prices of each side; both sides meet in the middle. */
+export function showBook({ bids, asks, height }, units, count, onPrice) {
+  replaceRows("asks", sideRows(asks.slice(0, count), units, onPrice).reverse(), "no asks", 3);
+  replaceRows("bids", sideRows(bids.slice(0, count), units, onPrice), "no bids", 3);
+  const isTwoSided = bids.length > 0 && asks.length > 0;
+  element("spread").textContent = isTwoSided ? units.price(BigInt(asks[0].price) - BigInt(bids[0].price)) : NOTHING;
+  showHeight(height);
 }
 
-export function showBook(book, units, onPrice) {
-  showSide("asks", book.asks, units, onPrice);
-  showSide("bids", book.bids, units, onPrice);
-  element("height").textContent = String(Math.max(book.height, Number(element("height").textContent)));
+/** The newest block that the page knows of. */
+export function showHeight(height) {
+  element("height").textContent = String(Math.max(height, Number(element("height").textContent)));
+}
+
+/** Whether the market takes orders, in words. */
+export function showStatus({ status }, notices) {
+  element("status").textContent = words(status);
+  element("status").classList.toggle("warned", status !== "open");
+  const notice = notices[status] ?? "";
+  if (element("notice").textContent !== notice) element("notice").textContent = notice;
 }
 
 export function showTicker(ticker, units) {
@@ -82,21 +104,17 @@ export function showTicker(ticker, units) {
 export function showTrades(trades, units) {
   const rows = trades.slice(0, MAX_SHOWN_TRADES).map((trade) => {
     const side = trade.taker_side;
-    const made = row(
-      cell(units.price(trade.price), { className: side }),
-      cell(units.quantity(trade.lots)),
-      cell(side),
-      cell(timeText(trade.time_ms)),
-    );
+    const time = document.createElement("td");
+    time.append(transactionLink(trade.transaction_hash, timeText(trade.time_ms)));
+    const made = row(cell(units.price(trade.price), { className: side }), cell(units.quantity(trade.lots)), cell(side), time);
     made.dataset.trade = trade.id;
     made.dataset.transaction = trade.transaction_hash;
-    made.title = `Transaction ${trade.transaction_hash}`;
     return made;
   });
   replaceRows("trades", rows, "none yet", 4);
 }
 
-/** The account's open orders, each with a button to cancel it; `account` null: nobody is connected. */
+/** The account's open orders, each with a button to cancel it. */
 export function showOrders(orders, units, onCancel) {
   const rows = orders.map((order) => {
     const button = document.createElement("button");
@@ -110,14 +128,14 @@ export function showOrders(orders, units, onCancel) {
     return row(
       cell(String(order.order_id), { tag: "th" }),
       cell(order.side, { className: order.side }),
-      cell(words(order.kind)),
+      cell(words(order.kind), { className: "wide" }),
       cell(units.price(order.price)),
       cell(units.quantity(order.open_lots)),
       cell(units.quantity(order.filled_lots)),
       last,
     );
   });
-  element("orders").replaceChildren(...rows);
+  replaceRows("orders", rows, "none", 7);
   element("orders-table").hidden = rows.length === 0;
   element("no-orders").hidden = rows.length > 0;
   element("cancel-all").hidden = rows.length === 0;
@@ -131,52 +149,29 @@ export function showBalances(balances, units) {
   };
   const base = of(units.base, (atoms) => units.baseAmount(atoms));
   const quote = of(units.quote, (atoms) => units.quoteAmount(atoms));
-  element("balances").replaceChildren(...[base, quote].map((text) => Object.assign(document.createElement("span"), { textContent: text })));
+  element("balances").replaceChildren(cell(base, { tag: "li" }), cell(quote, { tag: "li" }));
 }
 
-/** Shows what a call does; resolves to whether the person wants it signed. */
-export function confirmed(rows, data) {
-  const dialog = element("confirm");
-  const parts = rows.flatMap(([label, text]) => [cell(label, { tag: "dt" }), cell(text, { tag: "dd" })]);
-  element("confirm-rows").replaceChildren(...parts);
-  element("confirm-data").textContent = data;
-  dialog.showModal();
-  element("confirm-yes").focus();
-  return new Promise((resolve) => {
-    const end = (isWanted) => {
-      dialog.onclose = null;
-      if (dialog.open) dialog.close();
-      resolve(isWanted);
-    };
-    element("confirm-yes").onclick = () => end(true);
-    element("confirm-no").onclick = () => end(false);
-    dialog.onclose = () => end(false); // The escape key.
-  });
+/** Nobody is here whose orders and balances could be shown. */
+export function showNobody() {
+  for (const id of ["orders", "balances"]) element(id).replaceChildren();
+  for (const id of ["orders-table", "no-orders", "cancel-all"]) element(id).hidden = true;
 }
 
-/** Resolves to the wallet that the person chooses, null for none. */
-export function chosenWallet(wallets) {
-  const dialog = element("wallets");
-  element("no-wallet").hidden = wallets.length > 0;
-  return new Promise((resolve) => {
-    const end = (wallet) => {
-      dialog.onclose = null;
-      if (dialog.open) dialog.close();
-      resolve(wallet);
-    };
-    const buttons = wallets.map((wallet) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      if (/^data:image\//.test(wallet.info.icon ?? "")) {
-        button.append(Object.assign(new Image(24, 24), { src: wallet.info.icon, alt: "" }));
-      }
-      button.append(String(wallet.info.name).slice(0, 60));
-      button.onclick = () => end(wallet);
-      return button;
-    });
-    element("wallet-list").replaceChildren(...buttons);
-    element("wallets-no").onclick = () => end(null);
-    dialog.onclose = () => end(null);
-    dialog.showModal();
-  });
+/** A line about one thing that somebody does: tell(text, { isFault, hash }) says how it goes on. The newest comes first. */
+export function teller() {
+  const line = document.createElement("p");
+  return (text, { isFault = false, hash = null } = {}) => {
+    if (text === "") {
+      line.remove();
+      return;
+    }
+    line.replaceChildren(text);
+    if (hash !== null) line.append(" Transaction ", transactionLink(hash, hash), ".");
+    line.classList.toggle("failed", isFault);
+    const lines = element("outcome");
+    if (line.parentNode === lines) return;
+    lines.prepend(line);
+    while (lines.children.length > MAX_TOLD) lines.lastElementChild.remove();
+  };
 }

@@ -28,7 +28,7 @@ from chain.primitives.modules import ADD_ISSUER, GOVERNANCE, MARKET, TOKEN, TOKE
 from chain.primitives.records import Domain, state_key
 from chain.primitives.rejection import RejectionReason
 from chain.primitives.types import ZERO_ADDRESS, Address
-from chain.rules.assets.holdings import MAX_SUPPLY, asset_count, check_may_trade, issued_asset, may_trade
+from chain.rules.assets.holdings import MAX_SUPPLY, asset_count, check_may_trade, issued_asset, trading_refusal
 from chain.rules.assets.issuing import MAX_ASSETS
 
 if TYPE_CHECKING:
@@ -229,6 +229,20 @@ def test_a_removed_issuer_can_only_burn_and_holders_go_on(make_issuance: MakeIss
     assert issued.supply == 20
 
 
+def test_who_is_frozen_when_the_issuer_is_removed_stays_so_until_it_returns(make_issuance: MakeIssuance) -> None:
+    """Else a thief would be free as soon as an issuer's key is lost."""
+    issued = make_issuance(int(AssetFlag.FREEZABLE))
+    chain, coin = issued.chain, issued.coin
+    issued.mint(alice=10)
+    chain.add(issued.call("issuer", SET_FROZEN, coin, "alice", True))
+    issued.remove_issuer()
+    transfer = issued.token("alice", TOKEN_TRANSFER, "bob", 4)
+    chain.fail(transfer, RejectionReason.ASSET_FROZEN)
+    chain.govern(GOVERNANCE, ADD_ISSUER.encode(chain.address("issuer")))
+    chain.add(issued.call("issuer", SET_FROZEN, coin, "alice", False), transfer)
+    assert issued.balance("bob") == 4
+
+
 # Powers
 
 
@@ -269,7 +283,7 @@ def test_giving_a_power_up_sets_holders_free(make_issuance: MakeIssuance) -> Non
     chain.fail(issued.token("alice", TOKEN_TRANSFER, "bob", 1), RejectionReason.NOT_AUTHORIZED)
     chain.add(issued.call("issuer", WEAKEN_FLAGS, coin, 0))
     chain.add(issued.token("alice", TOKEN_TRANSFER, "bob", 4))
-    assert (issued.balance("bob"), issued.balance("issuer"), may_trade(chain.read(), coin, alice)) == (4, 1, True)
+    assert (issued.balance("bob"), issued.balance("issuer"), trading_refusal(chain.read(), coin, alice)) == (4, 1, None)
 
 
 def test_authorisation_asked_of_whoever_receives_and_sends(make_issuance: MakeIssuance) -> None:
@@ -324,9 +338,9 @@ def test_nothing_refuses_the_issuer_and_the_modules(make_issuance: MakeIssuance)
     chain.add(issued.call("issuer", SET_FROZEN, coin, "issuer", True))
     issued.mint(issuer=5)
     for holder in (chain.address("issuer"), MARKET, modules.HTLC, modules.TREASURY):
-        assert may_trade(chain.read(), coin, holder)
-    assert not may_trade(chain.read(), coin, chain.address("alice"))
-    assert all(may_trade(chain.read(), TOKEN, chain.address(name)) for name in ("alice", "stranger"))
+        assert trading_refusal(chain.read(), coin, holder) is None
+    assert trading_refusal(chain.read(), coin, chain.address("alice")) is not None
+    assert all(trading_refusal(chain.read(), TOKEN, chain.address(name)) is None for name in ("alice", "stranger"))
 
 
 def test_clawed_back_from_the_frozen_too(make_issuance: MakeIssuance) -> None:

@@ -9,6 +9,7 @@ from chain.primitives.market_records import Asset, Level, LevelPage, Market, Ord
 from chain.primitives.message_pack import decode_trusted
 from chain.primitives.modules import HTLC, MARKET, TOKEN
 from chain.primitives.records import Account, Domain, Supply, decode_amount, state_key
+from chain.primitives.swap_records import Swap, SwapStatus
 
 BOOK_DOMAINS = (Domain.ORDER, Domain.PRICE_NODE, Domain.LEVEL, Domain.LEVEL_PAGE, Domain.OPEN_ORDERS)
 PAGE_ORDERS = 64
@@ -26,7 +27,7 @@ def orders_in(records: Mapping[bytes, bytes]) -> dict[int, Order]:
 
 
 def audit(records: Mapping[bytes, bytes]) -> None:
-    """Supplies, escrows, and a book that is exactly its orders."""
+    """Supplies, escrows, locked swaps, and a book that is exactly its orders."""
     markets = {
         int.from_bytes(key, "big"): Market.decode(record) for key, record in records_in(records, Domain.MARKET).items()
     }
@@ -41,7 +42,13 @@ def audit(records: Mapping[bytes, bytes]) -> None:
             escrow[market.quote] += order.open_lots * order.ticks * market.tick
         else:
             escrow[market.base] += order.open_lots * market.lot
-    assert {asset: atoms for (asset, holder), atoms in balances.items() if holder == MARKET} == escrow
+    assert _held_by(MARKET, balances) == escrow
+    swaps = [Swap.decode(record) for record in records_in(records, Domain.SWAP).values()]
+    locked: Counter[bytes] = Counter()
+    for swap in swaps:
+        if swap.status is SwapStatus.OPEN:
+            locked[swap.asset] += swap.value
+    assert _held_by(HTLC, balances) == locked
     audit_book(records, orders)
     _audit_spread(orders)
 
@@ -65,11 +72,14 @@ def balances_in(records: Mapping[bytes, bytes]) -> Counter[tuple[bytes, bytes]]:
     return found
 
 
+def _held_by(module: bytes, balances: Mapping[tuple[bytes, bytes], int]) -> dict[bytes, int]:
+    return {asset: atoms for (asset, holder), atoms in balances.items() if holder == module}
+
+
 def _audit_supplies(records: Mapping[bytes, bytes], balances: Counter[tuple[bytes, bytes]]) -> None:
     held: Counter[bytes] = Counter()
-    for (asset, holder), atoms in balances.items():
+    for (asset, _), atoms in balances.items():
         held[asset] += atoms
-        assert holder != HTLC
     supply = Supply.decode(records[state_key(Domain.SUPPLY)]).circulating
     assert held.pop(TOKEN, 0) == supply
     for key, record in records_in(records, Domain.ASSET).items():

@@ -16,9 +16,9 @@ from chain.primitives import modules, swaps
 from chain.primitives.hashing import sha256
 from chain.primitives.market import CloseReason, MarketStatus, OrderKind, Side, asset_address
 from chain.primitives.modules import GOVERNANCE, HTLC, MARKET, REGISTRY, TOKEN, TREASURY
-from chain.primitives.rejection import RejectionReason
 from chain.primitives.types import ATOMS_PER_AIT, ZERO_ADDRESS, ZERO_HASH, Address
 from chain.rules.assets.holdings import balance_of
+from chain.rules.compliance import policy_count
 from chain.rules.market.amounts import wanted_asset
 from chain.rules.market.book import order_count
 from chain.rules.market.markets import known_market
@@ -51,6 +51,11 @@ def atoms_of(amount: str, asset: str) -> int:
     return int(atoms)
 
 
+def flags_of(text: str) -> int:
+    """Of an issuer's powers in words."""
+    return sum(flag for words, flag in FLAGS.items() if words in text)
+
+
 def words_of(name: str) -> str:
     """An enum's member as the page writes it."""
     return name.lower().replace("_", " ")
@@ -70,9 +75,9 @@ class Story:
 
     def _found(self, settings: str) -> None:
         chain, issuer = self.chain, self.chain.address("issuer")
-        flags = sum(flag for words, flag in FLAGS.items() if words in settings)
+        flags = flags_of(settings)
         cap = re.search(r"cap (\S+) DUSD", settings)
-        tick = re.search(r"tick (\d+)", settings)
+        tick, minimum = re.search(r"tick (\d+)", settings), re.search(r"minimum (\d+) lots", settings)
         chain.give(*PEOPLE)
         chain.govern(GOVERNANCE, modules.ADD_ISSUER.encode(issuer))
         chain.govern(MARKET, calls.ADD_AUTHORITY.encode(chain.address("authority")))
@@ -82,7 +87,8 @@ class Story:
             if flags & FLAGS["authorization required"]:
                 self._send("issuer", MARKET, calls.SET_AUTHORIZED, DUSD, chain.address(name), True)
             self._send("issuer", MARKET, calls.MINT_ASSET, DUSD, chain.address(name), HELD["DUSD"])
-        market = (TOKEN, DUSD, LOT_ATOMS, int(tick[1]) if tick else 1, 1, *FEES, 0)
+        terms_of_trade = (LOT_ATOMS, int(tick[1]) if tick else 1, int(minimum[1]) if minimum else 1)
+        market = (TOKEN, DUSD, *terms_of_trade, *FEES, 0)
         chain.govern(MARKET, calls.CREATE_MARKET.encode(*market))
 
     # Playing
@@ -239,17 +245,18 @@ class Story:
         self.chain.add(time_ms=self.chain.head.time_ms + int(seconds) * 1000)
         return ""
 
-    def define_policy(self, countries: str, level: str) -> str:
-        """The first one."""
+    def define_policy(self, number: str, but: str, countries: str, level: str) -> str:
+        """The next one, of one authority: of these countries, or of all but these."""
         codes = [int(code) for code in countries.split(" and ")]
-        arguments = ([self.chain.address("authority")], True, codes, int(level))
+        arguments = ([self.chain.address("authority")], not but, codes, int(level))
+        assert policy_count(self.chain.read()) + 1 == int(number)
         return self._govern(MARKET, calls.DEFINE_POLICY, *arguments)
 
-    def certify(self, subject: str, country: str, level: str, seconds: str) -> str:
+    def certify(self, who: str, subject: str, country: str, level: str, seconds: str) -> str:
         """A credential for so long from the next block on."""
         expiry = self.chain.next_block.time_ms // 1000 + int(seconds)
         address = self.chain.address(subject)
-        return self._call("authority", calls.GRANT_CREDENTIAL, address, int(country), int(level), expiry, ZERO_HASH)
+        return self._call(who, calls.GRANT_CREDENTIAL, address, int(country), int(level), expiry, ZERO_HASH)
 
     # Assets and swaps
 
@@ -294,6 +301,10 @@ class Story:
         documented = (int(expected[0]), atoms_of(expected[1], "AIT"), *(int(each) for each in expected[2:]))
         assert (receipts, atoms, failures, disputes, breaches) == documented
         return ""
+
+    def issue(self, who: str, symbol: str, decimals: int) -> str:
+        """Another asset, without cap and powers."""
+        return self._call(who, calls.ISSUE_ASSET, "Another asset", symbol, decimals, 0, 0, ZERO_HASH)
 
     def by_issuer(self, function: Function, holder: str, *arguments: Any) -> str:
         """An issuer's call about DUSD and somebody."""
@@ -343,7 +354,10 @@ _LINES: Final[tuple[tuple[str, Callable[..., str]], ...]] = (
         r"governance: set fees (\d+) and (\d+)",
         lambda s, maker, taker: s._govern(MARKET, calls.SET_MARKET_FEES, 1, int(maker), int(taker)),
     ),
-    (r"governance: policy 1 accepts authority, countries (.+), level (\d+)", Story.define_policy),
+    (
+        r"governance: policy (\d+) accepts authority, (all )?countries (?:but )?([\d and]+), level (\d+)",
+        Story.define_policy,
+    ),
     (r"governance: set policy (\d+)", lambda s, number: s._govern(MARKET, calls.SET_MARKET_POLICY, 1, int(number))),
     (
         r"governance: remove authority",
@@ -354,7 +368,12 @@ _LINES: Final[tuple[tuple[str, Callable[..., str]], ...]] = (
         r"governance: pay (\S+) DUSD to (\w+)",
         lambda s, n, who: s._govern(MARKET, calls.SPEND_TREASURY, DUSD, s.chain.address(who), atoms_of(n, "DUSD")),
     ),
-    (r"authority: certify (\w+), country (\d+), level (\d+), for (\d+) seconds", Story.certify),
+    (_WHO + r"certify (\w+), country (\d+), level (\d+), for (\d+) seconds", Story.certify),
+    (_WHO + r"revoke (\w+)", lambda s, who, name: s._call(who, calls.REVOKE_CREDENTIAL, s.chain.address(name))),
+    (_WHO + r"issue (\S+), (\d+) decimals", lambda s, who, symbol, n: s.issue(who, symbol, int(n))),
+    (r"issuer: stand by reserve statement (\d+)", lambda s, n: s._call("issuer", calls.SET_RESERVE, DUSD, _hash(n))),
+    (r"issuer: keep only (.+)", lambda s, powers: s._call("issuer", calls.WEAKEN_FLAGS, DUSD, flags_of(powers))),
+    (r"issuer: (un)?authorize (\w+)", lambda s, no, who: s.by_issuer(calls.SET_AUTHORIZED, who, not no)),
     (r"issuer: mint (\S+) DUSD to (\w+)", lambda s, n, who: s.by_issuer(calls.MINT_ASSET, who, atoms_of(n, "DUSD"))),
     (r"issuer: burn (\S+) DUSD", lambda s, n: s._call("issuer", calls.BURN_ASSET, DUSD, atoms_of(n, "DUSD"))),
     (r"issuer: (freeze|thaw) (\w+)", lambda s, verb, who: s.by_issuer(calls.SET_FROZEN, who, verb == "freeze")),

@@ -125,7 +125,7 @@ class Reference:
             self.orders.append(Resting(number, owner, market, side, limit, left, expiry_height, client_id))
         else:
             self._move(offered, "market", owner, left * limit if side == BUY else left * book.lot)
-            reason = FILLED if not left else FILL_BOUND if kind in (GTC, GTH, POST_ONLY) else REST_CANCELLED
+            reason = FILLED if not left else FILL_BOUND if is_bounded else REST_CANCELLED
             self.events.append(("OrderClosed", market, number, owner, reason, left))
         return None
 

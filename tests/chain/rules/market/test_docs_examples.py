@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chain.primitives.hexadecimal import to_checksum_address
-from chain.primitives.market import MARKET_FUNCTIONS, CloseReason, MarketStatus, OrderKind, asset_address
-from chain.primitives.modules import MARKET, TREASURY
+from chain.primitives.market import (
+    MARKET_EVENTS,
+    TRADE_EVENT,
+    CloseReason,
+    MarketStatus,
+    OrderKind,
+    asset_address,
+)
+from chain.primitives.modules import MARKET, REGISTRY, TOKEN, TREASURY, functions_of
 from chain.primitives.rejection import RejectionReason
 from chain.rules.call import Operation
 from genesis import market as devnet
@@ -57,7 +64,7 @@ def test_a_wrong_figure_is_noticed(make_chain: MakeChain, line: str, wrong: str)
 def test_every_rule_has_its_example() -> None:
     titles = {title for title, _ in EXAMPLES}
     without = {section.partition("\n")[0] for section in SECTIONS} - titles
-    assert without == {"Words and units", "Asking a node", "Trading"}
+    assert without == {"Words and units", "Asking a node", "Following along", "The web exchange", "Trading"}
     text = "\n".join("\n".join(lines) for _, lines in EXAMPLES)
     for kind in OrderKind:
         name = kind.name.lower().replace("_", "-")
@@ -78,19 +85,24 @@ def test_bounds_are_the_codes() -> None:
 def test_names_and_addresses_are_the_codes() -> None:
     for address in (MARKET, TREASURY, asset_address(1)):
         assert f"`{to_checksum_address(address)}`" in PAGE
-    codes = set(re.findall(r"`([a-z]+(?:_[a-z0-9]+)+)`", PAGE)) - {"api_key"}
-    assert codes <= {reason.value for reason in RejectionReason} | {"market_closing"}
+    codes = set(re.findall(r"`((?!eth_|aitbc_)[a-z]+(?:_[a-z0-9]+)+)`", PAGE))
+    assert codes <= {reason.value for reason in RejectionReason}
     modules = ("orders", "closing")
     operations: list[Operation] = [
         operation for name in modules for operation in import_module(f"chain.rules.market.{name}").OPERATIONS
     ]
     assert [each.function.name for each in operations if f"`{each.function.name}" not in PAGE] == []
-    named = set(re.findall(r"`([a-z]+[A-Z]\w+)`", PAGE))
-    assert named & {function.name for function in MARKET_FUNCTIONS}
+    named = set(re.findall(r"`([a-z]+[A-Z][A-Za-z]+)[`(]", PAGE))
+    declared = {function.name for module in (MARKET, REGISTRY, TOKEN) for function in functions_of(module)}
+    assert named - declared == {"expiryHeight"}
+    events = {event.name for event in MARKET_EVENTS} | {"Transfer", "Approval"}
+    assert set(re.findall(r"`([A-Z][a-z]+[A-Z]?[a-z]*)`", PAGE)) - events == {"EventSource"}
+    (signature,) = re.findall(r"'(Trade\(.*\))'", PAGE)
+    assert signature == TRADE_EVENT.signature
 
 
 def test_the_devnets_terms_are_the_examples() -> None:
     assert (devnet.LOT_ATOMS, devnet.TICK_ATOMS, devnet.SYMBOL, devnet.DECIMALS) == (LOT_ATOMS, 1, "DUSD", 6)
     assert (devnet.MAKER_FEE_BASIS_POINTS, devnet.TAKER_FEE_BASIS_POINTS) == FEES
-    assert devnet.HOLDER_ATOMS == HELD["DUSD"]
+    assert HELD["DUSD"] == devnet.HOLDER_ATOMS
     assert devnet.ASSET_NAME in PAGE

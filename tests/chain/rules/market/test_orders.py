@@ -15,7 +15,6 @@ from chain.primitives.records import Domain, state_key
 from chain.primitives.rejection import RejectionReason
 from chain.primitives.types import ATOMS_PER_AIT, MAX_UINT256
 from chain.rules.market.book import MAX_LEVEL_LOTS
-from chain.rules.market.matching import MAX_STEPS
 from chain.rules.market.orders import MAX_OPEN_ORDERS
 from tests.chain.rules.market.conftest import LOT, MINIMUM_LOTS, QUOTE_EACH, TICK, Exchange
 
@@ -313,41 +312,6 @@ def test_a_policy_is_checked_at_placement_and_again_at_the_fill(exchange: Exchan
     assert exchange.events(outcome)[1] == closed(1, "alice", CloseReason.NOT_ELIGIBLE, 3)
     assert exchange.holdings("alice") == {"alice": (0, 0)}
     chain.fail(exchange.order("alice", SELL, 20, 3), RejectionReason.NOT_ELIGIBLE)
-
-
-# The bound on steps
-
-
-def test_an_order_that_meets_the_bound_cancels_its_rest(exchange: Exchange) -> None:
-    first = exchange.place_many("alice", SELL, 20, 2, MAX_STEPS + 1)
-    outcome = exchange.add(exchange.order("bob", BUY, 20, 2 * MAX_STEPS + 4))
-    assert exchange.events(outcome)[-1] == closed(first + MAX_STEPS + 1, "bob", CloseReason.FILL_BOUND, 4)
-    assert exchange.open_ids("alice") == [first + MAX_STEPS]
-    assert exchange.open_ids("bob") == []
-    assert exchange.holds("bob", exchange.quote) == QUOTE_EACH - 2 * MAX_STEPS * 20 * TICK
-
-
-def test_at_the_bound_with_nothing_beyond_it_the_rest_rests(exchange: Exchange) -> None:
-    first = exchange.place_many("alice", SELL, 20, 2, MAX_STEPS)
-    exchange.place("alice", SELL, 21, 2)
-    exchange.place("bob", BUY, 20, 2 * MAX_STEPS + 4)
-    assert exchange.open_ids("bob") == [first + MAX_STEPS + 1]
-
-
-def test_exactly_the_bound_fills(exchange: Exchange) -> None:
-    exchange.place_many("alice", SELL, 20, 2, MAX_STEPS + 1)
-    exchange.chain.fail(exchange.order("bob", BUY, 20, 2 * MAX_STEPS + 1, kind=FOK), RejectionReason.WOULD_NOT_FILL)
-    outcome = exchange.add(exchange.order("bob", BUY, 20, 2 * MAX_STEPS, kind=FOK))
-    assert exchange.events(outcome)[-1][4] == CloseReason.FILLED
-
-
-def test_removed_orders_count_as_steps(exchange: Exchange) -> None:
-    first = exchange.place_many("bob", SELL, 20, 2, MAX_STEPS)
-    exchange.place("alice", SELL, 20, 2)
-    outcome = exchange.add(exchange.order("bob", BUY, 20, 2, kind=POST_ONLY))
-    assert exchange.events(outcome)[-1] == closed(first + MAX_STEPS + 1, "bob", CloseReason.FILL_BOUND, 2)
-    assert exchange.open_ids("bob") == []
-    exchange.chain.fail(exchange.order("bob", BUY, 20, 2, kind=POST_ONLY), RejectionReason.WOULD_TAKE)
 
 
 # Refusals

@@ -228,10 +228,13 @@ class World:
         """A call of the market module: the reason of its failure, and its events."""
         transaction = _unsigned(function.encode(*arguments))
         admission = Admission(address_of(sender), Lane.MEMBER, decode_call(transaction), 0)
-        outcome, failure = execute(self.state, self.block, transaction, admission)
+        executed = execute(self.state, self.block, transaction, admission)
+        logs = list(executed.result.logs)
+        if executed.surplus_work >= 100:
+            raise Disagreement(f"{function.name} has met {executed.surplus_work + 1} orders")
         if self.block.height == 1:
-            self._index(list(outcome.logs))
-        return (None if failure is None else str(failure.reason)), list(outcome.logs)
+            self._index(logs)
+        return (None if executed.failure is None else str(executed.failure.reason)), logs
 
     def govern(self, function: Function, *arguments: Any) -> None:
         """What governance decides; it must be possible."""
