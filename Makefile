@@ -37,7 +37,7 @@ help:
 	@echo "  make bench     the speed figures of docs/benchmarks.md, measured here"
 	@echo "  make simulate  the consensus engine under faults: SEEDS=1000 FIRST=0 WORKERS=2, and N=4 fixes the validators;"
 	@echo "                 then the market's rules against a naive reference: ORDERS=2000000 operations,"
-	@echo "                 and the hub's scheduler on random fleets: JOBS=100000"
+	@echo "                 the hub's scheduler on random fleets: JOBS=100000; and how surely cheats are found: CHEATED=100"
 	@echo "  make soak      four validators and a follower under load, killed, frozen and cut off: MINUTES=10"
 	@echo "  make tiny-model  the embedded model's weights from nothing, an hour: TINY='--device cuda --output build/model'"
 	@echo "  make test-tools  what some tests need from npm: Ethereum's clients, MetaMask's parts, a Solidity compiler, an EVM chain"
@@ -98,10 +98,12 @@ FIRST ?= 0
 N ?=
 ORDERS ?= 2000000
 JOBS ?= 100000
+CHEATED ?= 100
 simulate: install
 	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --first $(FIRST) --workers $(WORKERS) $(if $(N),--validators $(N))
 	$(BIN)/python -m tests.simulation.market --operations $(ORDERS) --first $(FIRST) --workers $(WORKERS)
 	$(BIN)/python -m tests.simulation.fleets --jobs $(JOBS) --first $(FIRST) --workers $(WORKERS)
+	$(BIN)/python -m tests.simulation.cheats --jobs $(CHEATED) --first $(FIRST) --workers $(WORKERS)
 
 # With SEED=… the same faults are drawn again; processes and their timing are never the same twice.
 MINUTES ?= 10

@@ -1,6 +1,7 @@
 """A whole network on one machine: validators, a follower, a hub and two providers as real processes on loopback.
 
-Nobody holds anything when it starts. `run_job` asks the hub for an image and follows it until its token is final.
+Nobody holds anything when it starts. `run_job` asks the hub for some images and follows them until their
+tokens are final.
 """
 
 import fcntl
@@ -16,7 +17,7 @@ import httpx
 
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.modules import MODULES
-from genesis.job import PROMPT, Job, JobSummary, asking
+from genesis.job import PICTURES, PROMPT, Job, JobSummary, asking
 from genesis.market import ASSET_NAME, SYMBOL, DevnetMarket
 from genesis.nodes import DevnetNodes
 from genesis.processes import Process, ProcessFailed, free_port, wait_ready
@@ -28,7 +29,7 @@ from wallet.keystore import replace_file
 Progress = Callable[[str], None]
 
 _SERVICES_READY_S: Final = 300.0  # Two processes import torch and load the model, on a busy machine one after another.
-_REGISTERED_S: Final = 60.0
+_CONNECTED_S: Final = 60.0
 _STOP_S: Final = 20.0
 _ANSWER_S: Final = 15.0
 _POLL_S: Final = 0.2
@@ -105,14 +106,14 @@ class Devnet:
             f"{left} validator{'s' * (left != 1)} and a follower answer; the follower's API is {nodes.follower.url}"
         )
         hub = self._start_hub()
-        providers = [self._start_provider(name) for name in PROVIDER_NAMES]
+        providers = [self._start_provider(name, hub) for name in PROVIDER_NAMES]
         # While they load: it takes the chain's time, not this machine's.
         self._market = DevnetMarket(nodes.follower.url, secrets, self.require_running).make()
         self._progress(f"{SYMBOL} ({ASSET_NAME}) is issued; market {self._market['market']}: AIT/{SYMBOL}")
         wait_ready([hub], _SERVICES_READY_S, check=self.require_running)
         self._progress(f"the hub answers at {hub.url}; the providers load torch and their model")
         wait_ready(providers, _SERVICES_READY_S, check=self.require_running)
-        self._wait_registered(hub, providers)
+        self._wait_connected(hub, providers)
         self._describe(nodes, hub, providers)
 
     def _start(self, name: str, arguments: list[str], port: int, ready_path: str) -> Process:
@@ -129,33 +130,32 @@ class Devnet:
             *("hub", "run", "--data-dir", str(self._folder / "hub"), "--node", self.node_url),
             *("--attester-keystore", str(keys / "attester.json")),
             *("--attester-password-file", str(keys / "password")),
-            *("--clients-file", str(keys / "hub-clients.toml")),
-            *("--providers-file", str(keys / "hub-providers.toml"), "--wait"),
+            *("--clients-file", str(keys / "hub-clients.toml"), "--wait"),
         ]
         return self._start("hub", arguments, free_port(), "/healthz")
 
-    def _start_provider(self, name: str) -> Process:
+    def _start_provider(self, name: str, hub: Process) -> Process:
         keys = self._folder / "keys"
         arguments = [
             *("provider", "run", "--data-dir", str(self._folder / name), "--node-url", self.node_url),
             *("--keystore", str(keys / f"{name}.json"), "--password-file", str(keys / "password")),
             *("--api-keys-file", str(keys / f"{name}-api-keys.toml"), "--cpu-threads", "1", "--register"),
+            *("--hub", hub.url),
         ]
         return self._start(name, arguments, free_port(), "/v1/health")
 
-    def _wait_registered(self, hub: Process, providers: list[Process]) -> None:
-        """Until the hub has read where the providers are: in a folder of an earlier devnet, they were elsewhere."""
-        deadline = time.monotonic() + _REGISTERED_S
-        urls = {provider.url for provider in providers}
+    def _wait_connected(self, hub: Process, providers: list[Process]) -> None:
+        """Until all have dialled the hub, which asks the chain whether they are registered."""
+        deadline = time.monotonic() + _CONNECTED_S
         while True:
             self.require_running()
             with asking(self.require_running):
                 listed = httpx.get(hub.url + "/v1/providers", timeout=_ANSWER_S).json().get("items", [])
-            if urls <= {each["endpoint"] for each in listed}:
-                self._progress(f"{len(urls)} providers are registered on the chain")
+            if sum(each["is_connected"] for each in listed) >= len(providers):
+                self._progress(f"{len(providers)} providers are registered on the chain, and have dialled the hub")
                 return
             if time.monotonic() > deadline:
-                raise ProcessFailed(f"the providers did not register in time.\n{providers[-1].log_tail()}")
+                raise ProcessFailed(f"the providers did not dial the hub in time.\n{providers[-1].log_tail()}")
             time.sleep(_POLL_S)
 
     def _describe(self, nodes: DevnetNodes, hub: Process, providers: list[Process]) -> None:
@@ -201,9 +201,9 @@ class Devnet:
             hub, *providers = self._services
             self._describe(self._nodes, hub, providers)
 
-    def run_job(self, prompt: str = PROMPT) -> JobSummary:
+    def run_job(self, prompt: str = PROMPT, pictures: int = PICTURES) -> JobSummary:
         """One job from the request to the final mint; raises ProcessFailed where a step fails."""
-        return Job(self, self._secrets, self._folder / "images", self._progress).run(prompt)
+        return Job(self, self._secrets, self._folder / "images", self._progress).run(prompt, pictures)
 
     def stop(self) -> None:
         """Stops what runs, first who depends on others; each ends its work in order."""

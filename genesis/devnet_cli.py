@@ -17,7 +17,7 @@ from chain.node.folder import SetupError
 from chain.primitives.hexadecimal import format_ait
 from chain.storage.errors import StorageError
 from genesis.devnet import Devnet
-from genesis.job import PROMPT, JobSummary
+from genesis.job import PICTURES, PROMPT, JobSummary
 from genesis.market import DECIMALS, HOLDER_ATOMS
 from genesis.processes import ProcessFailed
 from genesis.topology import MAX_VALIDATORS
@@ -46,11 +46,15 @@ def devnet(
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Run one job to its minted end, then stop everything.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON on stdout.")] = False,
-    prompt: Annotated[str, typer.Option(help="What the picture shall show.")] = PROMPT,
+    prompt: Annotated[str, typer.Option(help="What the pictures shall show.")] = PROMPT,
+    pictures: Annotated[
+        int, typer.Option("--pictures", min=1, max=64, help="How many; several are shared by the providers.")
+    ] = PICTURES,
 ) -> None:
-    """Start validators, a follower, a hub and two providers as real processes on loopback, and serve one image.
+    """Start validators, a follower, a hub and two providers as real processes on loopback, and serve some images.
 
-    The provider's receipt is attested by the hub and minted by the chain: the first token there is. Without --once the
+    The hub shares them out, has one receipt signed for all, and attests it; the chain mints for everybody who worked,
+    in proportion: the first tokens there are. Without --once the
     network keeps running until Ctrl-C; its URLs, keys and API keys stand in DIR/devnet.json, for scripts and tools.
     Any one of four validators may be killed meanwhile, and a killed follower is started again.
     """
@@ -65,7 +69,7 @@ def devnet(
     try:
         with Devnet(folder, progress, validators=validators) as network:
             network.start()
-            summary = network.run_job(prompt)
+            summary = network.run_job(prompt, pictures)
             if as_json:
                 print(json.dumps(msgspec.to_builtins(summary)), flush=True)
             else:
@@ -83,8 +87,11 @@ def devnet(
 
 def _print_summary(summary: JobSummary) -> None:
     rows = [
-        ("image", summary.image),
-        ("served by", summary.provider),
+        *(("image", image) for image in summary.images),
+        *(
+            (share.name, f"{share.pictures} image(s), {share.units} units, {format_ait(int(share.amount))} AIT")
+            for share in summary.shares
+        ),
         ("receipt", summary.receipt_hash),
         ("mint", f"{summary.transaction_hash} at height {summary.height}, final"),
         *((f"{name} holds", f"{format_ait(int(atoms))} AIT") for name, atoms in summary.balances.items()),

@@ -1,9 +1,9 @@
-"""One job on a devnet, from a client's request to the final mint."""
+"""One job of several pictures on a devnet, from a client's request to the final mint."""
 
-import base64
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -11,22 +11,35 @@ import httpx
 import msgspec
 
 from chain.client import NodeClient, NodeError
+from chain.primitives.hexadecimal import to_checksum_address
 from genesis.processes import ProcessFailed
 from genesis.secrets import HOLDER_NAMES, PROVIDER_NAMES, DevnetSecrets
 
 PROMPT: Final = "a red circle on a blue background"
+PICTURES: Final = 4
+"""Enough for both providers to have some."""
 _JOB_S: Final = 300.0
 _MINT_S: Final = 120.0
 _NODE_S: Final = 60.0
 _POLL_S: Final = 0.2
 
 
+class Share(msgspec.Struct, frozen=True):
+    """What one provider made of the job, and what it got. Amounts in atoms, as decimal strings."""
+
+    name: str
+    address: str
+    pictures: int
+    units: str
+    amount: str
+
+
 class JobSummary(msgspec.Struct, frozen=True):
     """What one job left behind. Amounts in atoms, as decimal strings."""
 
-    image: str
+    images: list[str]
     job_id: str
-    provider: str
+    shares: list[Share]
     receipt_hash: str
     transaction_hash: str
     height: int
@@ -71,27 +84,33 @@ class Job:
         self._images = images
         self._progress = progress
 
-    def run(self, prompt: str) -> JobSummary:
+    def run(self, prompt: str, pictures: int) -> JobSummary:
         """Raises ProcessFailed where a step fails."""
-        self._progress(f"a client asks the hub for “{prompt}”")
+        self._progress(f"a client asks the hub for {pictures} pictures of “{prompt}”")
         headers = {"Authorization": f"Bearer {self._secrets.api_keys['hub']}"}
         with (
             asking(self._network.require_running),
             httpx.Client(base_url=self._network.hub_url, headers=headers, timeout=_JOB_S) as hub,
         ):
-            answer = hub.post("/v1/jobs", json={"prompt": prompt})
+            request = {"prompt": prompt, "n": pictures, "wait_s": _JOB_S - 10}
+            answer = hub.post("/v1/jobs", json=request)
             if answer.status_code != httpx.codes.OK:
                 raise ProcessFailed(f"the hub answered {answer.status_code}: {answer.text[:500]}")
             job = answer.json()
-            image = self._save_image(job)
-            self._progress(f"{job['provider']} made it; the hub checked and attested receipt {job['receipt_hash']}")
+            if job["status"] != "done":
+                raise ProcessFailed(f"the job {job['status']}: {job['reason']}: {job['detail']}")
+            images = self._save_images(hub, job)
+            shares = self._shares(job)
+            for share in shares:
+                self._progress(f"{share.name} made {share.pictures} of them: {share.units} units")
+            self._progress(f"the hub checked and attested one receipt for all of them: {job['receipt_hash']}")
             mint = self._wait_minted(hub, job["job_id"])
         self._progress(f"minted at height {mint['height']}")
         balances, supply = self._balances(mint["height"])
         return JobSummary(
-            image=str(image),
+            images=images,
             job_id=job["job_id"],
-            provider=job["provider"],
+            shares=shares,
             receipt_hash=job["receipt_hash"],
             transaction_hash=mint["transaction_hash"],
             height=mint["height"],
@@ -100,11 +119,31 @@ class Job:
             supply=supply,
         )
 
-    def _save_image(self, job: dict[str, Any]) -> Path:
+    def _save_images(self, hub: httpx.Client, job: dict[str, Any]) -> list[str]:
         self._images.mkdir(exist_ok=True)
-        path = self._images / f"{job['job_id']}.png"
-        path.write_bytes(base64.b64decode(job["image_base64"].partition(",")[2]))
-        return path
+        paths: list[str] = []
+        for picture in job["pictures"]:
+            path = self._images / f"{job['job_id']}-{picture['number']}.png"
+            path.write_bytes(hub.get(picture["url"]).raise_for_status().content)
+            paths.append(str(path))
+        return paths
+
+    def _shares(self, job: dict[str, Any]) -> list[Share]:
+        """By what the receipt says each provider gets."""
+        names = {to_checksum_address(self._secrets.key(name).address): name for name in PROVIDER_NAMES}
+        shares: list[Share] = []
+        for payout in job["payouts"]:
+            parts = [shard for shard in job["shards"] if shard["provider"] == payout["provider"]]
+            shares.append(
+                Share(
+                    name=names[payout["provider"]],
+                    address=payout["provider"],
+                    pictures=sum(part["pictures"] for part in parts),
+                    units=str(sum((Decimal(part["units"]) for part in parts), Decimal(0)).normalize()),
+                    amount=payout["amount"],
+                )
+            )
+        return sorted(shares, key=lambda share: share.name)
 
     def _wait_minted(self, hub: httpx.Client, job_id: str) -> dict[str, Any]:
         deadline = time.monotonic() + _MINT_S

@@ -12,7 +12,7 @@ from typing import Final, Self
 
 import msgspec
 
-from chain.primitives.hexadecimal import to_checksum_address, to_hex
+from chain.primitives.hexadecimal import to_hex
 from chain.primitives.keys import PrivateKey
 from wallet.attester import AttesterNetwork, save_attester_key
 from wallet.keystore import LIGHT_SCRYPT_N, replace_file, save_key, write_new_file
@@ -51,7 +51,7 @@ class DevnetSecrets(msgspec.Struct, frozen=True):
         return cls(
             chain_id=random.SystemRandom().randint(*_CHAIN_IDS),
             private_keys={name: to_hex(PrivateKey.generate().secret) for name in names},
-            api_keys={name: secrets.token_urlsafe(24) for name in ("hub", *PROVIDER_NAMES, "hub-at-providers")},
+            api_keys={name: secrets.token_urlsafe(24) for name in ("hub", *PROVIDER_NAMES)},
             password=secrets.token_urlsafe(24),
         )
 
@@ -117,18 +117,9 @@ class DevnetSecrets(msgspec.Struct, frozen=True):
                 save_attester_key(path, self.key(name), self.password, attester, scrypt_n=LIGHT_SCRYPT_N)
             else:
                 save_key(path, self.key(name), self.password, scrypt_n=LIGHT_SCRYPT_N)
-        hub_key = self.api_keys["hub-at-providers"]
         _write_once(folder / "hub-clients.toml", f'[clients]\ndevnet = "{self.api_keys["hub"]}"\n')
-        addresses = [to_checksum_address(self.key(name).address) for name in PROVIDER_NAMES]
-        _write_once(
-            folder / "hub-providers.toml",
-            "[providers]\n" + "".join(f'"{address}" = "{hub_key}"\n' for address in addresses),
-        )
         for name in PROVIDER_NAMES:
-            _write_once(
-                folder / f"{name}-api-keys.toml",
-                f'[clients]\ndevnet = "{self.api_keys[name]}"\n[hubs]\nhub = "{hub_key}"\n',
-            )
+            _write_once(folder / f"{name}-api-keys.toml", f'[clients]\ndevnet = "{self.api_keys[name]}"\n')
 
 
 def _write_once(path: Path, text: str) -> None:

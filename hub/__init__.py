@@ -2,18 +2,19 @@
 
 A job's way through this package:
 
-    service.py          POST /v1/jobs: whose key, which bounds         request.py: fields, request hash; answers.py
-    jobs.py             a durable row, a place in the bounded queue    store.py, tables.py
-    dispatch.py         provider after provider, until one holds       selection.py: whose turn; bench.py: who sits out
-    provider_client.py  the HTTP call, bounded in time and bytes
-    verification.py     every claim of answer and receipt, pure        picture.py: the PNG
-    jobs.py             the picture is kept (artifacts.py), the receipt attested by the wallet's attester, the job done
-    delivery.py         brings the attestation to the provider, again and again until it has it
-    minting.py          looks for the mint on the chain
+    http/           POST /v1/jobs and everything else that is answered; the page; OpenAI's SDK
+    orders/         what is asked for: bounds, what a client signs, moderation, quotas, the price
+    jobs/           accepted, given out, taken back in, checked, composed to one receipt, ended once
+    scheduling/     who gets which pictures, pure
+    workers/        sessions of providers that have dialled in
+    verification/   whether an answer is true: rules, pure but for those who are asked
+    attestation/    signs receipts, alone or with other hubs' attesters; brings them to providers; watches the chain
+    reputation/     what came of providers' work, and what follows from it
+    delivery/       webhooks
+    store/, ledger/ the database, which is the truth; the books
+    commands/       `aitbc hub …` (cli.py)
 
-`hub.py` opens all parts (`signing.py` the attester) and keeps the loops running, `run.py` serves them; `chain_view.py`
-keeps what the hub knows of the chain. The command line is `cli.py`, with `client.py` for those who send jobs. What an
-operator sets is in `settings.py`, the API keys in `secret_files.py`.
-
-The hub knows no model, no GPU and no rule of the chain; a provider is an HTTP address with a registered key to it.
+hub.py opens and wires it, attesters.py the part that vouches, run.py serves it; housekeeping.py does what is due every
+now and then. settings.py, secret_files.py, hub_secrets.py: what an operator gives, what a hub draws for itself.
+chain_view.py, registry.py: what the chain says. artifacts.py: the pictures. client.py: a client of a hub.
 """

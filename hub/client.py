@@ -1,8 +1,9 @@
-"""A client of a hub over HTTP: sends jobs, asks for them, and checks what it is given. For `aitbc hub submit`."""
+"""A client of a hub over HTTP: sends jobs, follows them, and checks what it is given. For `aitbc hub submit`."""
 
 import json
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Annotated, Any, Final, Self
@@ -11,19 +12,23 @@ import httpx
 import msgspec
 
 from chain.primitives.client_request import ClientClaim, check_hub_id_is_no_address, sign_client_request
-from chain.primitives.hexadecimal import parse_hex
+from chain.primitives.hashing import sha256
+from chain.primitives.hexadecimal import parse_hex, to_hex
 from chain.primitives.keys import PrivateKey
-from chain.primitives.receipt import Receipt, salted_prompt_hash
+from chain.primitives.prompts import prompt_text
+from chain.primitives.receipt import Receipt, combined_artifact_sha256, recover_provider, salted_prompt_hash
 from chain.primitives.receipt_request import check_request
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Hash32
-from hub.request import SALT_BYTES, JobRequest
-from wallet.verification import Document, check_document
+from hub.orders.request import SALT_BYTES, JobRequest
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 CONNECT_TIMEOUT_S: Final = 5.0
+ENDS: Final = frozenset({"done", "failed", "cancelled"})
 _POLL_S: Final = 0.3
 _SIGNED_FOR_S: Final = 3_600
+_LONGEST_WAIT_S: Final = 30.0
+_MAX_EVENT_CHARACTERS: Final = 4 * 1024 * 1024
 
 
 class HubClientError(Exception):
@@ -53,18 +58,33 @@ class _Mint(msgspec.Struct):
     transaction_hash: str | None
 
 
-class _Job(msgspec.Struct):
-    """What is read of a job, here and in `cli.py`; a hub may answer anything."""
+class _Picture(msgspec.Struct):
+    number: int
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    media_type: str
 
-    job_id: str
+
+class _Job(msgspec.Struct):
+    """What is read of a job, here and by commands; a hub may answer anything."""
+
+    job_id: Annotated[str, msgspec.Meta(pattern="^[0-9A-Za-z]{1,64}$")]
     status: str
     reason: str | None
     detail: str | None
     seed: int
+    pictures_asked: int
+    pictures_done: int
+    pictures: list[_Picture]
     provider: str | None
     receipt: _Receipt | None
     receipt_hash: str | None
     mint: _Mint
+
+
+class _Estimate(msgspec.Struct):
+    least_amount: str
+    most_amount: str
+    ends_in_s: float
 
 
 class _Hub(msgspec.Struct):
@@ -72,17 +92,21 @@ class _Hub(msgspec.Struct):
     chain_id: int
 
 
+class _Providers(msgspec.Struct):
+    items: list[dict[str, Any]]
+
+
 class HubClient:
     """One hub and one API key. Use it as a context manager."""
 
     def __init__(self, url: str, api_key: str, *, timeout_s: float) -> None:
-        """`timeout_s` bounds each request, the wait for a picture included."""
+        """`timeout_s` bounds each request."""
         if not url.startswith(("http://", "https://")):
             raise HubClientError(f"{url[:200]!r} is not the URL of a hub: it must begin with http:// or https://")
         try:
             self._http = httpx.Client(
                 base_url=url.rstrip("/"),
-                headers={"Authorization": f"Bearer {api_key}"},
+                headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
                 timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
             )
         except (httpx.InvalidURL, UnicodeEncodeError) as error:
@@ -96,8 +120,10 @@ class HubClient:
     ) -> None:
         self._http.close()
 
-    def submit(self, request: JobRequest, *, signing: HubSigning | None = None) -> tuple[dict[str, Any], bytes]:
-        """The finished job and its picture, checked; signed first where a key is given. Raises HubClientError.
+    # Jobs
+
+    def submit(self, request: JobRequest, *, signing: HubSigning | None = None) -> tuple[dict[str, Any], JobRequest]:
+        """The job as it was taken, and the request as it was sent: signed first where a key is given.
 
         A request that is to be signed must have a maximum price: without one, the signature would be a blank cheque.
         """
@@ -105,23 +131,88 @@ class HubClient:
             request = self._signed(request, signing)
         body = request.model_dump(exclude_none=True)
         # The key makes a repetition after a broken connection harmless.
-        job = self._ask("POST", "/v1/jobs", _Job, body, {"Idempotency-Key": secrets.token_hex(16)})
-        return job, check_finished_job(job, request, signing)
+        return self._ask("POST", "/v1/jobs", _Job, body, {"Idempotency-Key": secrets.token_hex(16)}), request
+
+    def estimate(self, request: JobRequest) -> dict[str, Any]:
+        """What it would cost, and when it would be done."""
+        return self._ask("POST", "/v1/estimate", _Estimate, request.model_dump(exclude_none=True))
 
     def job(self, job_id: str) -> dict[str, Any]:
         """A job by its id."""
-        if not job_id.replace("-", "").isalnum():
-            raise HubClientError("that is no job's id")
-        return self._ask("GET", f"/v1/jobs/{job_id}", _Job)
+        return self._ask("GET", f"/v1/jobs/{_checked_id(job_id)}", _Job)
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        """Takes it back; the job as it is then."""
+        return self._ask("POST", f"/v1/jobs/{_checked_id(job_id)}/cancel", _Job)
+
+    def picture(self, job_id: str, number: int) -> bytes:
+        """The bytes of one."""
+        return self._read("GET", f"/v1/jobs/{_checked_id(job_id)}/pictures/{number}", None, None)[1]
+
+    def events(self, job_id: str, timeout_s: float) -> Iterator[dict[str, Any]]:
+        """What happens to it until its end; taken up again where a connection breaks off. Raises HubClientError."""
+        last, deadline = 0, time.monotonic() + timeout_s
+        while True:
+            try:
+                for event in self._stream(job_id, last):
+                    last = event.get("sequence", last)
+                    yield event
+                    if event.get("kind") in ENDS:
+                        return
+                    if time.monotonic() > deadline:
+                        return
+            except httpx.HTTPError as error:
+                if time.monotonic() > deadline:
+                    raise HubClientError(f"cannot reach the hub at {self._http.base_url}: {error}") from None
+                time.sleep(_POLL_S)
+            if self.job(job_id)["status"] in ENDS or time.monotonic() > deadline:
+                return
+
+    def _stream(self, job_id: str, after: int) -> Iterator[dict[str, Any]]:
+        headers = {"Last-Event-ID": str(after)}
+        with self._http.stream("GET", f"/v1/jobs/{_checked_id(job_id)}/events", headers=headers) as answer:
+            if answer.status_code != 200:
+                raise HubClientError(f"the hub answered {answer.status_code}")
+            for line in answer.iter_lines():
+                if not line.startswith("data: ") or len(line) > _MAX_EVENT_CHARACTERS:
+                    continue
+                try:
+                    event = json.loads(line[6:])
+                except (ValueError, RecursionError):
+                    raise HubClientError("the hub sends events that are no JSON") from None
+                if isinstance(event, dict):
+                    yield event
+
+    def wait_for_end(self, job_id: str, timeout_s: float) -> dict[str, Any]:
+        """The job once it has ended, or as it is when the time is over."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left_s = max(0.0, min(_LONGEST_WAIT_S, deadline - time.monotonic()))
+            path = f"/v1/jobs/{_checked_id(job_id)}?wait_s={left_s:.1f}"
+            job = self._ask("GET", path, _Job)
+            if job["status"] in ENDS or time.monotonic() >= deadline:
+                return job
 
     def wait_for_mint(self, job_id: str, timeout_s: float) -> dict[str, Any]:
         """The job once its mint is final, or as it is when the time is over."""
         deadline = time.monotonic() + timeout_s
         while True:
             job = self.job(job_id)
-            if job["mint"]["state"] == "minted" or job["status"] == "failed" or time.monotonic() > deadline:
+            is_hopeless = job["status"] in ENDS and job["receipt"] is None
+            if job["mint"]["state"] == "minted" or is_hopeless or time.monotonic() > deadline:
                 return job
             time.sleep(_POLL_S)
+
+    def providers(self) -> list[dict[str, Any]]:
+        """Those that the hub knows."""
+        items: list[dict[str, Any]] = self._ask("GET", "/v1/providers", _Providers)["items"]
+        return items
+
+    def hub(self) -> dict[str, Any]:
+        """Who it is."""
+        return self._ask("GET", "/v1/hub", _Hub)
+
+    # Signing
 
     def _signed(self, request: JobRequest, signing: HubSigning) -> JobRequest:
         if request.max_price_atoms is None:
@@ -139,8 +230,8 @@ class HubClient:
             to_sign = claim.request(
                 chain_id=signing.chain_id,
                 audience=signing.hub_id,
-                prompt=request.prompt,
-                parameters=request.parameters(),
+                prompt=prompt_text(request.texts),
+                parameters=request.parameters(claim.salt),
             )
         except Rejected as error:
             raise HubClientError(f"this cannot be signed: {error.message}") from None
@@ -149,7 +240,7 @@ class HubClient:
 
     def _check_identity(self, signing: HubSigning) -> None:
         """Before anything is signed: whether the hub that answers is the one that is meant."""
-        hub = self._ask("GET", "/v1/hub", _Hub)
+        hub = self.hub()
         name, chain_id = hub["hub_id"], hub["chain_id"]
         for hub_id in (name, signing.hub_id):
             try:
@@ -162,6 +253,8 @@ class HubClient:
                 f"and {signing.hub_id[:64]!r} on chain {signing.chain_id} was meant"
             )
 
+    # HTTP
+
     def _ask(
         self,
         method: str,
@@ -170,9 +263,25 @@ class HubClient:
         body: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
+        status, content = self._read(method, path, body, headers)
+        try:
+            fields = json.loads(content)
+        except (ValueError, RecursionError):
+            fields = None
+        if not isinstance(fields, dict):
+            raise HubClientError(f"the hub answered {status} without a JSON object")
+        try:
+            msgspec.convert(fields, shape)
+        except msgspec.ValidationError as error:
+            raise HubClientError(f"what answers at {self._http.base_url} is no hub: {error}") from None
+        return fields
+
+    def _read(
+        self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str] | None
+    ) -> tuple[int, bytes]:
+        content = bytearray()
         try:
             with self._http.stream(method, path, json=body, headers=headers) as answer:
-                content = b""
                 for piece in answer.iter_bytes():
                     content += piece
                     if len(content) > MAX_ANSWER_BYTES:
@@ -181,44 +290,73 @@ class HubClient:
             raise HubClientError(f"no answer from {self._http.base_url} in time; see --timeout-s") from None
         except httpx.HTTPError as error:
             raise HubClientError(f"cannot reach the hub at {self._http.base_url}: {error}") from None
-        try:
-            fields = json.loads(content)
-        except (ValueError, RecursionError):
-            fields = None
-        if not isinstance(fields, dict):
-            raise HubClientError(f"the hub answered {answer.status_code} without a JSON object")
-        if answer.status_code != 200:
-            raise HubClientError(f"the hub says: {fields.get('detail', answer.status_code)} ({fields.get('reason')})")
-        try:
-            msgspec.convert(fields, shape)
-        except msgspec.ValidationError as error:
-            raise HubClientError(f"what answers at {self._http.base_url} is no hub: {error}") from None
-        return fields
+        if answer.status_code not in (200, 202):
+            raise HubClientError(_refusal(answer.status_code, bytes(content)))
+        return answer.status_code, bytes(content)
 
 
-def check_finished_job(job: dict[str, Any], request: JobRequest, signing: HubSigning | None = None) -> bytes:
-    """The picture of a finished job whose receipt, hash, signatures and request fit; raises HubClientError otherwise.
+def _refusal(status: int, content: bytes) -> str:
+    try:
+        fields = json.loads(content)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        return f"the hub answered {status} without a JSON object"
+    return f"the hub says: {fields.get('detail', status)} ({fields.get('reason')})"
+
+
+def _checked_id(job_id: str) -> str:
+    if not job_id.isascii() or not job_id.isalnum():
+        raise HubClientError("that is no job's id")
+    return job_id
+
+
+def check_job(
+    job: dict[str, Any], pictures: list[bytes], request: JobRequest, signing: HubSigning | None = None
+) -> None:
+    """Raises HubClientError unless receipt, hash, signature, request and pictures of an attested job fit.
 
     Without `signing`, hub and network are those that the receipt names. Whether the attester counts, only the chain
     says: `aitbc wallet receipt verify`.
     """
     try:
-        document = Document.from_json(json.dumps(job).encode())
+        receipt = Receipt.from_object(job["receipt"])
         salt = parse_hex(job.get("prompt_salt") or "", length=SALT_BYTES, field="prompt_salt")
+        signer = recover_provider(receipt, parse_hex(job.get("provider_signature") or "", length=65, field="signature"))
     except Rejected as error:
         raise HubClientError(f"the hub's answer is not a finished job: {error.message}") from None
-    failed = [f"{check.name}: {check.detail}" for check in check_document(document) if check.passed is False]
-    if document.receipt.prompt_hash != salted_prompt_hash(salt, request.prompt):
+    failed: list[str] = []
+    if signer != receipt.provider:
+        failed.append("provider_signature: not the provider's")
+    if to_hex(receipt.hash) != job["receipt_hash"]:
+        failed.append("receipt_hash: another receipt's")
+    is_whole = len(pictures) == request.pictures
+    if is_whole and receipt.prompt_hash != salted_prompt_hash(salt, prompt_text(request.texts)):
         failed.append("prompt_hash: the receipt is for another prompt")
-    if request.client is not None and document.receipt.client != request.client:
+    if request.client is not None and receipt.client != request.client:
         failed.append("client: the receipt is for another client")
-    failed += _wrong_request(document.receipt, request, salt, signing)
-    if document.image is None:
-        failed.append("image: there is none")
+    failed += _wrong_pictures(job, receipt, [sha256(picture) for picture in pictures])
+    if is_whole:
+        failed += _wrong_request(receipt, request, salt, signing)
     if failed:
         raise HubClientError(f"the hub's answer does not hold: {'; '.join(failed)}")
-    assert document.image is not None
-    return document.image
+
+
+def _wrong_pictures(job: dict[str, Any], receipt: Receipt, digests: list[bytes]) -> list[str]:
+    """Whether the receipt is for these: each shard's in the order of their first pictures, then the whole."""
+    sizes = [part["pictures"] for part in job.get("shards", []) if part.get("receipt_hash") is not None]
+    if receipt.shards is None:
+        parts = [digests]
+    else:
+        parts, start = [], 0
+        for size in sizes:
+            parts.append(digests[start : start + size])
+            start += size
+    if not digests or sum(map(len, parts)) != len(digests) or not all(parts):
+        return ["pictures: not as many as the receipt is for"]
+    named = [combined_artifact_sha256(part) for part in parts]
+    stated = [receipt.artifact_sha256] if receipt.shards is None else [each.artifact_sha256 for each in receipt.shards]
+    return [] if named == stated else ["pictures: others than the receipt is for"]
 
 
 def _wrong_request(receipt: Receipt, request: JobRequest, salt: bytes, signing: HubSigning | None) -> list[str]:

@@ -2,7 +2,8 @@
 
 import asyncio
 import fcntl
-from collections.abc import AsyncIterator, Awaitable, Callable
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,29 +15,70 @@ from prometheus_client import CollectorRegistry
 
 from chain.answers import StatusView
 from chain.client import AsyncNodeClient, NodeError
-from chain.primitives.hexadecimal import parse_hash
-from chain.primitives.types import Address
+from chain.primitives.hexadecimal import parse_hash, to_checksum_address
+from chain.primitives.keys import PrivateKey
 from hub.artifacts import ArtifactFolder
+from hub.attestation.deposits import DepositDesk
+from hub.attestation.peers import Peer, read_peers
+from hub.attesters import Attestation, assemble_attestation
 from hub.chain_view import ChainView
-from hub.delivery import Delivery
-from hub.dispatch import Dispatcher
+from hub.delivery.calling import Caller
+from hub.delivery.webhooks import Webhooks
 from hub.errors import HubConfigurationError
-from hub.jobs import JobRunner
+from hub.housekeeping import Housekeeping
+from hub.http.guard import Guard
+from hub.http.links import Links
+from hub.http.parts import HubParts
+from hub.hub_secrets import HubSecrets, load_or_draw
+from hub.jobs.accepting import Acceptance, AcceptanceRules
+from hub.jobs.asking import HelpingHands
+from hub.jobs.attendant import Attendant
+from hub.jobs.checking import Checking, CheckLoop
+from hub.jobs.desk import Desk, DeskParts
+from hub.jobs.judging import Judging
+from hub.jobs.live import LiveBoard
+from hub.jobs.queueing import Queue
+from hub.jobs.roster import Roster
 from hub.metrics import HubMetrics
-from hub.minting import MintWatch
-from hub.provider_client import ProviderClient
-from hub.secret_files import ClientKeys, read_client_keys, read_provider_keys
+from hub.orders.moderation import open_moderation
+from hub.registry import Registry
+from hub.reputation.suspending import Suspending
+from hub.scheduling.assignment import Scheduler, SchedulingOptions
+from hub.scheduling.fairness import FairClock
+from hub.secret_files import ClientKeys, read_client_keys
 from hub.settings import HubSettings
 from hub.signing import opened_attester
-from hub.store import Store
+from hub.store.store import HubIdentity, Store
+from hub.verification.sampling import SamplingKey
+from hub.workers.desk import HubIdentity as WorkersIdentity
+from hub.workers.intake import SessionTools
+from hub.workers.spool import Spool
+from hub.workers.workers import WorkerBounds, Workers
 from wallet.attester import AttesterNetwork, AttesterSigner
 
 _ATTESTATION_LOG: Final = "attestations.sqlite3"
-_DATABASE: Final = "hub.sqlite3"
+DATABASE_NAME: Final = "hub.sqlite3"
+_SECRETS: Final = "hub-secrets.json"
 _WAIT_POLL_S: Final = 1.0
 _LOOP_RESTART_S: Final = 1.0
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub")
+
+Loop = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Opened:
+    """What a hub is made on."""
+
+    settings: HubSettings
+    clients: ClientKeys
+    secrets: HubSecrets
+    node: AsyncNodeClient
+    signer: AttesterSigner
+    chain: ChainView
+    store: Store
+    peers: tuple[Peer, ...]
 
 
 @dataclass(slots=True)
@@ -44,62 +86,56 @@ class Hub:
     """Every part of an open hub. `open_hub` makes it; `lifespan` runs it; `close` ends it."""
 
     settings: HubSettings
-    clients: ClientKeys
-    signer: AttesterSigner
-    store: Store
-    artifacts: ArtifactFolder
-    chain: ChainView
-    dispatcher: Dispatcher
-    jobs: JobRunner
-    delivery: Delivery
-    mint_watch: MintWatch
+    parts: HubParts
+    attestation: Attestation
+    loops: Mapping[str, Loop]
     closing: AsyncExitStack = field(repr=False)
     """What is open, to be closed in reverse."""
+    is_stopping: asyncio.Event = field(repr=False)
+
+    def stop(self) -> None:
+        """Takes nothing new from here on."""
+        self.is_stopping.set()
 
     def fault(self) -> str | None:
         """What keeps the hub from taking jobs, in a sentence; None when nothing does."""
-        if self.jobs.is_stopping:
+        if self.is_stopping.is_set():
             return "the hub is shutting down"
-        snapshot = self.chain.snapshot
+        snapshot = self.parts.chain.snapshot
         if snapshot is None:
             return "the chain node does not answer"
         return snapshot.attester_fault
 
     @asynccontextmanager
     async def lifespan(self, _application: FastAPI) -> AsyncIterator[None]:
-        """Runs the loops while the application serves; afterwards lets running jobs end within the grace."""
-        loops = [
-            asyncio.create_task(_keep_running(name, loop), name=name)
-            for name, loop in (
-                ("chain_view", self.chain.keep_fresh),
-                ("delivery", self.delivery.run),
-                ("mint_watch", self.mint_watch.run),
-            )
-        ]
+        """Runs the loops while the application serves; afterwards lets leases end within the grace."""
+        tasks = [asyncio.create_task(_keep_running(name, loop), name=name) for name, loop in self.loops.items()]
         try:
-            await self.jobs.resume()
             yield
-            await self.jobs.drain()
+            await self.parts.workers.drain(self.settings.shutdown_grace_s)
         finally:
-            for loop in loops:
-                loop.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def close(self) -> None:
         """Closes connections and files."""
         await self.closing.aclose()
 
 
-async def open_hub(settings: HubSettings, password: str, registry: CollectorRegistry, *, wait: bool) -> Hub:
+async def open_hub(
+    settings: HubSettings, password: str, registry: CollectorRegistry, *, version: str, wait: bool
+) -> Hub:
     """Opens a hub whose attester counts on the chain.
 
     Raises HubConfigurationError, KeystoreError or AttestationLogError with what to do about it. With `wait`, a silent
     node and an attester that is not on the chain's list (yet) are waited for instead; another network never is.
     """
     clients = read_client_keys(settings.clients_file)
-    keys = read_provider_keys(settings.providers_file)
+    peers = () if settings.attesters_file is None else read_peers(settings.attesters_file)
     async with AsyncExitStack() as opened:
         opened.enter_context(_lock_folder(settings.data_dir))
+        own_secrets = load_or_draw(settings.secrets_file or settings.data_dir / _SECRETS)
         node = await opened.enter_async_context(_node_client(settings.node_url))
         status = await _read_status(node, wait)
         network = AttesterNetwork(status.chain_id, parse_hash(status.genesis_hash))
@@ -109,65 +145,154 @@ async def open_hub(settings: HubSettings, password: str, registry: CollectorRegi
         chain = ChainView(
             node,
             attester=signer.address,
-            providers=keys,
+            co_attesters=sum(peer.url is not None for peer in peers),
             refresh_s=settings.chain_refresh_s,
             grace_s=settings.chain_grace_s,
         )
         await _await_attester(chain, wait)
-        store = Store(settings.database_url or f"sqlite:///{settings.data_dir / _DATABASE}")
-        opened.callback(store.close)
-        store.claim(hub_id=settings.hub_id, chain_id=network.chain_id, genesis_hash=status.genesis_hash)
-        return _assemble(settings, clients, keys, node, signer, chain, store, registry, opened)
+        identity = HubIdentity(settings.hub_id, network.chain_id, status.genesis_hash)
+        url = settings.database_url or f"sqlite:///{settings.data_dir / DATABASE_NAME}"
+        store = await asyncio.to_thread(Store, url, identity)
+        opened.push_async_callback(store.close)
+        parts = Opened(settings, clients, own_secrets, node, signer, chain, store, peers)
+        return await _assemble(parts, registry, version, opened)
 
 
-def _assemble(
-    settings: HubSettings,
-    clients: ClientKeys,
-    keys: dict[Address, str],
-    node: AsyncNodeClient,
-    signer: AttesterSigner,
-    chain: ChainView,
-    store: Store,
-    registry: CollectorRegistry,
-    opened: AsyncExitStack,
-) -> Hub:
+async def _assemble(made: Opened, registry: CollectorRegistry, version: str, opened: AsyncExitStack) -> Hub:
     """The working parts on what is open; takes over `opened`."""
+    settings, store, chain = made.settings, made.store, made.chain
+    identity = store.identity
+    assert identity is not None
     metrics = HubMetrics(registry)
     artifacts = ArtifactFolder(settings.data_dir / "artifacts")
-    attested = asyncio.Event()
-    client = ProviderClient(connect_timeout_s=settings.connect_timeout_s, answer_timeout_s=settings.provider_timeout_s)
-    opened.push_async_callback(client.close)
-    dispatcher = Dispatcher(
-        settings,
-        chain_id=signer.network.chain_id,
-        store=store,
-        chain=chain,
-        client=client,
-        keys=keys,
-        metrics=metrics,
+    moderation = open_moderation(settings.moderation_words_file, settings.moderation_url)
+    opened.push_async_callback(moderation.close)
+    caller = Caller(settings.inner_webhook_networks)
+    opened.push_async_callback(caller.close)
+
+    clock = FairClock()
+    scheduler = Scheduler(SchedulingOptions(policy=settings.policy, newcomer_share=settings.newcomer_share), clock)
+    roster, queue, board = Roster(store), Queue(store), LiveBoard()
+    checking = Checking(SamplingKey(made.secrets.sampling), _rates(settings), settings.check_timeout_s)
+    news = _News()
+    desk = Desk(
+        DeskParts(
+            store=store,
+            artifacts=artifacts,
+            chain=chain,
+            roster=roster,
+            queue=queue,
+            scheduler=scheduler,
+            board=board,
+            checking=checking,
+            judging=Judging(made.secrets.likeness, settings.clock_tolerance_s, settings.metering_slack_s),
+            metrics=metrics,
+            process=secrets.token_hex(8),
+        ),
+        news.tell,
     )
-    jobs = JobRunner(
+    tools = SessionTools(
+        WorkersIdentity(identity.hub_id, identity.chain_id, identity.genesis_hash),
+        desk,
+        Spool(settings.data_dir / "spool"),
+    )
+    workers = Workers(tools, Registry(chain, store), WorkerBounds(sessions=settings.max_workers))
+    attendant = Attendant(
+        store,
+        workers,
+        roster,
+        queue,
+        metrics,
+        max_attempts=settings.max_attempts,
+        challenge_window_s=settings.challenge_window_s,
+    )
+    news.listener = attendant.news
+    check_loop = CheckLoop(store, artifacts, checking, HelpingHands(workers), metrics, attendant.news)
+    attestation = assemble_attestation(
         settings,
+        store,
+        made.node,
+        made.signer,
+        PrivateKey(made.secrets.hub_key),
+        made.peers,
+        workers,
+        artifacts,
+        registry,
+        opened,
+    )
+    deposits = DepositDesk(made.node, identity.hub_id)
+    acceptance = Acceptance(
+        store,
+        workers,
+        roster,
+        queue,
+        chain,
+        clock,
+        moderation,
+        deposits,
+        AcceptanceRules(
+            hub_id=identity.hub_id,
+            chain_id=identity.chain_id,
+            policy=settings.policy,
+            max_waiting_pictures=settings.max_waiting_pictures,
+            longest_s=settings.longest_job_s,
+            preview_every=settings.preview_every,
+        ),
+    )
+    stopping = asyncio.Event()
+    parts = HubParts(
+        hub_id=identity.hub_id,
+        chain_id=identity.chain_id,
+        genesis_hash=identity.genesis_hash,
+        attester=to_checksum_address(made.signer.address),
+        version=version,
         store=store,
-        dispatcher=dispatcher,
-        signer=signer,
         artifacts=artifacts,
+        chain=chain,
+        workers=workers,
+        roster=roster,
+        queue=queue,
+        acceptance=acceptance,
+        board=board,
+        guard=Guard(made.clients),
+        links=Links(made.secrets.links),
         metrics=metrics,
-        on_attested=attested,
+        on_cancelled=attendant.news,
+        is_stopping=stopping.is_set,
     )
+    loops: dict[str, Loop] = {
+        "chain_view": chain.keep_fresh,
+        "workers": workers.run,
+        "attendant": attendant.run,
+        "checks": check_loop.run,
+        **attestation.loops,
+        "suspending": Suspending(store, workers).run,
+        "webhooks": Webhooks(store, caller, metrics).run,
+        "housekeeping": Housekeeping(store, workers, roster, board, metrics, desk.process).run,
+    }
     return Hub(
         settings=settings,
-        clients=clients,
-        signer=signer,
-        store=store,
-        artifacts=artifacts,
-        chain=chain,
-        dispatcher=dispatcher,
-        jobs=jobs,
-        delivery=Delivery(settings, store=store, chain=chain, client=client, keys=keys, metrics=metrics, wake=attested),
-        mint_watch=MintWatch(store=store, node=node, metrics=metrics),
+        parts=parts,
+        attestation=attestation,
+        loops=loops,
         closing=opened.pop_all(),
+        is_stopping=stopping,
     )
+
+
+class _News:
+    """Joins the desk, which is made first, to the attendant."""
+
+    def __init__(self) -> None:
+        self.listener: Callable[[str], None] | None = None
+
+    def tell(self, job_id: str) -> None:
+        assert self.listener is not None
+        self.listener(job_id)
+
+
+def _rates(settings: HubSettings) -> dict[str, float]:
+    return {"new": settings.check_new, "normal": settings.check_normal, "proven": settings.check_proven}
 
 
 def _lock_folder(folder: Path) -> IO[bytes]:
@@ -225,11 +350,11 @@ async def _wait_or_raise(wait: bool, fault: str, told: str) -> str:
     return fault
 
 
-async def _keep_running(name: str, loop: Callable[[], Awaitable[None]]) -> None:
+async def _keep_running(name: str, loop: Loop) -> None:
     """A loop that meets an unforeseen error (a full disk, say) is told of and begun anew, not lost in silence."""
     while True:
         try:
             await loop()
         except Exception:  # noqa: BLE001 - the last resort of a background loop; the log has the traceback
             _log.exception("loop_failed", loop=name)
-            await asyncio.sleep(_LOOP_RESTART_S)
+        await asyncio.sleep(_LOOP_RESTART_S)

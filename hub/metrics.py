@@ -7,8 +7,10 @@ class HubMetrics:
     """The hub's own metrics in one registry; labels come from our enums only, so their number is bounded."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.attempts = Counter(
-            "aitbc_hub_attempts", "Providers' turns at jobs, by outcome", ("outcome",), registry=registry
+        self.accepted = Counter("aitbc_hub_jobs_accepted", "Jobs that were taken", registry=registry)
+        self.pictures = Counter("aitbc_hub_pictures_accepted", "Pictures of jobs that were taken", registry=registry)
+        self.turned_away = Counter(
+            "aitbc_hub_jobs_turned_away", "Requests that were not taken, by reason", ("reason",), registry=registry
         )
         self.jobs = Counter("aitbc_hub_jobs", "Jobs that ended, by outcome", ("outcome",), registry=registry)
         self.job_seconds = Histogram(
@@ -17,16 +19,21 @@ class HubMetrics:
             registry=registry,
             buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000),
         )
-        self.running = Gauge("aitbc_hub_jobs_running", "Jobs that have their turn", registry=registry)
-        self.waiting = Gauge("aitbc_hub_jobs_waiting", "Jobs that wait for their turn", registry=registry)
-        self.attestations = Counter("aitbc_hub_attestations", "Receipts attested", registry=registry)
-        self.deliveries = Counter(
-            "aitbc_hub_deliveries",
-            "Attestations sent to providers, by outcome",
-            ("outcome",),
+        self.open_jobs = Gauge(
+            "aitbc_hub_jobs_open", "Jobs that have not ended, by state", ("state",), registry=registry
+        )
+        self.waiting_pictures = Gauge("aitbc_hub_pictures_waiting", "Pictures that nobody has", registry=registry)
+        self.workers = Gauge("aitbc_hub_workers", "Providers that are connected", registry=registry)
+        self.leases = Counter(
+            "aitbc_hub_leases",
+            "Leases: given, second, delivered, refused, returned, lapsed",
+            ("event",),
             registry=registry,
         )
-        self.undelivered = Gauge(
-            "aitbc_hub_undelivered", "Attested receipts that their provider does not have yet", registry=registry
+        self.checks = Counter(
+            "aitbc_hub_checks", "Second looks at results, by verdict", ("verdict",), registry=registry
         )
-        self.mints = Counter("aitbc_hub_mints_seen", "Receipts seen minted and final", registry=registry)
+        self.composed = Counter("aitbc_hub_receipts", "Receipts of whole jobs, by form", ("form",), registry=registry)
+        self.webhooks = Counter(
+            "aitbc_hub_webhooks", "Calls to clients' servers, by outcome", ("outcome",), registry=registry
+        )

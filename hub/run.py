@@ -5,17 +5,14 @@ import math
 import os
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Final
 
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from chain.web.server import Server, listen
+from chain.web.server import SHUTDOWN_TIMEOUT_S, Server, listen
+from hub.http.application import create_hub_application
 from hub.hub import open_hub
-from hub.service import create_service
 from hub.settings import HubSettings
-
-_CONNECTIONS_BESIDE_JOBS: Final = 256
 
 
 def run_hub(settings: HubSettings, password: str, *, wait: bool, on_ready: Callable[[str], None]) -> None:
@@ -30,19 +27,25 @@ async def _run(settings: HubSettings, password: str, wait: bool, on_ready: Calla
     listener = listen(settings.host, settings.port)
     registry = CollectorRegistry()
     try:
-        hub = await open_hub(settings, password, registry, wait=wait)
+        hub = await open_hub(settings, password, registry, version=version("aitbc"), wait=wait)
     except BaseException:
         listener.close()
         raise
     try:
-        service = create_service(hub, version=version("aitbc"), registry=registry)
-        most_jobs = settings.max_concurrent_jobs + settings.max_waiting_jobs
+        application = create_hub_application(
+            hub.parts,
+            registry=registry,
+            health=hub.fault,
+            lifespan=hub.lifespan,
+            more_routes=(hub.attestation.routes,),
+            larger_bodies=hub.attestation.larger_bodies,
+        )
         server = Server(
-            service,
+            application,
             listener,
-            max_connections=most_jobs + _CONNECTIONS_BESIDE_JOBS,
-            shutdown_timeout_s=max(1, math.ceil(settings.shutdown_grace_s)),
-            on_stopping=hub.jobs.stop,
+            max_connections=settings.max_clients + settings.max_workers,
+            shutdown_timeout_s=SHUTDOWN_TIMEOUT_S + math.ceil(settings.shutdown_grace_s),
+            on_stopping=hub.stop,
         )
         await server.serve(on_ready)
     finally:

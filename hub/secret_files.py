@@ -1,8 +1,10 @@
-"""The two TOML files of API keys: which clients may bring jobs, and with which key each provider knows this hub.
+"""The TOML file of API keys: which clients may bring jobs, and what each may use in a day.
 
-clients.toml                        providers.toml
-[clients]                           [providers]
-alice = "16 to 256 characters"      "0xProvider's address" = "16 to 256 characters"
+clients.toml
+[clients]
+alice = "16 to 256 characters"
+[quotas]
+alice = { jobs = 100, pictures = 1000 }
 """
 
 import hmac
@@ -11,13 +13,12 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from chain.primitives.hashing import sha256
-from chain.primitives.hexadecimal import parse_address
-from chain.primitives.rejection import Rejected
-from chain.primitives.types import Address
 from hub.errors import HubConfigurationError
+from hub.orders.quotas import read_limits
+from hub.store.quotas import QuotaLimits
 from wallet.credentials import is_closed
 
 _MAX_FILE_BYTES: Final = 1024 * 1024
@@ -27,12 +28,13 @@ _CLIENT_NAME: Final = re.compile(r"(?!0[xX])[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}")
 
 
 class ClientKeys:
-    """Clients' API keys, held as digests only."""
+    """Clients' API keys, held as digests only, and their quotas."""
 
-    def __init__(self, keys: Mapping[str, str]) -> None:
+    def __init__(self, keys: Mapping[str, str], limits: Mapping[str, QuotaLimits] | None = None) -> None:
         """From key by client's name."""
         self._names = list(keys)
         self._digests = [sha256(key.encode()) for key in keys.values()]
+        self._limits = dict(limits or {})
 
     def name_of(self, key: str) -> str | None:
         """Whose key this is. Compares with every key in constant time, so timing tells nothing about any."""
@@ -43,34 +45,36 @@ class ClientKeys:
                 found = name
         return found
 
+    def limits_of(self, name: str) -> QuotaLimits:
+        """What a client may use in a day; without an entry, as much as it likes."""
+        return self._limits.get(name, QuotaLimits())
+
 
 def read_client_keys(path: Path) -> ClientKeys:
-    """The table [clients]; raises HubConfigurationError that names file and entry."""
-    keys = _read_table(path, "clients")
-    for name in keys:
+    """The tables [clients] and [quotas]; raises HubConfigurationError that names file and entry."""
+    content = _read_tables(path)
+    keys = content.get("clients")
+    quotas = content.get("quotas", {})
+    if not isinstance(keys, dict) or not isinstance(quotas, dict) or set(content) - {"clients", "quotas"}:
+        raise HubConfigurationError(f"{path} must have the table [clients], may have [quotas], and nothing else")
+    for name, key in keys.items():
         if not _CLIENT_NAME.fullmatch(name):
             raise HubConfigurationError(f"{path}: the client name {name[:64]!r} must match {_CLIENT_NAME.pattern}")
+        if not isinstance(key, str) or not _KEY.fullmatch(key):
+            raise HubConfigurationError(f"{path}: the key of {name[:64]!r} must be 16 to 256 printable characters")
     if len(set(keys.values())) != len(keys):
         raise HubConfigurationError(f"{path}: two clients have the same key")
-    return ClientKeys(keys)
+    return ClientKeys(keys, {name: _limits(path, name, table, keys) for name, table in quotas.items()})
 
 
-def read_provider_keys(path: Path) -> dict[Address, str]:
-    """The table [providers]; raises HubConfigurationError that names file and entry."""
-    keys: dict[Address, str] = {}
-    for text, key in _read_table(path, "providers").items():
-        try:
-            address = parse_address(text)
-        except Rejected as error:
-            raise HubConfigurationError(f"{path}: {text[:64]!r}: {error.message}") from None
-        if address in keys:
-            raise HubConfigurationError(f"{path}: {text} stands twice")
-        keys[address] = key
-    return keys
+def _limits(path: Path, name: str, table: Any, keys: Mapping[str, str]) -> QuotaLimits:
+    if name not in keys or not isinstance(table, dict):
+        raise HubConfigurationError(f"{path}: [quotas] {name[:64]!r} must be a client's, and a table")
+    return read_limits(table, f"{path}: [quotas] {name}")
 
 
-def _read_table(path: Path, table: str) -> dict[str, str]:
-    """Names and keys; the file must be closed to others, have this one table and nothing else."""
+def _read_tables(path: Path) -> dict[str, Any]:
+    """The file must be closed to others."""
     try:
         mode = path.stat().st_mode
         if os.name == "posix" and not is_closed(path, mode):
@@ -84,13 +88,6 @@ def _read_table(path: Path, table: str) -> dict[str, str]:
     if len(text) > _MAX_FILE_BYTES:
         raise HubConfigurationError(f"{path} is larger than {_MAX_FILE_BYTES} bytes")
     try:
-        content = tomllib.loads(text.decode())
+        return tomllib.loads(text.decode())
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors.
         raise HubConfigurationError(f"{path} is not TOML: {error}") from None
-    entries = content.pop(table, None)
-    if content or not isinstance(entries, dict):
-        raise HubConfigurationError(f"{path} must have the table [{table}] and nothing else")
-    for name, key in entries.items():
-        if not isinstance(key, str) or not _KEY.fullmatch(key):
-            raise HubConfigurationError(f"{path}: the key of {name[:64]!r} must be 16 to 256 printable characters")
-    return entries

@@ -9,7 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chain.primitives.client_request import check_hub_id_is_no_address
 from chain.primitives.rejection import Rejected
+from hub.delivery.addresses import Network, read_networks
 from hub.errors import HubConfigurationError
+from hub.scheduling.policies.policy import Policy
 
 ENVIRONMENT_PREFIX = "AITBC_HUB_"
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}")  # As in a receipt.
@@ -43,8 +45,7 @@ class HubSettings(BaseSettings):
     attester_signer_ca: Annotated[
         Path | None, Field(description="PEM file of who vouches for the signer's certificate.")
     ] = None
-    clients_file: Annotated[Path, Field(description="TOML file of the clients' API keys.")]
-    providers_file: Annotated[Path, Field(description="TOML file of the API key that each provider gave this hub.")]
+    clients_file: Annotated[Path, Field(description="TOML file of the clients' API keys and quotas.")]
     hub_id: Annotated[str, Field(description="This hub's name; it stands in every receipt.")] = "hub"
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8080
@@ -52,36 +53,58 @@ class HubSettings(BaseSettings):
         str | None, Field(description="SQLAlchemy URL of another database than the SQLite file in the data folder.")
     ] = None
 
-    max_concurrent_jobs: Annotated[int, Field(ge=1, le=1024, description="Jobs with providers at one time.")] = 8
-    max_waiting_jobs: Annotated[int, Field(ge=0, le=100_000, description="Jobs that may wait; above it: 503.")] = 64
-    max_attempts: Annotated[int, Field(ge=1, le=100, description="Providers that are tried for one job.")] = 3
-    job_timeout_s: Annotated[float, Field(gt=0, le=86_400, description="For one job, from when its turn came.")] = 600
-    provider_timeout_s: Annotated[float, Field(gt=0, le=86_400, description="For one provider's whole answer.")] = 180
-    connect_timeout_s: Annotated[float, Field(gt=0, le=60, description="For one connection.")] = 5
+    secrets_file: Annotated[
+        Path | None, Field(description="File of the hub's own secrets; else hub-secrets.json in the data folder.")
+    ] = None
+    attesters_file: Annotated[
+        Path | None, Field(description="TOML file of other hubs' attesters to ask, where the chain wants several.")
+    ] = None
+
+    policy: Annotated[Policy, Field(description="Who gets a shard: round-robin, cheapest, fastest or reputation.")] = (
+        Policy.ROUND_ROBIN
+    )
+    newcomer_share: Annotated[float, Field(gt=0, le=0.5, description="Share of the work that newcomers get.")] = 0.1
+    max_workers: Annotated[int, Field(ge=1, le=100_000, description="Providers that may be connected.")] = 2_000
+    max_waiting_pictures: Annotated[
+        int, Field(ge=1, le=10_000_000, description="Pictures that may wait; above it: 503.")
+    ] = 10_000
+    max_clients: Annotated[int, Field(ge=1, le=100_000, description="Clients' connections at one time.")] = 1_024
+    max_attempts: Annotated[int, Field(ge=1, le=100, description="Providers that are tried for one shard.")] = 5
+    longest_job_s: Annotated[
+        float, Field(gt=0, le=604_800, description="A job's deadline where its client names none.")
+    ] = 3_600
+    preview_every: Annotated[int, Field(ge=0, le=100, description="Steps between previews; 0: none.")] = 5
     clock_tolerance_s: Annotated[
         float, Field(ge=0, le=3_600, description="How far a provider's clock may differ from the hub's.")
-    ] = 30
+    ] = 5
     metering_slack_s: Annotated[
         float, Field(ge=0, le=10, description="GPU seconds above the measured time that are taken for rounding.")
     ] = 0.25
-    bench_failure_s: Annotated[
-        float, Field(ge=0, le=86_400, description="How long a provider that could not be reached is left alone.")
-    ] = 15
-    bench_lie_s: Annotated[
-        float, Field(ge=0, le=604_800, description="How long a provider whose answer was false is left alone.")
-    ] = 600
+
+    check_new: Annotated[float, Field(gt=0, le=1, description="Share of newcomers' results that is checked.")] = 1.0
+    check_normal: Annotated[float, Field(gt=0, le=1, description="Of those with a normal standing.")] = 0.25
+    check_proven: Annotated[float, Field(gt=0, le=1, description="Of those that have proven themselves.")] = 0.05
+    check_timeout_s: Annotated[
+        float, Field(gt=0, le=86_400, description="How long a provider may stay away before its check has failed.")
+    ] = 120
+    challenge_window_s: Annotated[
+        float, Field(ge=0, le=604_800, description="How long receipts wait before they are attested.")
+    ] = 0
+
+    moderation_words_file: Annotated[
+        Path | None, Field(description="File of words and phrases, one a line, whose prompts are not served.")
+    ] = None
+    moderation_url: Annotated[
+        str | None, Field(description="Asked by POST about every job's prompts: answers allowed and reason.")
+    ] = None
+    webhook_networks: Annotated[
+        str, Field(description="Inner networks that webhooks may reach all the same, such as 10.1.0.0/16,…")
+    ] = ""
 
     chain_refresh_s: Annotated[float, Field(gt=0, le=60, description="How often the registry is read.")] = 1
     chain_grace_s: Annotated[
         float, Field(gt=0, le=3_600, description="How long jobs are taken on what the chain said last.")
     ] = 60
-    delivery_first_retry_s: Annotated[
-        float, Field(gt=0, le=3_600, description="Pause after the first failed delivery; it doubles each time.")
-    ] = 1
-    delivery_longest_retry_s: Annotated[float, Field(gt=0, le=86_400, description="The longest such pause.")] = 300
-    delivery_give_up_s: Annotated[
-        float, Field(gt=0, description="A receipt that its provider did not take for so long is left to its client.")
-    ] = 7 * 86_400
     shutdown_grace_s: Annotated[
         float, Field(ge=0, le=3_600, description="How long running jobs may go on after SIGTERM.")
     ] = 20
@@ -96,6 +119,17 @@ class HubSettings(BaseSettings):
         except Rejected as rejected:
             raise ValueError(rejected.message) from None
         return hub_id
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _networks_are_networks(cls, text: str) -> str:
+        read_networks([each.strip() for each in text.split(",") if each.strip()])
+        return text
+
+    @property
+    def inner_webhook_networks(self) -> tuple[Network, ...]:
+        """As networks."""
+        return read_networks([each.strip() for each in self.webhook_networks.split(",") if each.strip()])
 
     @model_validator(mode="after")
     def _attester_is_in_one_place(self) -> Self:

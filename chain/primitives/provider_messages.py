@@ -139,7 +139,7 @@ class OpenedStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def to_object(self) -> dict[str, Any]:
         """The JSON object."""
-        return dict(msgspec.to_builtins(self))
+        return dict(msgspec.to_builtins(self)) | {"siblings": list(self.siblings)}
 
 
 class Opened(Message, frozen=True, kw_only=True, tag="opened"):

@@ -133,7 +133,7 @@ class ProfileClaim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def to_object(self) -> dict[str, Any]:
         """The JSON object whose hash a trajectory commits to."""
-        return dict(msgspec.to_builtins(self))
+        return dict(msgspec.to_builtins(self)) | {"latent_shape": list(self.latent_shape)}
 
 
 Profiles = Annotated[tuple[ProfileClaim, ...], Meta(max_length=MAX_PICTURES)]

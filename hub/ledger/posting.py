@@ -111,7 +111,12 @@ def book_mint(transaction: Transaction, receipt_hash: str, shares: Sequence[tupl
 
 def book_deposit(transaction: Transaction, reference: str, client: str, amount: int, now_ms: int) -> bool:
     """A client's deposit was seen on the chain; `reference` is its transaction (and event) there."""
-    return post(transaction, NewEntry("deposit", reference, [Move(ESCROW, client_deposit(client), amount)]), now_ms)
+    return post(transaction, deposit_entry(reference, client, amount), now_ms)
+
+
+def deposit_entry(reference: str, client: str, amount: int) -> NewEntry:
+    """What `book_deposit` posts."""
+    return NewEntry("deposit", reference, [Move(ESCROW, client_deposit(client), amount)])
 
 
 def book_settlement(
@@ -124,14 +129,24 @@ def book_settlement(
     now_ms: int,
 ) -> bool:
     """The chain has settled a receipt from the client's deposit: each provider's share in atoms, and the hub's fee."""
+    return post(transaction, settlement_entry(receipt_hash, client, shares, fee=fee), now_ms)
+
+
+def settlement_entry(receipt_hash: str, client: str, shares: Sequence[tuple[str, int]], *, fee: int = 0) -> NewEntry:
+    """What `book_settlement` posts."""
     deposit = client_deposit(client)
     moves = [Move(deposit, provider_earnings(provider), amount) for provider, amount in shares]
-    return post(transaction, NewEntry("settlement", receipt_hash, [*moves, Move(deposit, HUB_FEE, fee)]), now_ms)
+    return NewEntry("settlement", receipt_hash, [*moves, Move(deposit, HUB_FEE, fee)])
 
 
 def book_refund(transaction: Transaction, reference: str, client: str, amount: int, now_ms: int) -> bool:
     """What was left of a deposit went back to its client."""
-    return post(transaction, NewEntry("refund", reference, [Move(client_deposit(client), ESCROW, amount)]), now_ms)
+    return post(transaction, refund_entry(reference, client, amount), now_ms)
+
+
+def refund_entry(reference: str, client: str, amount: int) -> NewEntry:
+    """What `book_refund` posts."""
+    return NewEntry("refund", reference, [Move(client_deposit(client), ESCROW, amount)])
 
 
 def book_withdrawal(transaction: Transaction, reference: str, provider: str, amount: int, now_ms: int) -> bool:

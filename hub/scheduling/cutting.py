@@ -12,7 +12,7 @@ from typing import Final
 from hub.scheduling.runs import Run
 from hub.scheduling.timeline import Share
 
-SHARE_TAKEN: Final = 0.5
+SHARE_TAKEN: Final = 0.4
 """Measured in docs/hub.md ("Cutting"): with everything at once one slow worker delays the job, with less there are more
 shards and hardly anything is gained."""
 SHORTEST_SHARD_S: Final = 1.0

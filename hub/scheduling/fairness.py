@@ -59,17 +59,34 @@ class FairClock:
         assert pictures > 0
         if not self._is_waiting:
             self._virtual_s = max(self._virtual_s, now_s)
-        start_s = max(self._virtual_s, self._finishes.pop(client, 0.0), last_finish_s or 0.0)
+        start_s = self._start_s(client, now_s, last_finish_s)
         finish_s = start_s + max(0.0, fleet_s)
         self._finishes[client] = finish_s
+        self._finishes.move_to_end(client)
         if len(self._finishes) > _MOST_CLIENTS:
             self._finishes.popitem(last=False)
         return Rank(start_s - priority * HEAD_START_S, max(0.0, fleet_s) / pictures, finish_s)
+
+    def rank_if_admitted_s(
+        self, client: str, *, priority: int, now_s: float, last_finish_s: float | None = None
+    ) -> float:
+        """Which place a job would get now: for estimates, nothing is changed."""
+        assert priority in PRIORITIES
+        return self._start_s(client, now_s, last_finish_s) - priority * HEAD_START_S
+
+    def _start_s(self, client: str, now_s: float, last_finish_s: float | None) -> float:
+        virtual_s = self._virtual_s if self._is_waiting else max(self._virtual_s, now_s)
+        return max(virtual_s, self._finishes.get(client, 0.0), last_finish_s or 0.0)
 
     def note_served(self, run: Run) -> None:
         """The run's first pictures have been given to a worker."""
         self._virtual_s = max(self._virtual_s, run.rank_s + run.priority * HEAD_START_S)
 
     def note_waiting(self, is_waiting: bool) -> None:
-        """Whether anything waits, as far as the caller has looked."""
+        """Whether anything waits, as far as the caller has looked. Where nothing does, all clients are even.
+
+        So nobody stands back for jobs that were cancelled, or that took less than was expected.
+        """
         self._is_waiting = is_waiting
+        if not is_waiting:
+            self._finishes.clear()

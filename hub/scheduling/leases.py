@@ -10,7 +10,7 @@ from hub.scheduling.runs import Run
 SHORTEST_LEASE_S: Final = 30.0
 """A worker that is there answers its heartbeats; a short shard may still meet a pause of a machine that is used."""
 EXPECTED_TIMES: Final = 4.0
-"""Of the expected time. An honest shard in a thousand of the simulated fleets takes longer (docs/hub.md)."""
+"""Of the expected time. Fewer than one honest shard in 500 of the simulated fleets takes longer (docs/hub.md)."""
 
 
 def lease_s(expected_s: float) -> float:

@@ -22,7 +22,7 @@ from hub.scheduling.workers import Worker
 NEARLY_AS_SOON: Final = 1.25
 """Times the end that the whole budget would buy."""
 METERING_SPREAD: Final = 1.25
-"""A metered time may be so many times the expected one, or as much less: nine of ten simulated ones are within."""
+"""A metered time may be so many times the expected one, which nine of ten simulated shards keep; or as much less."""
 _MOST_PRICES: Final = 8
 """Of a unit type that are tried: the lowest, the highest and some between, because each costs an estimate."""
 

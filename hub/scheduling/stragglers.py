@@ -12,6 +12,8 @@ PATIENCE: Final = 1.5
 """Times the expected time, before a worker that reports no progress is taken to be late."""
 TELLING_PROGRESS: Final = 0.1
 """Below it, the speed that progress shows is too uncertain, because loading and the first step weigh too much."""
+BELIEVED: Final = 3.0
+"""Times the expected time: whoever is nearly done for longer than that is not believed any more."""
 GAIN: Final = 0.7
 """The second worker must be expected to need less than this part of what the first is expected to need still."""
 
@@ -23,7 +25,8 @@ def remaining_s(lease: Lease, now_s: float) -> float:
     it has taken: who is late for an unknown reason is likely to be very late.
     """
     elapsed_s = now_s - lease.started_s
-    if lease.progress is not None and lease.progress >= TELLING_PROGRESS:
+    is_believed = elapsed_s <= BELIEVED * lease.expected_s
+    if lease.progress is not None and lease.progress >= TELLING_PROGRESS and is_believed:
         return elapsed_s * (1 - lease.progress) / lease.progress
     if elapsed_s <= PATIENCE * lease.expected_s:
         return max(0.0, lease.expected_s - elapsed_s)
@@ -35,8 +38,8 @@ def reissues(
 ) -> list[Assignment]:
     """Whole shards for a second worker, latest first; whichever result comes first counts. Each lease at most once.
 
-    Asked before each assignment: a free worker had better see to its job's late shard than to the job's next one. It does
-    not where another job waits that it could serve.
+    Asked before each assignment: a free worker had better see to its job's late shard than to the job's next one. It
+    does not where another job waits that it could serve.
     """
     jobs_waiting: dict[Need, set[str]] = {}
     for run in waiting:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from hub.store import events, shards
+from hub.store import events, leases, shards
 from hub.store.records import Row, columns_of, made
 from hub.store.shards import NewShard, ShardState
 from hub.store.tables.jobs import CLIENT_NONCES, IDEMPOTENCY_KEYS, JOBS, SHARDS
@@ -291,6 +291,15 @@ def request_cancel(transaction: Transaction, job_id: str, now_ms: int) -> Job | 
         events.append(transaction, job_id, "cancel_requested", {}, now_ms)
         transaction.announce("cancel")
     return get(transaction, job_id)
+
+
+def call_off(transaction: Transaction, job_id: str, outcome: str, now_ms: int) -> list["leases.Lease"]:
+    """Takes back what waits or is leased of an open job that shall end with what was delivered; the leases that ended."""
+    transaction.execute(_CANCEL_SHARDS, {"the_job": job_id})
+    ended = leases.active(transaction, job_id=job_id)
+    for lease in ended:
+        leases.fail(transaction, lease.lease_id, outcome=outcome, detail=None, excludes=False, now_ms=now_ms)
+    return ended
 
 
 def keep_facts(transaction: Transaction, job_id: str, **facts: Any) -> None:

@@ -4,6 +4,7 @@ A hash of 64 bits stands as four bands of 16. Two hashes that differ in 7 bits o
 in at most one (7 = 4 × 1 + 3), so 17 values in each band's index find every such hash.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +28,10 @@ class NearPicture:
     picture: int
     provider: str
     at_ms: int
+    hash64: int
+    run_key: int
+    """Which picture was asked for: 63 bits, keyed (`hub.verification.likeness`)."""
+    sha256: str
     distance: int
 
 
@@ -37,10 +42,18 @@ def bands_of(hash64: int) -> list[int]:
     return [hash64 >> _BAND_BITS * place & 0xFFFF for place in reversed(range(_BANDS))]
 
 
+def hash_of(bands: Iterable[int]) -> int:
+    """The other way round."""
+    hash64 = 0
+    for band in bands:
+        hash64 = hash64 << _BAND_BITS | band
+    return hash64
+
+
 _C: Final = PERCEPTUAL_HASHES.c
 _BAND_COLUMNS: Final = (_C.band_0, _C.band_1, _C.band_2, _C.band_3)
 _NEAR: Final = (
-    select(_C.job_id, _C.picture, _C.provider, _C.at_ms, *_BAND_COLUMNS)
+    select(_C.job_id, _C.picture, _C.provider, _C.at_ms, _C.run_key, _C.sha256, *_BAND_COLUMNS)
     .where(
         or_(*(column.in_(bindparam(f"near_{place}", expanding=True)) for place, column in enumerate(_BAND_COLUMNS))),
         _C.at_ms >= bindparam("since"),
@@ -50,10 +63,29 @@ _NEAR: Final = (
 )
 
 
-def keep(transaction: Transaction, *, job_id: str, picture: int, provider: str, hash64: int, now_ms: int) -> None:
+def keep(
+    transaction: Transaction,
+    *,
+    job_id: str,
+    picture: int,
+    provider: str,
+    hash64: int,
+    run_key: int,
+    sha256: str,
+    now_ms: int,
+) -> None:
     """Of an accepted picture."""
     bands = {f"band_{place}": band for place, band in enumerate(bands_of(hash64))}
-    transaction.insert(PERCEPTUAL_HASHES, job_id=job_id, picture=picture, provider=provider, at_ms=now_ms, **bands)
+    transaction.insert(
+        PERCEPTUAL_HASHES,
+        job_id=job_id,
+        picture=picture,
+        provider=provider,
+        at_ms=now_ms,
+        run_key=run_key,
+        sha256=sha256,
+        **bands,
+    )
 
 
 def near(reader: Reader, hash64: int, *, max_distance: int, since_ms: int = 0, limit: int = 16) -> list[NearPicture]:
@@ -74,6 +106,9 @@ def near(reader: Reader, hash64: int, *, max_distance: int, since_ms: int = 0, l
                     picture=row.picture,
                     provider=row.provider,
                     at_ms=row.at_ms,
+                    hash64=hash_of(bands),
+                    run_key=row.run_key,
+                    sha256=row.sha256,
                     distance=distance,
                 )
             )

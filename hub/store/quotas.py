@@ -41,6 +41,19 @@ _SPEND: Final = (
     .where(QUOTAS.c.key == bindparam("the_key"), QUOTAS.c.day == bindparam("the_day"))
     .values({name: bindparam(f"new_{name}", type_=QUOTAS.c[name].type) for name in Spent.__dataclass_fields__})
 )
+_COUNTED: Final = ("jobs", "pictures", "micro_units")
+_ADD: Final = (
+    update(QUOTAS)
+    .where(
+        QUOTAS.c.key == bindparam("the_key"),
+        QUOTAS.c.day == bindparam("the_day"),
+        *(QUOTAS.c[name] + bindparam(f"more_{name}") <= bindparam(f"most_{name}") for name in _COUNTED),
+    )
+    .values({name: QUOTAS.c[name] + bindparam(f"more_{name}") for name in _COUNTED})
+    .returning(*columns_of(QUOTAS, Spent))
+)
+"""One statement for what is nearly always so: the row is there, nothing is at its limit, and no amount is counted."""
+_NO_LIMIT: Final = 2**62
 _BEGIN: Final = {
     True: sqlite.insert(QUOTAS).on_conflict_do_nothing(index_elements=["key", "day"]),
     False: postgresql.insert(QUOTAS).on_conflict_do_nothing(index_elements=["key", "day"]),
@@ -53,6 +66,13 @@ def spend(transaction: Transaction, key: str, day: str, limits: QuotaLimits, mor
     Raises QuotaExceeded where that would pass a limit; nothing is spent then.
     """
     where = {"the_key": key, "the_day": day}
+    if more.amount == 0 and min(more.jobs, more.pictures, more.micro_units) >= 0:
+        step = {f"more_{name}": getattr(more, name) for name in _COUNTED}
+        most = {f"most_{name}": getattr(limits, name) for name in _COUNTED}
+        step |= {name: _NO_LIMIT if limit is None else limit for name, limit in most.items()}
+        added = transaction.execute(_ADD, {**where, **step}).mappings().one_or_none()
+        if added is not None:
+            return made(Spent, added)
     row = transaction.execute(_LOCKED, where).mappings().one_or_none()
     if row is None:
         transaction.execute(_BEGIN[transaction.is_sqlite], {"key": key, "day": day, **asdict(Spent())})

@@ -79,13 +79,19 @@ def _receipt_of(row: Any) -> Receipt:
     return made(Receipt, {**row, "form": Form(row["form"])})
 
 
-def keep(transaction: Transaction, receipt: NewReceipt, now_ms: int) -> None:
-    """One per job, for good. The same again is fine; another raises AlreadyUsed (`job_id`)."""
+def keep(transaction: Transaction, receipt: NewReceipt, now_ms: int, *, attestation: str | None = None) -> None:
+    """One per job, for good; `attestation` where it is signed already (`attested` otherwise, later).
+
+    The same again is fine; another raises AlreadyUsed (`job_id`).
+    """
     kept = get(transaction, receipt.job_id)
     if kept is not None:
         if kept.receipt_hash != receipt.receipt_hash:
             raise AlreadyUsed("job_id")
+        if attestation is not None:
+            attested(transaction, receipt.job_id, attestation, now_ms)
         return
+    due_ms = None if attestation is None else now_ms
     transaction.insert(
         RECEIPTS,
         job_id=receipt.job_id,
@@ -100,6 +106,10 @@ def keep(transaction: Transaction, receipt: NewReceipt, now_ms: int) -> None:
         form=receipt.form,
         window_until_ms=receipt.window_until_ms,
         kept_at_ms=now_ms,
+        attestation=attestation,
+        attested_at_ms=due_ms,
+        next_delivery_ms=due_ms,
+        next_chain_check_ms=due_ms,
     )
     transaction.announce(ATTESTATION_TOPIC)
 
@@ -177,6 +187,19 @@ def due_for_attestation(reader: Reader, now_ms: int, *, limit: int) -> list[Rece
     return [_receipt_of(row) for row in reader.execute(query).mappings()]
 
 
+def next_window_ms(reader: Reader, now_ms: int) -> int | None:
+    """When the next window of an open job's receipt is over; None where none is open."""
+    query = (
+        select(RECEIPTS.c.window_until_ms)
+        .join_from(RECEIPTS, JOBS, RECEIPTS.c.job_id == JOBS.c.job_id)
+        .where(RECEIPTS.c.attested_at_ms.is_(None), RECEIPTS.c.window_until_ms > now_ms, JOBS.c.ended_at_ms.is_(None))
+        .order_by(RECEIPTS.c.window_until_ms)
+        .limit(1)
+    )
+    next_ms: int | None = reader.execute(query).scalar_one_or_none()
+    return next_ms
+
+
 # To the provider, and on the chain
 
 
@@ -237,3 +260,13 @@ def keep_on_chain(transaction: Transaction, job_id: str, *, transaction_hash: st
         )
     )
     return seen.rowcount == 1
+
+
+def attested_hashes(reader: Reader) -> list[str]:
+    """Of every receipt that was ever attested, oldest first: for audits."""
+    query = (
+        select(RECEIPTS.c.receipt_hash)
+        .where(RECEIPTS.c.attested_at_ms.is_not(None))
+        .order_by(RECEIPTS.c.attested_at_ms, RECEIPTS.c.receipt_hash)
+    )
+    return list(reader.execute(query).scalars())

@@ -11,7 +11,7 @@ from hub.store import events, shards
 from hub.store.errors import AlreadyServed, WrongState
 from hub.store.leases import IS_ACTIVE, Lease, LeaseState, lease_of
 from hub.store.records import Row, columns_of, made
-from hub.store.shards import Purpose, Shard, ShardState
+from hub.store.shards import Purpose, ShardState
 from hub.store.tables.jobs import JOBS, LEASES, PICTURES, RESULTS, SHARDS
 from hub.store.transaction import Reader, Transaction
 
@@ -72,10 +72,9 @@ class Result(NewResult):
 
 _RESULT: Final = select(*columns_of(RESULTS, Result))
 _PLACE: Final = (
-    select(LEASES.c.provider, LEASES.c.pictures.label("leased_pictures"), *columns_of(SHARDS, Shard))
+    select(SHARDS.c.lease_id, SHARDS.c.state)
     .join_from(LEASES, SHARDS, (LEASES.c.job_id == SHARDS.c.job_id) & (LEASES.c.number == SHARDS.c.number))
     .where(LEASES.c.lease_id == bindparam("the_lease"))
-    .with_for_update(of=SHARDS)
 )
 _END_LEASES: Final = (
     update(LEASES)
@@ -91,16 +90,28 @@ _END_LEASES: Final = (
     )
     .returning(*columns_of(LEASES, Lease))
 )
-_DELIVERED: Final = (
-    update(SHARDS)
-    .where(SHARDS.c.job_id == bindparam("the_job"), SHARDS.c.number == bindparam("the_number"))
-    .values(state=ShardState.DELIVERED, lease_id=bindparam("the_lease"))
-)
 _PICTURES_DONE: Final = (
     update(JOBS)
     .where(JOBS.c.job_id == bindparam("the_job"))
     .values(pictures_done=JOBS.c.pictures_done + bindparam("more"), event_count=JOBS.c.event_count + 1)
     .returning(JOBS.c.event_count, JOBS.c.pictures_done)
+)
+
+
+_PLACED: Final = (
+    update(SHARDS)
+    .where(
+        LEASES.c.lease_id == bindparam("the_lease"),
+        SHARDS.c.job_id == LEASES.c.job_id,
+        SHARDS.c.number == LEASES.c.number,
+        SHARDS.c.lease_id.is_(None),
+        SHARDS.c.state.in_((ShardState.LEASED, ShardState.WAITING)),
+        SHARDS.c.pictures == LEASES.c.pictures,
+        SHARDS.c.pictures == bindparam("picture_count"),
+        SHARDS.c.first_picture == bindparam("first"),
+    )
+    .values(state=ShardState.DELIVERED, lease_id=bindparam("the_lease"))
+    .returning(SHARDS.c.job_id, SHARDS.c.number, SHARDS.c.purpose)
 )
 
 
@@ -111,26 +122,36 @@ def deliver(transaction: Transaction, result: NewResult, pictures: Sequence[NewP
     Raises AlreadyServed where the shard has another result, and WrongState where there is no such lease, the shard is
     cancelled, or its pictures are not those that were leased (a lapsed shard may have been cut otherwise meanwhile).
     """
-    row = transaction.execute(_PLACE, {"the_lease": result.lease_id}).mappings().one_or_none()
+    if not _are_consecutive(pictures):
+        raise WrongState("the pictures are not consecutive")
+    first = {"the_lease": result.lease_id, "picture_count": len(pictures), "first": pictures[0].picture}
+    row = transaction.execute(_PLACED, first).mappings().one_or_none()
     if row is None:
-        raise WrongState("there is no such lease")
-    _check_place(transaction, row, result, pictures)
-    if row["lease_id"] == result.lease_id:
+        _explain(transaction, result)
         return []
     place = {"the_job": row["job_id"], "the_number": row["number"], "the_lease": result.lease_id}
     ended = transaction.execute(_END_LEASES, {**place, "now": now_ms}).mappings().all()
-    transaction.execute(_DELIVERED, place)
+    (ours,) = (lease for lease in ended if lease["lease_id"] == result.lease_id)
     if row["purpose"] == Purpose.WORK:
         job = transaction.execute(_PICTURES_DONE, {"the_job": row["job_id"], "more": len(pictures)}).one()
         progress = {"pictures": [item.picture for item in pictures], "pictures_done": job.pictures_done}
         events.keep(transaction, row["job_id"], job.event_count, "pictures", progress, now_ms)
     else:
         transaction.announce("checks")
-    _insert(transaction, row, result, pictures, now_ms)
+    _insert(transaction, ours, result, pictures, now_ms)
     return [lease_of(lease) for lease in ended if lease["lease_id"] != result.lease_id]
 
 
-def _check_place(transaction: Transaction, row: Row, result: NewResult, pictures: Sequence[NewPicture]) -> None:
+def _are_consecutive(pictures: Sequence[NewPicture]) -> bool:
+    numbers = [item.picture for item in pictures]
+    return bool(numbers) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def _explain(transaction: Transaction, result: NewResult) -> None:
+    """Why a result has no place; returns where it is the very result that the shard has."""
+    row = transaction.execute(_PLACE, {"the_lease": result.lease_id}).mappings().one_or_none()
+    if row is None:
+        raise WrongState("there is no such lease")
     if row["lease_id"] is not None:
         kept = transaction.execute(_RESULT.where(RESULTS.c.lease_id == row["lease_id"])).mappings().one()
         if (kept["lease_id"], kept["receipt_hash"]) == (result.lease_id, result.receipt_hash):
@@ -138,11 +159,7 @@ def _check_place(transaction: Transaction, row: Row, result: NewResult, pictures
         raise AlreadyServed("the shard has a result already")
     if row["state"] not in (ShardState.LEASED, ShardState.WAITING):
         raise WrongState(f"the shard is {row['state']}")
-    first = row["first_picture"]
-    if row["leased_pictures"] != row["pictures"] or [item.picture for item in pictures] != list(
-        range(first, first + row["pictures"])
-    ):
-        raise WrongState("the pictures are not those of the shard as it is now")
+    raise WrongState("the pictures are not those of the shard as it is now")
 
 
 def _insert(

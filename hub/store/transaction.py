@@ -1,15 +1,17 @@
 """What a unit of work writes with: a connection's `execute`, and things that are better done once for many units."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Table, insert
+from sqlalchemy import ClauseElement, Column, Table, TextClause, insert
 from sqlalchemy.engine import Connection, CursorResult
 from sqlalchemy.sql.base import Executable
+from sqlalchemy.sql.visitors import iterate
 
 from hub.store.announcements import Announcements, check_topic
 from hub.store.audit_chain import AuditNote, append_notes
-from hub.store.tables import jobs, providers, receipts, records, schema
+from hub.store.tables import attesting, jobs, providers, receipts, records, schema
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -37,10 +39,32 @@ _PLACES: Final = {
             records.QUOTAS,
             records.LEDGER_ENTRIES,
             records.LEDGER_TRANSFERS,
+            attesting.DEPOSITORS,
+            attesting.PROMISES,
+            attesting.ENDORSEMENTS,
+            attesting.OUTCOMES,
+            attesting.FOLLOWED,
         )
     )
 }
 """Parents before children. The audit log is not here: its rows are made by `append_notes`."""
+
+
+_tables_of_statement: WeakKeyDictionary[Executable, frozenset[Table]] = WeakKeyDictionary()
+
+
+def _tables_of(statement: Executable) -> frozenset[Table]:
+    """The tables that a statement names; found once for each of those that a module keeps. Text names any."""
+    tables = _tables_of_statement.get(statement)
+    if tables is None:
+        if isinstance(statement, TextClause):
+            tables = frozenset(_PLACES)
+        else:
+            parts = list(iterate(cast("ClauseElement", statement)))
+            named = [part.table if isinstance(part, Column) else part for part in parts]
+            tables = frozenset(part for part in named if isinstance(part, Table))
+        _tables_of_statement[statement] = tables
+    return tables
 
 
 class Transaction:
@@ -49,7 +73,7 @@ class Transaction:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._rows: dict[tuple[Table, frozenset[str]], list[dict[str, Any]]] = {}
-        self._has_rows_of_this_unit = False
+        self._own_tables: set[Table] = set()
         self._notes: list[AuditNote] = []
         self._topics: set[str] = set()
         self.has_erased = False
@@ -66,7 +90,7 @@ class Transaction:
 
     def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
         """At once; sees what this unit has inserted."""
-        if self._has_rows_of_this_unit:
+        if self._own_tables and not self._own_tables.isdisjoint(_tables_of(statement)):
             self.flush()
         result: CursorResult[Any] = self._connection.execute(statement, parameters)
         return result
@@ -77,7 +101,7 @@ class Transaction:
         One that is there already fails this unit with AlreadyUsed: its caller has that from `Store.write`, not here.
         """
         self._rows.setdefault((table, frozenset(columns)), []).append(columns)
-        self._has_rows_of_this_unit = True
+        self._own_tables.add(table)
 
     def announce(self, topic: str) -> None:
         """Wakes the topic's subscribers in every process after the commit."""
@@ -95,14 +119,14 @@ class Transaction:
 
     def begin_unit(self) -> None:
         """The next unit's own inserts count from here."""
-        self._has_rows_of_this_unit = False
+        self._own_tables.clear()
 
     def flush(self) -> None:
         """Sends the inserts that wait."""
         for (table, _names), rows in sorted(self._rows.items(), key=lambda item: _PLACES[item[0][0]]):
             self._connection.execute(insert(table), rows)
         self._rows.clear()
-        self._has_rows_of_this_unit = False
+        self._own_tables.clear()
 
     def absorb(self, other: "Transaction") -> None:
         """Takes over what a unit by itself has left for the end."""

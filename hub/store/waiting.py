@@ -14,7 +14,7 @@ from hub.store import events, leases, shards
 from hub.store.jobs import Job, JobState, job_of
 from hub.store.leases import NewLease
 from hub.store.records import columns_of
-from hub.store.shards import Shard, ShardState, shard_of
+from hub.store.shards import Purpose, Shard, ShardState, shard_of
 from hub.store.tables.jobs import JOBS, SHARDS
 from hub.store.transaction import Reader, Transaction
 
@@ -27,12 +27,24 @@ _JOB_COLUMNS: Final = tuple(column.label(f"job_of_{column.key}") for column in c
 _JOB_NAMES: Final = tuple(field.name for field in fields(Job))
 
 
+_OF_SAME_JOB: Final = SHARDS.alias("of_same_job")
+_SHARDS_OF_JOB: Final = (
+    select(func.count())
+    .where(_OF_SAME_JOB.c.job_id == SHARDS.c.job_id, _OF_SAME_JOB.c.purpose == Purpose.WORK)
+    .correlate(SHARDS)
+    .scalar_subquery()
+    .label("shards_of_job")
+)
+
+
 @dataclass(frozen=True, slots=True)
 class WaitingShard:
     """A shard that waits, and its job."""
 
     shard: Shard
     job: Job
+    shards_of_job: int
+    """Shards of the job's own work, this one among them; a receipt has a bound on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +62,7 @@ thread, perhaps twice. A shard may be cut several times: each next lease begins 
 
 def _select_waiting(now_ms: int, models: Collection[str] | None) -> Select[Any]:
     query = (
-        select(*_SHARD_COLUMNS, *_JOB_COLUMNS)
+        select(*_SHARD_COLUMNS, *_JOB_COLUMNS, _SHARDS_OF_JOB)
         .join_from(SHARDS, JOBS, SHARDS.c.job_id == JOBS.c.job_id)
         .where(IS_WAITING, SHARDS.c.not_before_ms <= now_ms)
         .order_by(SHARDS.c.rank_s, SHARDS.c.job_id, SHARDS.c.number)
@@ -63,7 +75,7 @@ def _select_waiting(now_ms: int, models: Collection[str] | None) -> Select[Any]:
 def _waiting_of(row: Any) -> WaitingShard:
     shard = {name: row[name] for name in _SHARD_NAMES}
     job = {name: row[f"job_of_{name}"] for name in _JOB_NAMES}
-    return WaitingShard(shard_of(shard), job_of(job))
+    return WaitingShard(shard_of(shard), job_of(job), row["shards_of_job"])
 
 
 def look(
@@ -155,7 +167,8 @@ def _numbers_for_rests(
     transaction: Transaction, by_place: dict[tuple[str, int], Shard], wanted: Sequence[NewLease]
 ) -> dict[str, int]:
     """The first free number of every job of which a shard may be cut; as many are drawn as cuts are possible."""
-    cuts = Counter(lease.job_id for lease in wanted)
+    there = {job_id for job_id, _ in by_place}
+    cuts = Counter(lease.job_id for lease in wanted if lease.job_id in there)
     whole = {place: shard.pictures for place, shard in by_place.items()}
     for lease in wanted:
         if whole.get((lease.job_id, lease.first_picture)) == lease.pictures:

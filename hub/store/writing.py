@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -53,6 +53,17 @@ class _Waiting:
     unit: Unit[Any]
     future: "asyncio.Future[Any] | Future[Any]"
     loop: asyncio.AbstractEventLoop | None
+
+
+class _CommitFailed(Exception):
+    """The commit itself failed, so what it was for may be done or not: it is not done again here, but told.
+
+    A quota that was spent twice, or an event told twice, would be the price of trying again blindly.
+    """
+
+    def __init__(self, told: BaseException) -> None:
+        super().__init__(str(told))
+        self.told = told
 
 
 class Writer:
@@ -133,6 +144,8 @@ class Writer:
         for repeat in range(_MAX_REPEATS + 1):
             try:
                 return self._together(units)
+            except _CommitFailed as failure:
+                return [_Outcome(error=failure.told) for _ in units]
             except Exception as error:  # noqa: BLE001 - any unit's error: told to its caller alone, below
                 if is_worth_repeating(error) and repeat < _MAX_REPEATS:
                     time.sleep(random.uniform(0, _LONGEST_REPEAT_PAUSE_S))
@@ -141,14 +154,30 @@ class Writer:
                     return [_Outcome(error=_told(error))]
             try:
                 return self._apart(units)
-            except SQLAlchemyError as error:
-                # The connection or the commit failed: nobody's unit by itself.
+            except _CommitFailed as failure:
+                return [_Outcome(error=failure.told) for _ in units]
+            except Exception as error:  # noqa: BLE001 - the connection failed: nobody's unit by itself
                 if not is_worth_repeating(error) or repeat == _MAX_REPEATS:
                     return [_Outcome(error=_told(error)) for _ in units]
         raise AssertionError("the last repeat returns")
 
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """Committed when the block is left. Raises _CommitFailed where it may be committed or not."""
+        with self._engine.connect() as connection:
+            transaction = connection.begin()
+            try:
+                yield connection
+            except BaseException:
+                transaction.rollback()
+                raise
+            try:
+                transaction.commit()
+            except SQLAlchemyError as error:
+                raise _CommitFailed(_told(error)) from error
+
     def _together(self, units: list[Unit[Any]]) -> list[_Outcome]:
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             transaction = Transaction(connection)
             outcomes = []
             for unit in units:
@@ -159,7 +188,7 @@ class Writer:
         return outcomes
 
     def _apart(self, units: list[Unit[Any]]) -> list[_Outcome]:
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             whole = Transaction(connection)
             outcomes = [self._by_itself(connection, whole, unit) for unit in units]
             whole.finish(self._announcements)

@@ -7,10 +7,11 @@
     questions.py   what was asked, until it is answered
     intake.py      results and answers with files, checked and handed to the desk
     orders.py      questions to one provider, each with its answer
+    mailbox.py     the same where a provider is connected to another process of this hub
     sending.py     messages out, with their files in pieces
     spool.py       pictures and latents as they come in: temporary files, counted and hashed against what was announced
     results.py     a result held against its lease, pure
-    workers.py     ASGI and all sessions of this process: how many may come, views of them, drain, suspension, the assignment loop
+    workers.py     ASGI, and all sessions of this process: who may come, who is there, what is given out, drain
     desk.py        what sessions ask of jobs and store, and what they hand over
     errors.py      why something asked of a provider did not come
 

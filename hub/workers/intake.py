@@ -129,6 +129,9 @@ class Intake:
         self._message = self._files = None
         assert message is not None
         assert files is not None
+        held = self._leases.get(_key_of(message))
+        if held is not None:
+            held.is_here = True
         if isinstance(message, Result):
             self._spawn(self._deliver(message, files))
         elif message.order_id in self._leases:
@@ -153,6 +156,8 @@ class Intake:
             answer = Refused(about=lease_id, reason=lie.reason, detail=lie.detail)
         except Exception:
             # The database is away, say. The provider keeps the result, and sends it again.
+            if lease_id in self._leases:
+                self._leases[lease_id].is_here = False
             detail = "it could not be kept now"
             await self._tell(Refused(about=lease_id, reason=TRY_AGAIN, detail=detail, retry_after_s=_RETRY_S))
             raise

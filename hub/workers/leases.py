@@ -21,6 +21,8 @@ class HeldLease:
     """Unix time; 0 where an earlier connection has sent it."""
     sent_monotonic_s: float = 0.0
     is_accepted: bool = False
+    is_here: bool = False
+    """Its whole result has come in, and is being kept: it does not lapse any more."""
     has_lapsed: bool = False
     """Its shard may be somebody else's now; a late result is offered all the same."""
     progress_at_s: float = field(default=0.0)

@@ -19,6 +19,7 @@ from chain.primitives.worker_message import Message
 from chain.primitives.worker_messages import attachment_of, raw_json
 from hub.workers.errors import WorkerGone, WorkerLied, WorkerTimedOut
 from hub.workers.intake import MAX_LATENTS_BYTES
+from hub.workers.mailbox import Mailbox
 from hub.workers.results import max_picture_bytes
 from hub.workers.session import Session
 
@@ -27,14 +28,31 @@ _SHORT_S: Final = 30.0
 _LONG_S: Final = 600.0
 """For what waits for a device behind batches that are at work."""
 
+_ANSWERS: Final[dict[type[Message], type[Message]]] = {
+    OpenSteps: Opened,
+    PlanCheck: Plan,
+    CheckSteps: Checked,
+    ComputePictures: Computed,
+    SignReceipt: ReceiptSigned,
+    Attested: AttestationTaken,
+}
+_QUESTIONS: Final = (OpenSteps, PlanCheck, CheckSteps, ComputePictures, SignReceipt, Attested)
+
 A = TypeVar("A", bound=Message)
 
 
 class Orders:
-    """Asks the providers that are connected to this process. All of it raises WorkerError."""
+    """Asks providers, wherever they are connected. All of it raises WorkerError."""
 
-    def __init__(self, sessions: Mapping[Address, Session]) -> None:
+    def __init__(self, sessions: Mapping[Address, Session], mailbox: Mailbox | None = None) -> None:
+        """`mailbox`: for those who are connected to another process of this hub."""
         self._sessions = sessions
+        self._mailbox = mailbox
+
+    async def serve_others(self) -> None:
+        """Until cancelled: asks the providers that are connected here what other processes want of them."""
+        if self._mailbox is not None:
+            await self._mailbox.serve(self._sessions.keys, self._ask_here)
 
     async def open_steps(
         self, provider: Address, *, lease_id: str, places: Sequence[Place]
@@ -42,7 +60,7 @@ class Orders:
         """The entries that a provider opens of its own run, with their proofs, and their latents in the same order."""
         order = OpenSteps(order_id=_new_id(), lease_id=lease_id, places=tuple(places))
         most_bytes = len(places) * MAX_LATENTS_BYTES
-        answer, files = await self._ask(provider, order.order_id, order, (), Opened, most_bytes, _SHORT_S)
+        answer, files = await self._ask(provider, order, (), Opened, most_bytes, _SHORT_S)
         if [(each.picture, each.step) for each in answer.openings] != [(each.picture, each.step) for each in places]:
             raise WorkerLied("other steps than were asked for", reason="wrong_answer")
         return answer, files
@@ -50,7 +68,7 @@ class Orders:
     async def plan_check(self, provider: Address, run: PictureRun, places: Sequence[Place]) -> Plan:
         """What a checker needs to compute these entries again."""
         order = PlanCheck(order_id=_new_id(), run=run, places=tuple(places))
-        answer, _ = await self._ask(provider, order.order_id, order, (), Plan, 0, _LONG_S)
+        answer, _ = await self._ask(provider, order, (), Plan, 0, _LONG_S)
         if len(answer.needed) != len(places):
             raise WorkerLied("a plan for other steps than were asked for", reason="wrong_answer")
         return answer
@@ -78,7 +96,7 @@ class Orders:
         )
         files = (*(() if source is None else (source,)), *(opened[entry] for entry in entries))
         most_bytes = len(places) * MAX_LATENTS_BYTES
-        answer, latents = await self._ask(provider, order.order_id, order, files, Checked, most_bytes, _LONG_S)
+        answer, latents = await self._ask(provider, order, files, Checked, most_bytes, _LONG_S)
         if len(latents) != len(places):
             raise WorkerLied("other steps than were asked for", reason="wrong_answer")
         return answer, latents
@@ -91,7 +109,7 @@ class Orders:
         order = ComputePictures(order_id=_new_id(), purpose=purpose, run=run, source=attachment)
         files = () if source is None else (source,)
         most_bytes = run.count * (max_picture_bytes(run) + MAX_LATENTS_BYTES)
-        answer, octets = await self._ask(provider, order.order_id, order, files, Computed, most_bytes, _LONG_S)
+        answer, octets = await self._ask(provider, order, files, Computed, most_bytes, _LONG_S)
         if len(answer.pictures) != run.count:
             raise WorkerLied("another number of pictures than was asked for", reason="wrong_count")
         return answer, octets[: run.count], octets[run.count :]
@@ -99,7 +117,7 @@ class Orders:
     async def sign_receipt(self, provider: Address, receipt: Receipt) -> bytes:
         """The provider's signature over the receipt of a split job; WorkerRefused where its parts are not in it."""
         order = SignReceipt(order_id=_new_id(), receipt=raw_json(receipt.to_object()))
-        answer, _ = await self._ask(provider, order.order_id, order, (), ReceiptSigned, 0, _SHORT_S)
+        answer, _ = await self._ask(provider, order, (), ReceiptSigned, 0, _SHORT_S)
         signature = octets_of(answer.signature)
         try:
             signer = recover_provider(receipt, signature)
@@ -111,29 +129,39 @@ class Orders:
 
     async def attest(self, provider: Address, attested: Attested) -> str:
         """The state of the receipt in the provider's outbox, once it has written the attestation down."""
-        answer, _ = await self._ask(provider, attested.receipt_hash, attested, (), AttestationTaken, 0, _SHORT_S)
+        answer, _ = await self._ask(provider, attested, (), AttestationTaken, 0, _SHORT_S)
         return answer.state
 
     async def _ask(
         self,
         provider: Address,
-        key: str,
         message: Message,
         files: tuple[bytes, ...],
         kind: type[A],
         most_bytes: int,
         timeout_s: float,
     ) -> tuple[A, tuple[bytes, ...]]:
+        if provider in self._sessions or self._mailbox is None:
+            answer, octets = await self._ask_here(provider, message, files, most_bytes, timeout_s)
+        else:
+            answer, octets = await self._mailbox.ask(provider, message, files, most_bytes, timeout_s)
+        if not isinstance(answer, kind):
+            raise WorkerLied("the answer to another question", reason="wrong_answer")
+        return answer, octets
+
+    async def _ask_here(
+        self, provider: Address, message: Message, files: tuple[bytes, ...], most_bytes: int, timeout_s: float
+    ) -> tuple[Message, tuple[bytes, ...]]:
         session = self._sessions.get(provider)
         if session is None:
             raise WorkerGone(f"{to_checksum_address(provider)} is not connected here")
+        assert isinstance(message, _QUESTIONS)
+        key = message.receipt_hash if isinstance(message, Attested) else message.order_id
         try:
             async with asyncio.timeout(timeout_s):
-                answer, octets = await session.questions.ask(key, message, files, kind, most_bytes=most_bytes)
+                return await session.questions.ask(key, message, files, _ANSWERS[type(message)], most_bytes=most_bytes)
         except TimeoutError:
             raise WorkerTimedOut(f"no answer within {timeout_s:.0f} s") from None
-        assert isinstance(answer, kind)
-        return answer, octets
 
 
 def _new_id() -> str:

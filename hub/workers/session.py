@@ -32,7 +32,7 @@ from chain.primitives.worker_fields import amount_of, shown
 from chain.primitives.worker_message import Drain, Heartbeat, Message, Refused
 from chain.primitives.worker_messages import decode_from_provider
 from hub.workers.desk import Grant, LeaseProgress, OfferedModel, WorkerView
-from hub.workers.errors import SessionEnds, WorkerError, WorkerGone, WorkerRefused
+from hub.workers.errors import SessionEnds, WorkerGone, WorkerRefused
 from hub.workers.intake import Intake, SessionTools
 from hub.workers.leases import PROGRESS_INTERVAL_S, HeldLease
 from hub.workers.questions import Questions
@@ -233,25 +233,24 @@ class Session:
             if held.newest is not None and now_s >= held.progress_at_s + PROGRESS_INTERVAL_S:
                 newest, held.newest, held.progress_at_s = held.newest, None, now_s
                 await self._tools.desk.progress(lease_id, newest)
-            if now_s >= held.lapses_at_s and not held.has_lapsed:
-                held.has_lapsed = True
+            is_over = now_s >= held.lapses_at_s and not held.has_lapsed and not held.is_here
+            if is_over and self.leases.get(lease_id) is held:
                 await self._tools.desk.returned(lease_id, "lapsed", "no result within the lease", is_fault=True)
+                held.has_lapsed = True
         for lease_id in [key for key, held in self.leases.items() if held.has_lapsed][:-MAX_LEASES]:
             del self.leases[lease_id]
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._guard(work))
+        task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._on_task_done)
 
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except WorkerError as error:
-            _log.warning("worker_task_failed", reason=error.reason, detail=error.detail)
-        except Exception:  # noqa: BLE001 - the last resort of a background task; the log has the traceback
+    def _on_task_done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
             # The database is away, say: the lease stays, and lapses or is sent again.
-            _log.exception("worker_task_failed", provider=to_checksum_address(self.provider))
+            _log.error("worker_task_failed", provider=to_checksum_address(self.provider), exc_info=error)
 
 
 def _decode(preview: str) -> bytes | None:

@@ -24,6 +24,7 @@ from hub.workers.errors import SessionEnds, WorkerGone
 from hub.workers.handshake import ProviderRegistry, greet
 from hub.workers.intake import SessionTools
 from hub.workers.leases import PROGRESS_INTERVAL_S, HeldLease
+from hub.workers.mailbox import Mailbox
 from hub.workers.orders import Orders
 from hub.workers.session import Session
 from hub.workers.socket import CloseCode, SocketClosed, WorkerSocket
@@ -46,14 +47,21 @@ class WorkerBounds:
     """Connections that have not said who they are."""
     handshake_s: float = 10.0
     heartbeat_s: float = 10.0
-    poll_s: float = 5.0
-    """How often it is looked for waiting work without having been told of any."""
+    poll_s: float = 0.5
+    """How often it is looked for waiting work, and for who is late, without having been told of any."""
 
 
 class Workers:
     """An ASGI application for one WebSocket, and `run` beside it. On the event loop's thread."""
 
-    def __init__(self, tools: SessionTools, registry: ProviderRegistry, bounds: WorkerBounds = WorkerBounds()) -> None:
+    def __init__(
+        self,
+        tools: SessionTools,
+        registry: ProviderRegistry,
+        bounds: WorkerBounds = WorkerBounds(),
+        mailbox: Mailbox | None = None,
+    ) -> None:
+        """`mailbox`: where several processes share a database."""
         self.is_draining = False
         self._tools = tools
         self._registry = registry
@@ -61,13 +69,12 @@ class Workers:
         self._sessions: dict[Address, Session] = {}
         self._deadlines: dict[str, asyncio.Timeout] = {}
         self._suspended: dict[Address, Suspended] = {}
-        self._banned: dict[Address, str] = {}
         self._hosts: Counter[str] = Counter()
         self._greeting = 0
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.orders = Orders(self._sessions)
-        """Questions to those who are connected."""
+        self.orders = Orders(self._sessions, mailbox)
+        """Questions to providers."""
 
     # Who is there
 
@@ -117,7 +124,13 @@ class Workers:
         """Ends its session with this sentence. That it cannot come back is for the registry's `ban_of` to say."""
         session = self._sessions.get(provider)
         if session is not None:
-            session.end("banned", detail, CloseCode.REFUSED)
+            self._end(session, "banned", detail, CloseCode.REFUSED)
+
+    def replaced(self, session_id: str) -> None:
+        """The provider has dialled another of the hub's processes; nothing happens where this session is not here."""
+        for session in list(self._sessions.values()):
+            if session.session_id == session_id:
+                self._end(session, "replaced", "this provider has dialled in again", CloseCode.REPLACED)
 
     async def drain(self, timeout_s: float) -> None:
         """No more work is given out; what is under way may end within the time, then all connections do."""
@@ -127,7 +140,7 @@ class Workers:
         deadline_s = time.monotonic() + timeout_s
         await self._wait_until(lambda: not any(each.leases for each in self._sessions.values()), deadline_s)
         for session in list(self._sessions.values()):
-            session.end("draining", "this hub is shutting down; dial again in a while", CloseCode.GOING_AWAY)
+            self._end(session, "draining", "this hub is shutting down; dial again in a while", CloseCode.GOING_AWAY)
         await self._wait_until(lambda: not self._sessions, time.monotonic() + self._bounds.handshake_s)
 
     async def _wait_until(self, is_so: Callable[[], bool], deadline_s: float) -> None:
@@ -176,7 +189,7 @@ class Workers:
         try:
             async with asyncio.timeout(None) as deadline:
                 self._deadlines[session.session_id] = deadline
-                await self._enter(session, hello)
+                await self._let_in(session, hello)
                 await session.read()
         except SessionEnds as end:
             _log.warning("worker_turned_away", provider=hello.address, reason=end.reason, detail=end.detail)
@@ -185,6 +198,15 @@ class Workers:
             _log.info("worker_session_ended", provider=hello.address, reason=session.ended and session.ended.reason)
         finally:
             await self._leave(session)
+
+    async def _let_in(self, session: Session, hello: Hello) -> None:
+        try:
+            await self._enter(session, hello)
+        except SocketClosed:
+            raise
+        except Exception:  # noqa: BLE001 - the database is away, say; the log has the traceback
+            _log.exception("worker_not_let_in", provider=hello.address)
+            raise SessionEnds("hub_failed", "this hub cannot look up its leases now; dial again in a while") from None
 
     async def _enter(self, session: Session, hello: Hello) -> None:
         """Takes over what the provider has under way, and greets it."""
@@ -197,6 +219,9 @@ class Workers:
             before = None if older is None else older.leases.get(grant.lease_id)
             session.leases[grant.lease_id] = before or HeldLease.of(grant)
         await self._tools.desk.opened(session.view())
+        rival = self._sessions.get(session.provider)
+        if rival is not None and rival is not older:  # Came in while this one was looked up.
+            self._end(rival, "replaced", "this provider has dialled in again", CloseCode.REPLACED)
         self._sessions[session.provider] = session
         known = tuple(lease_id for lease_id in hello.leases if lease_id in session.leases)
         await session.out.send(Welcome(leases=known))
@@ -213,7 +238,10 @@ class Workers:
         if self._sessions.get(session.provider) is session:
             del self._sessions[session.provider]
         await session.close()
-        await self._tools.desk.closed(session.session_id)
+        try:
+            await self._tools.desk.closed(session.session_id)
+        except Exception:  # noqa: BLE001 - the database is away, say; whoever is dead there is found by its silence
+            _log.exception("session_end_not_kept", session=session.session_id)
 
     def _end(self, session: Session, reason: str, detail: str, code: int) -> None:
         """Also one that does not read, or has vanished without a word."""
@@ -226,7 +254,7 @@ class Workers:
 
     async def run(self) -> None:
         """Until cancelled: heartbeats, lapsed leases, and what waits goes to who is free."""
-        await asyncio.gather(self._keep_time(), self._give_out())
+        await asyncio.gather(self._keep_time(), self._keep_leases(), self._give_out(), self.orders.serve_others())
 
     async def _keep_time(self) -> None:
         next_beat_s = 0.0
@@ -241,8 +269,19 @@ class Workers:
                     self._end(session, "silent", "nothing was heard for too long", CloseCode.SILENT)
                 elif is_beat:
                     session.out.beat(Heartbeat())
-                if session.leases:
-                    await self._try(session.look_after_leases)
+
+    async def _keep_leases(self) -> None:
+        """Beside the clock: a database that is away must not silence the heartbeats."""
+        while True:
+            await asyncio.sleep(PROGRESS_INTERVAL_S)
+            await self._try(self._look_after_leases)
+
+    async def _look_after_leases(self) -> None:
+        busy = [session for session in self._sessions.values() if session.leases]
+        outcomes = await asyncio.gather(*(each.look_after_leases() for each in busy), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def _give_out(self) -> None:
         while True:
@@ -290,18 +329,15 @@ class Workers:
             return False
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(_ignoring_closed(work))
+        task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._on_task_done)
 
-
-async def _ignoring_closed(work: Coroutine[Any, Any, None]) -> None:
-    try:
-        await work
-    except SocketClosed:
-        return  # Its reader has found out.
-    except Exception:  # noqa: BLE001 - the last resort of a background task; the log has the traceback
-        _log.exception("worker_task_failed")
+    def _on_task_done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, SocketClosed):  # That one its reader finds out.
+            _log.error("worker_task_failed", exc_info=error)
 
 
 async def _turn_away(socket: WorkerSocket, end: SessionEnds, code: int = CloseCode.REFUSED) -> None:

@@ -15,6 +15,7 @@ from limits.strategies import MovingWindowRateLimiter
 
 from chain.primitives.hexadecimal import parse_hash, to_hex
 from chain.primitives.hub_messages import CheckSteps, ComputePictures, OpenSteps, PlanCheck
+from chain.primitives.profiles import profile_object
 from chain.primitives.provider_messages import Checked, Computed, Opened, OpenedStep, Plan
 from chain.primitives.rejection import Rejected
 from chain.primitives.worker_fields import PictureRun, Place
@@ -28,7 +29,6 @@ from provider.hub_link.leases import profile_claim
 from provider.hub_link.offering import LinkTools
 from provider.hub_link.orders import caller_of, read_source, request_of
 from provider.jobs.answers import FinishedAnswer
-from provider.receipts.profiles import profile_object
 
 CheckOrder = OpenSteps | PlanCheck | CheckSteps | ComputePictures
 Answered = tuple[Message, tuple[bytes, ...]]

@@ -1,6 +1,7 @@
 """One hub: dialled again and again, ever more slowly; then its messages, until the connection ends."""
 
 import asyncio
+import math
 import random
 import time
 from collections import deque
@@ -44,6 +45,8 @@ from provider.hub_link.socket import HubSocket, dial
 
 FIRST_RETRY_S: Final = 1.0
 LONGEST_RETRY_S: Final = 60.0
+_STEADY_S: Final = 30.0
+"""A connection that lasted for so long is dialled again at once; one that is cut off sooner, ever more slowly."""
 _HANDSHAKE_S: Final = 20.0
 _MISSED_HEARTBEATS: Final = 3
 _FEWEST_S: Final = 0.2
@@ -77,6 +80,8 @@ class HubLink:
         self._nonces: deque[str] = deque(maxlen=_REMEMBERED_NONCES)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._retry_s = FIRST_RETRY_S
+        self._connected_at_s = math.inf
+        """On the monotonic clock; infinite while there is no connection."""
 
     def report(self) -> HubEntry:
         """How this provider stands with the hub."""
@@ -94,7 +99,10 @@ class HubLink:
             try:
                 await self._connect()
             except LinkEnded as ended:
-                if self._state != "dialling" or self._detail != ended.message:
+                if time.monotonic() - self._connected_at_s > _STEADY_S:
+                    self._retry_s = FIRST_RETRY_S
+                self._connected_at_s = math.inf
+                if (self._state, self._detail) != (ended.reason, ended.message):
                     _log.warning("hub_left", url=self._url, reason=ended.reason, detail=ended.message)
                 self._state, self._detail = ended.reason, ended.message
             await asyncio.sleep(self._retry_s * random.uniform(0.5, 1.0))
@@ -182,7 +190,7 @@ class HubLink:
 
     async def _serve(self, socket: HubSocket, challenge: Challenge) -> None:
         self._socket = socket
-        self._state, self._detail, self._retry_s = "connected", "", FIRST_RETRY_S
+        self._state, self._detail, self._connected_at_s = "connected", "", time.monotonic()
         _log.info("hub_joined", url=self._url, hub_id=challenge.hub_id)
         if self._tools.jobs.is_draining:
             await socket.send(Drain())
@@ -288,15 +296,15 @@ class HubLink:
             _log.debug("not_sent", url=self._url, detail=str(error))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._until_ended(work))
+        task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._on_task_done)
 
-    async def _until_ended(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except LinkEnded:
-            return  # The reader finds out by itself.
+    def _on_task_done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, LinkEnded):  # That one the reader finds out by itself.
+            _log.error("hub_task_failed", hub_id=self._hub_id, exc_info=error)
 
 
 async def _expect(socket: HubSocket, kind: type[M]) -> M:

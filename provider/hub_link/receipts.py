@@ -107,8 +107,10 @@ class HubReceipts:
 
     def _check_first(self, receipt: Receipt, stored: list[StoredReceipt]) -> None:
         """One whole is paid for; another one may only stand in its place before that."""
+        if any(each.receipt_hash == receipt.hash for each in stored):
+            return
         for each in stored:
-            if each.receipt_hash != receipt.hash and each.state not in _OPEN:
+            if each.state not in _OPEN:
                 raise HubRefused("another receipt of this job is attested already", reason="already_attested")
 
     async def _keep(self, receipt: Receipt, signature: bytes, stored: list[StoredReceipt]) -> None:

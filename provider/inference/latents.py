@@ -3,11 +3,13 @@
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import torch
 
+from chain.primitives import latents as pure_latents
+from chain.primitives.latents import LatentDistance
+from chain.primitives.rejection import Rejected
 from provider.errors import GenerationFailed
 
 BATCH_TOLERANCE: Final = {"float32": 1e-4, "float16": 5e-2, "bfloat16": 2e-1}
@@ -18,18 +20,6 @@ Measured on a CPU in single precision with the embedded model: after whole runs 
 which moves no pixel by more than 1 of 255; after one step computed anew 1e-6. In half precision a CPU gives the same
 bits; for a GPU the bounds are the rounding of 11 and 8 significant bits over some tens of steps, not measured yet.
 """
-
-_DTYPES: Final = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class LatentDistance:
-    """How far two latents of one shape are apart."""
-
-    max_abs: float
-    mean_abs: float
-    relative: float
-    """The root mean square of the difference over that of the first, or over the expected one if that is less."""
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -68,13 +58,10 @@ def compare_latents(left: bytes, right: bytes, dtype: str, expected_rms: float =
     Without the latter, whoever made the first could make it huge, and so any difference small. Raises
     GenerationFailed(bad_latents) where the two cannot be compared.
     """
-    if dtype not in _DTYPES or len(left) != len(right) or not left or len(left) % _DTYPES[dtype].itemsize:
-        raise GenerationFailed("these latents cannot be compared", reason="bad_latents")
-    shape = (len(left) // _DTYPES[dtype].itemsize,)
-    first, second = (from_bytes(raw, shape, _DTYPES[dtype]).double() for raw in (left, right))
-    difference = (first - second).abs()
-    scale = max(min(root_mean_square(first), expected_rms), 1e-12)
-    return LatentDistance(float(difference.max()), float(difference.mean()), root_mean_square(difference) / scale)
+    try:
+        return pure_latents.compare_latents(left, right, dtype, expected_rms)
+    except Rejected as rejected:
+        raise GenerationFailed(rejected.message, reason="bad_latents") from None
 
 
 def root_mean_square(latents: torch.Tensor) -> float:

@@ -9,6 +9,7 @@ import msgspec
 
 from chain.primitives.hexadecimal import to_hex
 from chain.primitives.keys import Signer
+from chain.primitives.profiles import profile_object
 from chain.primitives.types import Hash32
 from provider.engine.record import FinishedJob as ComputedJob
 from provider.generation import ReproducibilityProfile
@@ -17,7 +18,6 @@ from provider.jobs.commission import Commission
 from provider.jobs.errors import OrderRefused
 from provider.monitoring.tracing import JobSpans
 from provider.receipts.issuing import ServedWork, SignedReceipt, issue_receipt, trajectory_context
-from provider.receipts.profiles import profile_object
 from provider.receipts.trajectories import Trajectories
 from provider.storage.job_log import JobLog
 from provider.storage.outbox import DuplicateJobError

@@ -7,7 +7,8 @@ verifier's own model gives them: the entries in between are the provider's free 
 would count (`provider.inference.latent_size`).
 
 Equal bits are only to be expected on the same hardware with the same versions and batch size. Elsewhere additions
-happen in another order, and one step moves the last bits: `STEP_TOLERANCE` says by how much an honest one may.
+happen in another order, and one step moves the last bits: `chain.primitives.step_tolerance` says by how much an honest
+one may.
 """
 
 import secrets
@@ -16,28 +17,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, Protocol
 
+from chain.primitives import step_tolerance
 from chain.primitives.hashing import sha256
+from chain.primitives.picture_distance import EQUAL, PictureDistance, measure_distance
+from chain.primitives.profiles import are_of_one_run, profiles_hash
 from chain.primitives.receipt import Receipt
 from chain.primitives.rejection import Rejected, RejectionReason
+from chain.primitives.step_tolerance import tolerance_of_step
 from chain.primitives.trajectory import TrajectoryContext, verify_opening
 from provider.generation import BatchKey, Encoding, ImageRequest, ReproducibilityProfile, Row
 from provider.receipts.job_file import JobFile
-from provider.receipts.picture_distance import EQUAL, PictureDistance, measure_distance
-from provider.receipts.profiles import are_of_one_run, profiles_hash
 from provider.receipts.trajectories import StepOpening
-
-STEP_TOLERANCE: Final = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 1e-1}
-"""By dtype: the relative distance of one honest step: the root mean square of the difference over that of the claim, or
-over what the verifier expects of it if that is less.
-
-Measured with two small models on a CPU over all schedulers, at guidance 2.5 to 20: at most 2e-6 in float32 between
-batches of 1 and of 8; against a step in float32, from which two other machines are as far, at most 7e-2 in bfloat16 and
-4e-3 in float16. See docs/protocol.md for what a cheat's distances are.
-"""
-
-ERROR_GROWTH: Final = {"LMSDiscreteScheduler": 2.0}
-"""By scheduler, if it is not 1: how many times as far an honest step may be. Adams and Bashforth's method of order four
-adds the errors of four predictions, weighed with 55, 59, 37 and 9 twenty-fourths; measured are 5e-6 and 1e-1."""
 
 MAX_SAMPLES: Final = 1_000
 
@@ -206,7 +196,7 @@ class Challenge:
     rerunner: Rerunner
     compare: Compare
     tolerance: float | None = None
-    """None for STEP_TOLERANCE."""
+    """None for `chain.primitives.step_tolerance`'s."""
 
     @cached_property
     def expected_rms(self) -> tuple[float, ...]:
@@ -254,7 +244,7 @@ class Challenge:
     def _tolerance(self, profile: ReproducibilityProfile) -> float:
         """By the scheduler that was asked for, whatever is declared."""
         scheduler = self.rerunner.profile(self.request.batch_key).scheduler
-        return STEP_TOLERANCE[profile.dtype] * ERROR_GROWTH.get(scheduler, 1.0)
+        return tolerance_of_step(profile.dtype, scheduler)
 
     def decode(self, picture: int, encoded: bytes) -> PictureResult:
         """Holds a picture's file against its run's last entry; raises as `rerun`, Rejected for what is no picture."""
@@ -272,13 +262,8 @@ class Challenge:
 
 
 def choose_steps(steps: int, pictures: int, samples: int) -> list[tuple[int, int]]:
-    """(step, picture) of so many steps at random, none twice, in order; and of their pictures what they start from, the
-    first step and the last: they tie the middle to the seed and to the picture."""
-    inner = [(step, picture) for picture in range(pictures) for step in range(2, steps)]
-    places = inner or [(steps, picture) for picture in range(pictures)]
-    drawn = secrets.SystemRandom().sample(places, min(samples, len(places)))
-    ends = {(step, picture) for _, picture in drawn for step in (0, min(1, steps), steps)}
-    return sorted(ends.union(drawn), key=lambda place: (place[1], place[0]))
+    """As `chain.primitives.step_tolerance.choose_steps`, by the system's randomness."""
+    return step_tolerance.choose_steps(steps, pictures, samples, secrets.SystemRandom().sample)
 
 
 def _context(receipt: Receipt, profiles: Sequence[ReproducibilityProfile]) -> TrajectoryContext:

@@ -9,13 +9,13 @@ from typing import Final
 from chain.primitives.client_request import unsigned_request
 from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.keys import Signer
+from chain.primitives.profiles import profiles_hash
 from chain.primitives.receipt import Receipt, combined_artifact_sha256, salted_prompt_hash, sign_receipt
 from chain.primitives.request_parameters import RequestParameters
 from chain.primitives.trajectory import TrajectoryContext
 from chain.primitives.types import Address, Amount, Hash32
 from chain.primitives.units import MICRO, compute_amount, most_micro_units
 from provider.generation import ReproducibilityProfile
-from provider.receipts.profiles import profiles_hash
 
 SALT_BYTES: Final = 32
 _NONCE_BYTES: Final = 16

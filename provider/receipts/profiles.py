@@ -1,18 +1,13 @@
-"""The reproducibility profile as JSON, and the hash by which a trajectory commits to the profiles of its pictures."""
+"""The reproducibility profile, read from JSON; what is made of it stands in `chain.primitives.profiles`."""
 
 import re
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-import rfc8785
-
-from chain.primitives.hashing import sha256
+from chain.primitives.latents import BYTES_OF_DTYPE
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.strict_json import check_keys
-from chain.primitives.types import Hash32
 from provider.generation import ReproducibilityProfile
 
-BYTES_OF_DTYPE: Final = {"float32": 4, "float16": 2, "bfloat16": 2}
 _KEYS: Final = (
     "batch_rows",
     "device_class",
@@ -28,33 +23,6 @@ _MAX_BATCH_ROWS: Final = 1_024
 _MAX_DIMENSION: Final = 2**16
 _MAX_DIMENSIONS: Final = 4
 _MAX_VERSIONS: Final = 32
-
-
-def profile_object(profile: ReproducibilityProfile) -> dict[str, Any]:
-    """As it stands in answers and job files."""
-    return {
-        "batch_rows": profile.batch_rows,
-        "device_class": profile.device_class,
-        "dtype": profile.dtype,
-        "latent_shape": list(profile.latent_shape),
-        "scheduler": profile.scheduler,
-        "versions": dict(profile.versions),
-        "weights_sha256": profile.weights_sha256,
-    }
-
-
-def profiles_hash(profiles: Sequence[ReproducibilityProfile]) -> Hash32:
-    """SHA-256 over the RFC 8785 form of the list, one profile per picture."""
-    return sha256(rfc8785.dumps([profile_object(profile) for profile in profiles]))
-
-
-def are_of_one_run(profiles: Sequence[ReproducibilityProfile]) -> bool:
-    """Whether they differ at most in where and with how many others each picture of a job was computed.
-
-    All pictures of a job are of one request, so whatever else differs is made up: one picture's precision, say, that
-    its latents are read in, and another's, that they are judged by.
-    """
-    return len({(each.weights_sha256, each.scheduler, each.dtype, each.latent_shape) for each in profiles}) <= 1
 
 
 def parse_profile(fields: object, where: str = "profile") -> ReproducibilityProfile:

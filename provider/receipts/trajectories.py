@@ -23,13 +23,15 @@ import structlog
 
 from chain.primitives.hashing import sha256
 from chain.primitives.hexadecimal import parse_hash, to_hex
+from chain.primitives.latents import BYTES_OF_DTYPE
+from chain.primitives.profiles import are_of_one_run, profile_object
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.strict_json import check_keys
 from chain.primitives.trajectory import Opening, TrajectoryContext, open_step, trajectory_root
 from chain.primitives.types import Hash32
 from provider.errors import TrajectoryGone
 from provider.generation import MAX_PICTURES, ReproducibilityProfile
-from provider.receipts.profiles import BYTES_OF_DTYPE, are_of_one_run, parse_profile, profile_object
+from provider.receipts.profiles import parse_profile
 
 _VERSION: Final = 1
 _SUFFIX: Final = ".trajectory"

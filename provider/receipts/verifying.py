@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from chain.primitives.picture_distance import MAX_SHARES
+from chain.primitives.profiles import profile_object
 from chain.primitives.rejection import Rejected
 from provider.errors import GenerationFailed
 from provider.generation import ReproducibilityProfile
 from provider.receipts.challenge import Challenge, Openings, PictureResult, StepResult, choose_steps
-from provider.receipts.picture_distance import MAX_SHARES
-from provider.receipts.profiles import profile_object
 from wallet.verification import Check
 
 

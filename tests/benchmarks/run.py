@@ -19,6 +19,7 @@ from tests.benchmarks.certificates import certificate_sizes
 from tests.benchmarks.consensus import latency, throughput
 from tests.benchmarks.hub_store import hub_store
 from tests.benchmarks.hub_scheduling import makespan
+from tests.benchmarks.hub_workers import hub_workers
 from tests.benchmarks.importing import MANY_ACCOUNTS, importing
 from tests.benchmarks.json_rpc import json_rpc
 from tests.benchmarks.log_search import log_search
@@ -44,6 +45,7 @@ QUICK: dict[str, Benchmark] = {
     "market-queries": lambda options, folder: market_queries(folder, requests=options.queries),
     "market-day": lambda options, folder: market_day(options.day_operations, folder),
     "hub-store": lambda options, folder: hub_store(folder, options.store_jobs),
+    "hub-workers": lambda options, folder: hub_workers(folder, options.workers),
     "hub-makespan": lambda options, folder: makespan(options.fleets),
     "provider-pipeline": lambda options, folder: pipeline_on_cpu(options.rounds),
     "provider-overhead": lambda options, folder: server_overhead(options.rounds, folder),
@@ -77,6 +79,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=800, help="about a market, of each kind")
     parser.add_argument("--day-operations", type=int, default=50_000, help="of the day of trading")
     parser.add_argument("--store-jobs", type=int, default=2_000, help="through the hub's database")
+    parser.add_argument("--workers", type=int, default=500, help="providers that are connected to a hub")
     parser.add_argument("--memory-blocks", type=int, default=100_000)
     parser.add_argument("--log-blocks", type=int, default=100_000, help="to search, with a mint in each")
     parser.add_argument("--dir", type=Path, help="where the databases are built; default: a temporary folder")

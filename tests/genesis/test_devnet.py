@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def run_job(devnet: Any, **fields: Any) -> dict[str, Any]:
     """A small job to its minted end, as the hub tells it."""
     with hub_of(devnet) as hub:
         request = {"prompt": "a green square on a white background", "width": 256, "height": 256, "steps": 5} | fields
+        request["wait_s"] = 280
         answer = hub.post("/v1/jobs", json=request)
         assert answer.status_code == 200, answer.text
         job: dict[str, Any] = answer.json()
@@ -126,14 +128,16 @@ def test_a_market_is_there_and_its_quote_asset_is_worth_nothing(devnet: Any, nod
     assert wallet(devnet, "market", "cancel", str(placed["order_id"]), "--from", "bob", "--yes", *password)
 
 
-def test_first_job_left_a_picture_and_all_of_the_supply(devnet: Any, node: NodeClient) -> None:
+def test_first_job_left_pictures_and_all_of_the_supply(devnet: Any, node: NodeClient) -> None:
     summary = devnet.summary
-    with Image.open(summary["image"]) as picture:
-        assert (picture.format, picture.size) == ("PNG", (512, 512))
-        red, green, blue = pixel(picture, 256, 256)
-        assert red > 150 > max(green, blue)  # The circle.
-        red, green, blue = pixel(picture, 8, 8)
-        assert blue > 150 > max(red, green)  # Its background.
+    assert len(summary["images"]) == 4
+    for path in summary["images"]:
+        with Image.open(path) as picture:
+            assert (picture.format, picture.size) == ("PNG", (512, 512))
+            red, green, blue = pixel(picture, 256, 256)
+            assert red > 150 > max(green, blue)  # The circle.
+            red, green, blue = pixel(picture, 8, 8)
+            assert blue > 150 > max(red, green)  # Its background.
     served = node.receipt(summary["receipt_hash"])
     assert served is not None
     assert (str(served.units), served.transaction_hash) == (summary["amount"], summary["transaction_hash"])
@@ -141,6 +145,20 @@ def test_first_job_left_a_picture_and_all_of_the_supply(devnet: Any, node: NodeC
     assert int(summary["amount"]) > 0
     assert sum(map(int, summary["balances"].values())) == int(summary["supply"]) == int(summary["amount"])
     assert summary["balances"]["alice"] == summary["balances"]["bob"] == "0"
+
+
+def test_both_providers_had_a_share_and_were_paid_in_proportion(devnet: Any) -> None:
+    summary = devnet.summary
+    shares = summary["shares"]
+    assert [share["name"] for share in shares] == ["provider-1", "provider-2"]
+    assert sum(share["pictures"] for share in shares) == 4
+    assert all(share["pictures"] > 0 for share in shares)
+    assert sum(int(share["amount"]) for share in shares) == int(summary["amount"])
+    units = sum(Decimal(share["units"]) for share in shares)
+    for share in shares:
+        assert summary["balances"][share["name"]] == share["amount"]
+        exact = int(summary["amount"]) * Decimal(share["units"]) / units
+        assert abs(int(share["amount"]) - exact) < 1
 
 
 def test_receipt_attestation_and_picture_belong_together(devnet: Any, node: NodeClient) -> None:
@@ -153,7 +171,7 @@ def test_receipt_attestation_and_picture_belong_together(devnet: Any, node: Node
     )
     assert attester == key_of(devnet, "attester").address
     with hub_of(devnet) as hub:
-        picture = hub.get(f"/v1/jobs/{job['job_id']}/image").content
+        picture = hub.get(f"/v1/jobs/{job['job_id']}/pictures/0").content
     with Image.open(BytesIO(picture)) as decoded:
         assert decoded.size == (256, 256)
     transaction = node.transaction(job["mint"]["transaction_hash"])

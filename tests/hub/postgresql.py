@@ -57,10 +57,6 @@ class PostgresqlServer:
         command += ["--no-sync", "-E", "UTF8", "--locale=C.UTF-8"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **_as_server_user())  # type: ignore[call-overload]
 
-    def stop(self) -> None:
-        """Ends it, in order."""
-        self._end(signal.SIGINT)
-
     def kill(self) -> None:
         """As a power failure would, but for what the system has cached."""
         self._end(signal.SIGQUIT)
@@ -107,7 +103,7 @@ def running_server(*, is_durable: bool = False) -> Iterator[PostgresqlServer]:
         server.start(is_durable=is_durable)
         yield server
     finally:
-        server.stop()
+        server.kill()
         shutil.rmtree(folder)
 
 

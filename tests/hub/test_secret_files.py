@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from hub.errors import HubConfigurationError
-from hub.secret_files import ClientKeys, read_client_keys, read_provider_keys
+from hub.secret_files import ClientKeys, read_client_keys
+from hub.store.quotas import QuotaLimits
 
 KEY = "k" * 20
 
@@ -30,9 +31,19 @@ def test_keys_are_not_kept() -> None:
     assert KEY not in repr(vars(ClientKeys({"alice": KEY})))
 
 
-def test_providers(tmp_path: Path) -> None:
-    keys = read_provider_keys(written(tmp_path, f'[providers]\n"0x{"11" * 20}" = "{KEY}"\n'))
-    assert keys == {b"\x11" * 20: KEY}
+def test_quotas_are_a_clients_own(tmp_path: Path) -> None:
+    text = f'[clients]\nalice = "{KEY}"\nbob = "{KEY}2"\n[quotas]\nalice = {{ jobs = 5, pictures = 0 }}\n'
+    keys = read_client_keys(written(tmp_path, text))
+    assert keys.limits_of("alice") == QuotaLimits(jobs=5, pictures=0)
+    assert keys.limits_of("bob") == QuotaLimits()
+
+
+@pytest.mark.parametrize(
+    "entry", ["carol = { jobs = 1 }", "alice = 5", "alice = { cats = 1 }", "alice = { jobs = -1 }"]
+)
+def test_refused_quotas(tmp_path: Path, entry: str) -> None:
+    with pytest.raises(HubConfigurationError, match=r"keys\.toml"):
+        read_client_keys(written(tmp_path, f'[clients]\nalice = "{KEY}"\n[quotas]\n{entry}\n'))
 
 
 @pytest.mark.parametrize(
@@ -57,19 +68,6 @@ def test_refused_client_files(tmp_path: Path, text: str) -> None:
     with pytest.raises(HubConfigurationError, match=r"keys\.toml") as caught:
         read_client_keys(written(tmp_path, text))
     assert KEY not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f'[providers]\nalice = "{KEY}"',
-        f'[providers]\n"0x{"aB" * 20}" = "{KEY}"',
-        f'[providers]\n"0x{"ab" * 20}" = "{KEY}"\n"0x{"AB" * 20}" = "{KEY}"',
-    ],
-)
-def test_refused_provider_files(tmp_path: Path, text: str) -> None:
-    with pytest.raises(HubConfigurationError, match=r"keys\.toml"):
-        read_provider_keys(written(tmp_path, text))
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o606])

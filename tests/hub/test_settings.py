@@ -16,7 +16,6 @@ NEEDED: dict[str, Any] = {
     "node_url": "http://n",
     "attester_keystore": Path("k"),
     "clients_file": Path("c"),
-    "providers_file": Path("p"),
 }
 
 
@@ -44,8 +43,12 @@ def test_environment_and_flags(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"hub_id": "x" * 65}, "--hub-id"),
         ({"hub_id": "0x" + "aB" * 20}, "--hub-id"),  # It would pass for a provider, for whom clients sign.
         ({"port": 65536}, "--port"),
-        ({"max_concurrent_jobs": 0}, "--max-concurrent-jobs"),
-        ({"provider_timeout_s": float("nan")}, "--provider-timeout-s"),
+        ({"max_attempts": 0}, "--max-attempts"),
+        ({"check_proven": 0}, "--check-proven"),
+        ({"newcomer_share": 0.6}, "--newcomer-share"),
+        ({"webhook_networks": "10.0.0.1/8"}, "--webhook-networks"),
+        ({"policy": "mine"}, "--policy"),
+        ({"longest_job_s": float("nan")}, "--longest-job-s"),
     ],
 )
 def test_setting_that_cannot_work(change: dict[str, Any], words: str) -> None:

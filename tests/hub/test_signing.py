@@ -1,7 +1,6 @@
 """An attester whose key is in a remote signer: the same attestations and network, and patience when it is away."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from chain.primitives.receipt import Receipt, attestation_digest
 from hub.errors import HubConfigurationError
 from hub.hub import open_hub
 from hub.settings import HubSettings
+from tests.hub.running import DialledProvider, HubProcess, wait_until
 from tests.wallet.signers.signer_process import SignerProcess
 from wallet.attester import AttesterNetwork
 from wallet.keystore import KeystoreError
@@ -46,27 +46,28 @@ def _flags(chain: Any, signer: SignerProcess, **changes: Any) -> dict[str, Any]:
 def _check(answer: httpx.Response, chain: Any) -> None:
     """The attestation is the attester's, for this receipt."""
     assert answer.status_code == 200, answer.text
-    job = answer.json()
+    _check_job(answer.json(), chain)
+
+
+def _check_job(job: dict[str, Any], chain: Any) -> None:
     receipt = Receipt.from_json(json.dumps(job["receipt"]))
     digest = attestation_digest(receipt.provider, receipt.amount, receipt.hash)
     assert recover_address(digest, parse_hex(job["attestation"])) == chain.attester.address
 
 
 def test_jobs_are_attested_and_wait_while_the_signer_is_away(
-    make_hub: Any, chain: Any, signer: SignerProcess, eventually: Callable[..., Any]
+    make_hub: Callable[..., HubProcess], dial: Callable[..., DialledProvider], chain: Any, signer: SignerProcess
 ) -> None:
-    hub = make_hub(**_flags(chain, signer)).start()
+    hub = make_hub(**_flags(chain, signer))
+    dial(hub)
     _check(hub.post_job(), chain)
 
     signer.stop()
-    answers: list[httpx.Response] = []
-    waiting = threading.Thread(target=lambda: answers.append(hub.post_job()))
-    waiting.start()
-    eventually(lambda: '"signer_away"' in hub.log)
-    assert answers == []
+    job_id = hub.post_job(prompt="while it is away", wait_s=0).json()["job_id"]
+    wait_until(lambda: "signer" in hub.log)
+    assert hub.job(job_id)["status"] == "verifying"
     signer.start()
-    waiting.join(30)
-    _check(answers[0], chain)
+    _check_job(hub.ended(job_id), chain)
 
 
 @pytest.mark.parametrize(
@@ -80,11 +81,12 @@ def test_jobs_are_attested_and_wait_while_the_signer_is_away(
     ],
 )
 async def test_what_it_does_not_start_with(
-    make_hub: Any, chain: Any, signer: SignerProcess, changes: dict[str, Any], words: str
+    tmp_path: Path, chain: Any, signer: SignerProcess, changes: dict[str, Any], words: str
 ) -> None:
-    settings = HubSettings.build(**make_hub(**_flags(chain, signer, **changes)).settings())
+    hub = HubProcess(tmp_path / "hub", chain, **_flags(chain, signer, **changes))
+    settings = HubSettings.build(**hub.settings())
     with pytest.raises((HubConfigurationError, KeystoreError), match=words):
-        await open_hub(settings, "", CollectorRegistry(), wait=False)
+        await open_hub(settings, "", CollectorRegistry(), version="0", wait=False)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ async def test_what_it_does_not_start_with(
         ({"attester_signer_genesis_hash": None}, "needs --attester-signer-public-key"),
     ],
 )
-def test_a_key_is_in_one_place(make_hub: Any, chain: Any, changes: dict[str, Any], words: str) -> None:
+def test_a_key_is_in_one_place(tmp_path: Path, chain: Any, changes: dict[str, Any], words: str) -> None:
     given = {
         "attester_keystore": None,
         "attester_signer_url": "http://127.0.0.1:9000",
@@ -105,4 +107,4 @@ def test_a_key_is_in_one_place(make_hub: Any, chain: Any, changes: dict[str, Any
         **changes,
     }
     with pytest.raises(HubConfigurationError, match=words):
-        HubSettings.build(**make_hub(**given).settings())
+        HubSettings.build(**HubProcess(tmp_path / "hub", chain, **given).settings())

@@ -241,3 +241,22 @@ def test_bad_settings_are_named(bad: dict[str, Any]) -> None:
         ProviderSettings.build(**bad)
     assert caught.value.reason == "bad_setting"
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "urls"),
+    [
+        ("hub.example.org", None),
+        ("ftp://hub.example.org", None),
+        ("wss://", None),
+        ("wss://hub.example.org", ("wss://hub.example.org/v1/workers",)),
+        ("https://hub.example.org/", ("wss://hub.example.org/v1/workers",)),
+        ("http://127.0.0.1:8080,ws://h/path", ("ws://127.0.0.1:8080/v1/workers", "ws://h/path")),
+    ],
+)
+def test_hubs_are_dialled_by_websocket(text: str, urls: tuple[str, ...] | None) -> None:
+    if urls is None:
+        with pytest.raises(ConfigurationError, match="hub:"):
+            ProviderSettings.build(hub=text)
+    else:
+        assert ProviderSettings.build(hub=text).hub == urls

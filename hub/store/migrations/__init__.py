@@ -6,7 +6,7 @@ A change of `hub.store.tables` gets a file of its own in `versions` (copy the ne
 
 from typing import Final
 
-KNOWN: Final = ("0001", "0002", "0003", "0004")
+KNOWN: Final = ("0001", "0002", "0003", "0004", "0005")
 """Every revision; a database with any other was written by a newer program."""
 
 HEAD: Final = KNOWN[-1]

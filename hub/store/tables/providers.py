@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 from hub.store.column_types import Json, Serial
-from hub.store.tables.schema import ADDRESS, EMPTY_OBJECT, IDENTIFIER, METADATA, WORD, ZERO, partial_index
+from hub.store.tables.schema import ADDRESS, EMPTY_OBJECT, IDENTIFIER, METADATA, SHA256, WORD, ZERO, partial_index
 
 PROVIDERS: Final = Table(
     "providers",
@@ -107,6 +107,8 @@ PERCEPTUAL_HASHES: Final = Table(
     Column("picture", Integer, nullable=False),
     Column("provider", ADDRESS, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
+    Column("run_key", BigInteger, nullable=False),
+    Column("sha256", SHA256, nullable=False),
     Column("band_0", Integer, nullable=False),
     Column("band_1", Integer, nullable=False),
     Column("band_2", Integer, nullable=False),
@@ -116,6 +118,7 @@ PERCEPTUAL_HASHES: Final = Table(
     sqlite_autoincrement=True,
 )
 """64-bit hashes of accepted pictures as four bands of 16 bits, so that similar ones are found by an index.
+`run_key`: which picture was asked for (63 bits, keyed); `sha256`: of the file.
 
 No foreign key: they outlive nobody's job, and their age alone says when they go.
 """

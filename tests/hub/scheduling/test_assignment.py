@@ -54,11 +54,11 @@ def test_expectations_stand_in_the_assignment() -> None:
 def test_a_large_job_is_cut_for_everybody_in_consecutive_parts() -> None:
     fleet = [worker(1, picture_s=1.0), worker(2, picture_s=2.0), worker(3, picture_s=4.0)]
     made = scheduler().assign(fleet, [run(count=28)], 0.0)
-    # Their shares are 16, 8 and 4; of each, half.
+    # Their shares are 16, 8 and 4; of each, two fifths.
     assert [(part.worker, part.run.first, part.count) for part in made] == [
-        (address(1), 0, 8),
-        (address(2), 8, 4),
-        (address(3), 12, 2),
+        (address(1), 0, 7),
+        (address(2), 7, 4),
+        (address(3), 11, 2),
     ]
 
 
@@ -124,6 +124,16 @@ def test_undo_gives_the_turn_and_the_share_back() -> None:
     assert (first.worker, again.worker) == (address(1), address(1))
     (other,) = once.assign(fleet, [run()], 0.0)
     assert other.worker == address(2)
+
+
+@pytest.mark.parametrize("policy", [Policy.ROUND_ROBIN, Policy.REPUTATION])
+def test_undo_puts_the_worker_back_in_its_policy_s_order(policy: Policy) -> None:
+    fleet = [worker(1), worker(2)]
+    once = scheduler(policy=policy)
+    (first,) = once.assign(fleet, [run()], 0.0)
+    once.undo(first, fleet[0])
+    (again,) = once.assign(fleet, [run()], 0.0)
+    assert (first.worker, again.worker) == (address(1), address(1))
 
 
 def workers() -> st.SearchStrategy[list[Worker]]:

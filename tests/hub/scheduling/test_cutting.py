@@ -13,18 +13,19 @@ def take(share: int, *, count: int = 64, picture_s: float = 2.0, shards_left: in
     return pictures_to_take(run(count=count), Share(worker(1, **fields), 0.0, picture_s, True, share), shards_left)
 
 
-def test_half_of_its_share_and_at_least_one() -> None:
-    assert [take(share) for share in (1, 2, 3, 8, 21)] == [1, 1, 2, 4, 11]
+def test_two_fifths_of_its_share_and_at_least_one() -> None:
+    assert [take(share) for share in (1, 2, 3, 8, 21)] == [1, 1, 2, 4, 9]
 
 
 def test_not_shorter_than_a_second_where_its_share_is_not() -> None:
-    assert take(64, picture_s=0.1) == 32
+    assert take(64, picture_s=0.1) == 26
     assert take(12, picture_s=0.1) == 10
     assert take(8, picture_s=0.1) == 8
 
 
 def test_whole_batches_as_far_as_its_share_goes() -> None:
-    assert take(10, batch_rows=4) == 8
+    assert take(10, batch_rows=4) == 4
+    assert take(12, batch_rows=4) == 8
     assert take(6, batch_rows=4) == 4
     assert take(3, batch_rows=4) == 3
 

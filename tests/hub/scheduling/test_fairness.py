@@ -1,5 +1,6 @@
 """Places in the queue: start-time fair queueing with head starts."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,6 +83,25 @@ def test_whatever_comes_nobody_is_overtaken_by_more_than_the_head_start(
             clock.note_served(run(rank_s=rank.rank_s, priority=priority))
     for client, work_s in before.items():
         assert work_s <= 9 * HEAD_START_S + longest[client] + 1e-6
+
+
+def test_nobody_stands_back_for_jobs_that_were_cancelled() -> None:
+    clock = FairClock()
+    clock.note_waiting(True)
+    for _ in range(1_000):
+        admit(clock, "a", 0.0)
+    clock.note_waiting(False)
+    assert admit(clock, "a", 10.0).rank_s == admit(clock, "b", 10.0).rank_s
+
+
+@pytest.mark.parametrize("is_waiting", [False, True])
+def test_the_place_is_known_before_a_job_is_admitted(is_waiting: bool) -> None:
+    clock = FairClock()
+    clock.note_waiting(is_waiting)
+    for _ in range(3):
+        told = [clock.rank_if_admitted_s(client, priority=7, now_s=50.0) for client in "aab"]
+        assert admit(clock, "a", 50.0, priority=7).rank_s == told[0] == told[1]
+        assert told[2] <= told[1]
 
 
 def test_memory_is_bounded() -> None:

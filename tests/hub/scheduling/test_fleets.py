@@ -152,8 +152,8 @@ def test_newcomers_get_their_share_of_what_others_could_do(share: float) -> None
 
 def test_many_newcomers_at_once_do_not_take_the_work_of_those_who_are_there() -> None:
     machines = [Machine(number, standing=Standing.NORMAL) for number in range(1, 6)]
-    simulation = FleetSimulation(1, machines, stream(random.Random(1), 3_000, per_s=1.0))
-    for number in range(100, 200):
+    simulation = FleetSimulation(1, machines, stream(random.Random(1), 1_500, per_s=1.0))
+    for number in range(100, 150):
         simulation.join(500.0, Machine(number, standing=Standing.NEW))
     simulation.run()
     late = [assignment.worker for time_s, assignment in simulation.given if time_s > 500]
@@ -198,16 +198,16 @@ def test_a_large_job_does_not_delay_others_clients() -> None:
     machines = [Machine(number) for number in range(1, 5)]
     orders = [Order(0.0, client="hog", pictures=200), *stream(random.Random(1), 20, per_s=0.5, client="visitor")]
     simulation = run(1, machines, orders)
-    # Not longer than the first shards that were cut of the large one: half of a quarter of it.
-    assert max(waits(simulation.jobs, "visitor")) < 200 / 4 / 2 * 2.0 * 1.5
+    # Not longer than the first shards that were cut of the large one: two fifths of a quarter of it.
+    assert max(waits(simulation.jobs, "visitor")) < 0.4 * 200 / 4 * 2.0 * 1.5
 
 
 def test_clients_who_always_have_something_waiting_get_equal_shares() -> None:
     machines = unequal_machines(random.Random(3), 6)
     kinds = {"one": 1, "four": 4, "sixteen": 16}
-    orders = [Order(0.0, client=client, pictures=size) for client, size in kinds.items() for _ in range(960 // size)]
+    orders = [Order(0.0, client=client, pictures=size) for client, size in kinds.items() for _ in range(480 // size)]
     simulation = FleetSimulation(1, machines, orders)
-    simulation.run(until_s=300)
+    simulation.run(until_s=150)
     assert simulation.waiting
     served: Counter[str] = Counter()
     for _, given in simulation.given:
@@ -217,7 +217,7 @@ def test_clients_who_always_have_something_waiting_get_equal_shares() -> None:
 
 def test_who_comes_later_is_not_paid_for_having_been_away() -> None:
     machines = [Machine(number) for number in range(1, 5)]
-    orders = [Order(0.0, client="early") for _ in range(1_000)] + [Order(200.0, client="late") for _ in range(1_000)]
+    orders = [Order(0.0, client="early") for _ in range(700)] + [Order(200.0, client="late") for _ in range(700)]
     simulation = FleetSimulation(1, machines, orders)
     simulation.run(until_s=400)
     since = Counter(given.run.client for time_s, given in simulation.given if time_s > 200)
@@ -289,8 +289,8 @@ def test_a_straggler_is_made_up_for() -> None:
         simulation.run()
         return simulation.jobs[0].took_s / optimum_s(machines, 64)
 
-    assert statistics.mean(ratio(seed, with_reissues=True) for seed in range(40)) < 1.3
-    assert statistics.mean(ratio(seed, with_reissues=False) for seed in range(40)) > 1.4
+    assert statistics.mean(ratio(seed, with_reissues=True) for seed in range(60)) <= 1.15
+    assert statistics.mean(ratio(seed, with_reissues=False) for seed in range(60)) > 1.3
 
 
 def test_machines_that_vanish_or_fall_silent_cost_a_job_little() -> None:
@@ -315,7 +315,7 @@ def test_small_jobs_are_not_cut_into_crumbs() -> None:
 
 def test_nine_of_ten_jobs_end_when_they_were_said_to_be_late_and_half_when_expected() -> None:
     early, late = [], []
-    for seed in range(200, 216):
+    for seed in range(200, 210):
         simulation = random_simulation(seed, jobs=120)
         simulation.run()
         for job in simulation.jobs:
@@ -328,7 +328,7 @@ def test_nine_of_ten_jobs_end_when_they_were_said_to_be_late_and_half_when_expec
 
 def test_honest_shards_end_before_their_leases() -> None:
     lapses = shards = 0
-    for seed in range(300, 310):
+    for seed in range(300, 306):
         simulation = random_simulation(seed, jobs=120)
         simulation.run()
         lapses, shards = lapses + simulation.honest_lapses, shards + simulation.honest_shards

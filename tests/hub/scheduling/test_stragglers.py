@@ -26,6 +26,7 @@ def lease(number: int = 1, *, count: int = 2, expected_s: float = 2.0, **fields:
         (0.5, 4.0, 4.0),
         (0.8, 4.0, 1.0),
         (1.0, 4.0, 0.0),
+        (0.99, 6.1, 6.1),  # Nearly done for too long.
     ],
 )
 def test_remaining_time(progress: float | None, now_s: float, expected: float) -> None:
@@ -61,13 +62,23 @@ def test_not_to_busy_doubted_excluded_or_small_workers() -> None:
     assert len(reissues([late], [worker(2)], [], 100.0)) == 1
 
 
-def test_only_where_nothing_waits_that_the_helper_could_do() -> None:
+def test_not_while_another_job_waits_that_the_helper_could_do() -> None:
     assert reissues([lease()], [worker(2)], [run("waiting")], 100.0) == []
+    assert reissues([lease()], [worker(2)], [run("waiting"), run("job", 9, first=2)], 100.0) == []
     assert len(reissues([lease()], [worker(2)], [run("waiting", need=need(model="other"))], 100.0)) == 1
+
+
+def test_a_late_shard_goes_before_the_rest_of_its_own_job_and_a_slow_one_does_not() -> None:
+    rest = run("job", 9, first=2)
+    assert len(reissues([lease()], [worker(2)], [rest], 3.1)) == 1
+    # Expected to take long from the start, and not late: only where there is nothing else to do for the job.
+    slow = lease(expected_s=100.0)
+    assert reissues([slow], [worker(2)], [rest], 3.1) == []
+    assert len(reissues([slow], [worker(2)], [], 3.1)) == 1
 
 
 def test_the_latest_first_and_each_helper_once() -> None:
     leases = [lease(1, job="a", progress=0.5), lease(2, job="b", progress=0.2), lease(3, job="c", progress=0.4)]
-    made = reissues(leases, [worker(8), worker(9)], [], 20.0)
+    made = reissues(leases, [worker(8), worker(9)], [], 5.0)
     assert [second.run.job_id for second in made] == ["b", "c"]
     assert len({second.worker for second in made}) == 2

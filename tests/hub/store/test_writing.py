@@ -38,6 +38,12 @@ def failing(transaction: Transaction) -> None:
     raise WrongState("no")
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    """Looks again and again."""
+    while not holds():
+        await asyncio.sleep(0.01)
+
+
 async def together(store: Store, *units: Callable[[Transaction], object]) -> list[object]:
     """As one batch: the writer is kept busy until all wait."""
     began, may_end = threading.Event(), threading.Event()
@@ -49,8 +55,7 @@ async def together(store: Store, *units: Callable[[Transaction], object]) -> lis
     busy = asyncio.create_task(store.write(keep_busy))
     await asyncio.to_thread(began.wait)
     writing = [asyncio.create_task(store.write(unit)) for unit in units]
-    while store.units_waiting < len(units):
-        await asyncio.sleep(0)
+    await until(lambda: store.units_waiting >= len(units))
     may_end.set()
     await busy
     return list(await asyncio.gather(*writing, return_exceptions=True))
@@ -148,8 +153,7 @@ async def test_more_than_may_wait_is_refused(store: Store) -> None:
     busy = asyncio.create_task(store.write(keep_busy))
     await asyncio.to_thread(began.wait)
     writing = [asyncio.create_task(store.write(lambda _: None)) for _ in range(MAX_WAITING_UNITS)]
-    while store.units_waiting < MAX_WAITING_UNITS:
-        await asyncio.sleep(0)
+    await until(lambda: store.units_waiting >= MAX_WAITING_UNITS)
 
     with pytest.raises(StoreBusy):
         await store.write(lambda _: None)
@@ -199,9 +203,9 @@ async def test_a_full_disk_is_told_and_got_over(tmp_path: Path) -> None:
     pages = store.read_now(lambda c: c.execute(text("PRAGMA page_count")).scalar_one())
     store.write_now(lambda t: t.execute(text(f"PRAGMA max_page_count = {pages + 2}")) and None)
 
+    many = (store.write(adding(f"job-{number}", prompts=["x" * 1_000])) for number in range(100))
     with pytest.raises(StoreUnavailable, match="full"):
-        for number in range(100):
-            await store.write(adding(f"job-{number}", prompts=["x" * 1_000]))
+        await asyncio.gather(*many)
 
     store.write_now(lambda t: t.execute(text("PRAGMA max_page_count = 100000")) and None)
     assert await store.write(adding("job-later")) == "job-later"
@@ -244,8 +248,7 @@ async def test_an_erased_prompt_leaves_the_log_while_the_hub_runs(tmp_path: Path
     await store.write(adding("job-1", prompts=[secret]))
     await store.write(lambda t: jobs.end(t, "job-1", JobState.DONE, now_ms=NOW_MS))
 
-    while any(secret.encode() in file.read_bytes() for file in tmp_path.iterdir()):
-        await asyncio.sleep(0.05)
+    await until(lambda: not any(secret.encode() in file.read_bytes() for file in tmp_path.iterdir()))
     await store.close()
 
 

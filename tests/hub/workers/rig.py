@@ -37,6 +37,7 @@ from hub.workers.desk import (
 )
 from hub.workers.errors import ResultRefused
 from hub.workers.intake import SessionTools
+from hub.workers.mailbox import Mailbox
 from hub.workers.spool import Spool
 from hub.workers.workers import PATH, WorkerBounds, Workers
 
@@ -144,12 +145,13 @@ async def serving(
     registry: OpenRegistry | None = None,
     port: int = 0,
     hub: HubIdentity = HUB,
+    mailbox: Mailbox | None = None,
     **bounds: Any,
 ) -> AsyncIterator[RunningHub]:
     """A hub's workers until the block ends, with the server that a hub has."""
     desk, registry = desk or KeepingDesk(), registry or OpenRegistry()
     quick = replace(WorkerBounds(poll_s=0.2, heartbeat_s=5.0), **bounds)
-    workers = Workers(SessionTools(hub, desk, Spool(folder / "spool")), registry, quick)
+    workers = Workers(SessionTools(hub, desk, Spool(folder / "spool")), registry, quick, mailbox)
     application = FastAPI()
     application.router.routes.append(WebSocketRoute(PATH, workers))
     listener = listen("127.0.0.1", port)

@@ -140,6 +140,11 @@ def picture_of(row: Row) -> bytes:
     return hashlib.sha256(f"{row.prompt}|{row.seed}|{row.guidance}".encode()).digest()
 
 
+def entry_of(row: Row, step: int) -> bytes:
+    """An entry of the trajectory that a row could have."""
+    return hashlib.sha256(f"{row.prompt}|{row.seed}|{step}".encode()).digest()
+
+
 def wanted_picture(request: ImageRequest, index: int = 0) -> bytes:
     """What a job should get as its picture `index`."""
     return picture_of(request.row(index))

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from chain.client import AsyncNodeClient
 from chain.primitives.keys import PrivateKey
+from hub.workers.desk import HubIdentity
 from provider.api_keys import ApiKeys
 from provider.engine.engine import Engine
 from provider.engine.options import EngineOptions
@@ -65,7 +66,7 @@ class LinkedProvider:
 async def linked(
     folder: Path,
     *urls: str,
-    chain_id: int = HUB.chain_id,
+    hub: HubIdentity = HUB,
     node_url: str = "http://127.0.0.1:9",
     key: PrivateKey = PROVIDER,
     slots: int = 1,
@@ -76,8 +77,8 @@ async def linked(
     built = ProviderSettings.build(data_dir=folder, hub=urls, node_url=node_url, **(defaults | settings))
     with Database(folder) as database:
         identity = FolderIdentity(database)
-        identity.bind("genesis_hash", HUB.genesis_hash)
-        identity.bind("chain_id", str(chain_id))
+        identity.bind("genesis_hash", hub.genesis_hash)
+        identity.bind("chain_id", str(hub.chain_id))
         backend = HashBackend(slots)
         engine = Engine(backend, EngineOptions(batch_wait_ms=0, max_request_rows=built.max_pictures))
         engine.start()

@@ -12,8 +12,9 @@ from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.request_parameters import RequestParameters
 from chain.web.problems import Problem
 from provider.minting.attestations import AttesterSet, check_attestation
+from provider.minting.payment import Payment
 from provider.receipts.issuing import Offer, ServedWork, direct_origin, issue_receipt
-from provider.storage.rows import ReceiptState
+from provider.storage.rows import ReceiptForm, ReceiptState
 
 WithEarner = Callable[..., None]
 PROVIDER = PrivateKey(b"\x07" * 32)
@@ -37,6 +38,7 @@ def receipt(microseconds: int = 1_000_000) -> Receipt:
 
 
 RECEIPT = receipt()
+PAYMENT = Payment.of(RECEIPT, ReceiptForm.MINT)
 DIGEST = attestation_digest(RECEIPT.provider, RECEIPT.amount, RECEIPT.hash)
 
 
@@ -46,14 +48,17 @@ def attesters(threshold: int) -> AttesterSet:
 
 def refusal(attestation: bytes, threshold: int = 1) -> RejectionReason:
     with pytest.raises(Rejected) as caught:
-        check_attestation(RECEIPT, attestation, attesters(threshold))
+        check_attestation(PAYMENT, attestation, attesters(threshold))
     return caught.value.reason
 
 
 def test_one_or_several_attesters() -> None:
-    assert check_attestation(RECEIPT, ATTESTERS[1].sign(DIGEST), attesters(1)) == [ATTESTERS[1].address]
+    assert check_attestation(PAYMENT, ATTESTERS[1].sign(DIGEST), attesters(1)) == [ATTESTERS[1].address]
     both = ATTESTERS[0].sign(DIGEST) + ATTESTERS[2].sign(DIGEST)
-    assert check_attestation(RECEIPT, both, attesters(2)) == [ATTESTERS[0].address, ATTESTERS[2].address]
+    assert check_attestation(PAYMENT, both, attesters(2)) == [
+        ATTESTERS[0].address,
+        ATTESTERS[2].address,
+    ]
 
 
 def test_too_few_too_many_or_cut_off() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from chain.primitives.hexadecimal import to_hex
 from chain.primitives.keys import PrivateKey
+from chain.primitives.profiles import profile_object
 from chain.primitives.receipt import salted_prompt_hash
 from chain.primitives.trajectory import TrajectoryContext
 from chain.primitives.types import Hash32
@@ -27,7 +28,6 @@ from provider.receipts.issuing import (
     issue_receipt,
     trajectory_context,
 )
-from provider.receipts.profiles import profile_object
 
 SALT = b"s" * 32
 CHAIN_ID = 4242

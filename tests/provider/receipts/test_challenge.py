@@ -14,14 +14,15 @@ import pytest
 from PIL import Image
 
 from chain.primitives.hashing import sha256
+from chain.primitives.picture_distance import MAX_MEAN_LEVELS
 from chain.primitives.rejection import Rejected, RejectionReason
+from chain.primitives.step_tolerance import STEP_TOLERANCE
 from chain.primitives.trajectory import open_step, trajectory_root
 from chain.primitives.types import Hash32
 from provider.errors import GenerationFailed
 from provider.generation import Encoding
-from provider.receipts.challenge import STEP_TOLERANCE, Challenge, FetchStep, Openings, StepResult, choose_steps
+from provider.receipts.challenge import Challenge, FetchStep, Openings, StepResult, choose_steps
 from provider.receipts.job_file import JobFile, read_job_file
-from provider.receipts.picture_distance import MAX_MEAN_LEVELS
 from provider.receipts.trajectories import StepOpening, Trajectories
 from provider.receipts.verifying import StepChoice, StepVerification, verify_openings, verify_steps
 

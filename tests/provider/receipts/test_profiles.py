@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from chain.primitives.profiles import profile_object, profiles_hash
 from chain.primitives.rejection import Rejected
 from provider.generation import ReproducibilityProfile
-from provider.receipts.profiles import parse_profile, profile_object, profiles_hash
+from provider.receipts.profiles import parse_profile
 
 PROFILE = ReproducibilityProfile(
     weights_sha256="ab" * 32,

@@ -148,6 +148,8 @@ def _create_perceptual_hashes() -> None:
         sa.Column("picture", sa.Integer(), nullable=False),
         sa.Column("provider", sa.String(length=42), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("run_key", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("band_0", sa.Integer(), nullable=False),
         sa.Column("band_1", sa.Integer(), nullable=False),
         sa.Column("band_2", sa.Integer(), nullable=False),

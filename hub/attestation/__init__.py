@@ -1,0 +1,23 @@
+"""WHO vouches for a receipt, and what becomes of it: signatures, m of n, the way to providers, the chain, the books.
+
+A receipt comes here when all checks of its job have passed (`hub.store.receipts.keep`). From there:
+
+- `attesting`: the loop: signs it when its challenge window is over, gathers what other attesters say, ends the job
+- `forms`: mint, split mint or settlement: what is signed, in which order signatures stand, what a provider is sent
+- `gathering`: own signature first, then other hubs' attesters until there are m; `peers`: who they are, and asking them
+- `disputes`: the challenge window, and what speaks against a receipt while it is open
+- `delivering`: attestations to the providers that earned them, again and again until one has it, or the chain
+- `watching`: looks for receipts on the chain until they are final there
+- `following`: books of deposits: every event of the escrow module that concerns this hub, once, in the chain's order
+- `deposits`: what a client's deposit still covers, before a paid job is accepted
+- `auditing`: checks the audit log's chain
+
+And for others, whose receipts this hub's attester is asked to sign (`POST /v1/attestations`):
+
+- `routes`, `authentication`: who asks, shown by a signature over the whole request
+- `evidence`: a receipt with everything that speaks for it, as bytes; `examining`, `pictures`: whether it holds (pure)
+- `endorsing`: own checks, own look at the chain, own window, one receipt per job and signed request
+
+An attester signs nothing because another did. What is signed is written down first (`wallet.attestation_log`), so a
+crash loses no memory of it, and the same can be signed again. Nothing here knows how pictures are made.
+"""

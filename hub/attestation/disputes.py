@@ -1,0 +1,61 @@
+"""The challenge window: how long a receipt waits before it is signed, and what is said against it meanwhile."""
+
+from typing import Protocol
+
+from sqlalchemy import select
+
+from hub.store import audit, promises, receipts
+from hub.store.tables.jobs import JOBS
+from hub.store.transaction import Transaction
+
+
+class Endings(Protocol):
+    """How jobs end (`hub.jobs.ending`), in the unit that brings it about."""
+
+    def end_attested(self, transaction: Transaction, job_id: str, now_ms: int, /) -> object:
+        """Its receipt has all signatures: the job is done, or failed or cancelled with what was delivered."""
+
+    def end_unattested(self, transaction: Transaction, job_id: str, reason: str, detail: str, now_ms: int, /) -> object:
+        """There will be no attestation: the job has failed."""
+
+
+def window_until_ms(window_s: float, now_ms: int) -> int:
+    """Until when a receipt kept now waits."""
+    return now_ms + round(window_s * 1_000)
+
+
+def lock_open_job(transaction: Transaction, job_id: str) -> bool:
+    """Holds the job's row to the commit, so that it is either attested or disputed; False where it has ended."""
+    query = select(JOBS.c.ended_at_ms).where(JOBS.c.job_id == job_id).with_for_update()
+    row = transaction.execute(query).one_or_none()
+    return row is not None and row.ended_at_ms is None
+
+
+def dispute(transaction: Transaction, endings: Endings, job_id: str, *, reason: str, detail: str, now_ms: int) -> bool:
+    """Something speaks against a receipt that is not attested: it never will be, and the job fails.
+
+    False where it is too late: the attestation is out, or the job has ended.
+    """
+    if not lock_open_job(transaction, job_id):
+        return False
+    receipt = receipts.get(transaction, job_id)
+    if receipt is None or receipt.attested_at_ms is not None:
+        return False
+    refuse(transaction, endings, receipt, reason=reason, detail=detail, now_ms=now_ms)
+    return True
+
+
+def refuse(
+    transaction: Transaction,
+    endings: Endings,
+    receipt: receipts.Receipt,
+    *,
+    reason: str,
+    detail: str,
+    now_ms: int,
+) -> None:
+    """Ends a job whose receipt nobody will sign, with an entry in the audit log; for whoever holds the job's row."""
+    facts = {"job_id": receipt.job_id, "form": receipt.form.value, "reason": reason, "detail": detail}
+    audit.append(transaction, "attestation_refused", receipt.receipt_hash, facts, now_ms)
+    promises.release(transaction, receipt.job_id)
+    endings.end_unattested(transaction, receipt.job_id, reason, detail, now_ms)

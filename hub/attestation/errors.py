@@ -1,0 +1,30 @@
+"""Why there is no signature: for good, or for now."""
+
+
+class NotEndorsed(Exception):
+    """The evidence does not hold. `reason` is stable snake_case, `field` the part at fault."""
+
+    def __init__(self, reason: str, detail: str, field: str | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.field = field
+
+
+class NotYet(Exception):
+    """There may be a signature later: a window is open, an attester or the chain does not answer."""
+
+    def __init__(self, reason: str, detail: str, retry_after_s: float) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+
+class NeverAttested(Exception):
+    """There will be no attestation of this receipt."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail

@@ -1,0 +1,9 @@
+"""What `aitbc hub` can do: one module per command, or per few that belong together; `hub.cli` lists them.
+
+Each module has `register(app)`. Nothing is imported at its top that would make `--help` wait.
+
+- `flags`, `outcome`, `showing`: shared options; how a failure becomes one line; a job for people
+- `init`, `run`: a hub's folder, and its process
+- `submit`, `following`: a job sent, watched, asked for, taken back
+- `providers`: who works here, and who may not (any more)
+"""

@@ -1,0 +1,88 @@
+"""`aitbc hub status`, `watch` and `cancel`: a job that was sent, or the hub itself."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from hub.commands.flags import DEFAULT_URL, ApiKey, AsJson, HubUrl, JobId
+from hub.commands.outcome import failed, reporting
+from hub.commands.showing import show_job, show_progress
+
+OptionalKey = Annotated[
+    str, typer.Option("--api-key", envvar="AITBC_HUB_API_KEY", help="Your API key, where a job is asked for.")
+]
+
+
+def status(
+    job_id: Annotated[str | None, typer.Argument(metavar="JOB", help="A job's id; without one: the hub.")] = None,
+    api_key: OptionalKey = "",
+    hub: HubUrl = DEFAULT_URL,
+    wait_mint: Annotated[bool, typer.Option("--wait-mint", help="Return when the tokens are minted.")] = False,
+    timeout_s: Annotated[float, typer.Option(min=1, help="How long to wait, in seconds.")] = 60,
+    as_json: AsJson = False,
+) -> None:
+    """Show a job: its pictures, receipt, attestation and mint. Without a job: how the hub is."""
+    from hub.client import HubClient
+
+    with reporting(), HubClient(hub, api_key, timeout_s=timeout_s) as client:
+        if job_id is None:
+            _show_hub(client.hub(), as_json)
+            return
+        if not api_key:
+            raise failed("jobs are shown to whose they are: say --api-key, or export AITBC_HUB_API_KEY")
+        job = client.wait_for_mint(job_id, timeout_s) if wait_mint else client.job(job_id)
+    show_job(job, as_json=as_json, wait_mint=wait_mint)
+
+
+def _show_hub(hub: dict[str, Any], as_json: bool) -> None:
+    from wallet.terminal import plain
+
+    if as_json:
+        print(json.dumps(hub, indent=2))
+        return
+    for name, value in hub.items():
+        print(plain(f"{str(name).replace('_', ' '):17} {value}"))
+
+
+def watch(
+    job_id: JobId,
+    api_key: ApiKey,
+    hub: HubUrl = DEFAULT_URL,
+    timeout_s: Annotated[float, typer.Option(min=1, help="How long to watch, in seconds.")] = 600,
+    as_json: AsJson = False,
+) -> None:
+    """Watch a job until its end; with --json, one event a line."""
+    from hub.client import HubClient
+
+    with reporting(), HubClient(hub, api_key, timeout_s=timeout_s) as client:
+        job = client.job(job_id)
+        events = client.events(job_id, timeout_s)
+        if as_json:
+            for event in events:
+                print(json.dumps(event), flush=True)
+            return
+        show_progress(events, job["pictures_asked"])
+        show_job(client.job(job_id), as_json=False)
+
+
+def cancel(
+    job_id: JobId,
+    api_key: ApiKey,
+    hub: HubUrl = DEFAULT_URL,
+    timeout_s: Annotated[float, typer.Option(min=1, help="How long to wait for its end, in seconds.")] = 60,
+    as_json: AsJson = False,
+) -> None:
+    """Take a job back. What was delivered of it stays yours, and is paid."""
+    from hub.client import HubClient
+
+    with reporting(), HubClient(hub, api_key, timeout_s=timeout_s) as client:
+        client.cancel(job_id)
+        job = client.wait_for_end(job_id, timeout_s)
+    show_job(job, as_json=as_json)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for command in (status, watch, cancel):
+        app.command()(command)

@@ -1,0 +1,107 @@
+"""`aitbc hub providers`, `ban` and `unban`: who works here, and who may not (any more)."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hub.commands.flags import DEFAULT_URL, AsJson, DatabaseUrl, DataDir, HubUrl
+from hub.commands.outcome import failed, reporting
+
+if TYPE_CHECKING:
+    from hub.store.store import Store
+
+Provider = Annotated[str, typer.Argument(metavar="ADDRESS", help="The provider's address.")]
+
+
+def providers(
+    hub: HubUrl = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """List the providers that a hub knows: standing, score, what came of their work."""
+    from hub.client import HubClient
+    from wallet.terminal import plain
+
+    with reporting(), HubClient(hub, "", timeout_s=30) as client:
+        listed = client.providers()
+    if as_json:
+        print(json.dumps(listed, indent=2))
+        return
+    for each in listed:
+        presence = "connected" if each.get("is_connected") else "away"
+        trouble = (
+            " banned" if each.get("is_banned") else f" paused: {each['suspended']}" if each.get("suspended") else ""
+        )
+        models = ", ".join(each.get("models", {}))
+        counts = f"{each.get('accepted')} accepted, {each.get('refused')} refused, {each.get('failed')} failed"
+        score = float(each.get("score") or 0)
+        print(
+            plain(
+                f"{each.get('address')} {presence:9} {each.get('standing'):7} {score:.2f}  {counts}  {models}{trouble}"
+            )
+        )
+
+
+def ban(
+    address: Provider,
+    reason: Annotated[str, typer.Option(help="Why, in a sentence: the provider is told.")] = "banned by the operator",
+    data_dir: DataDir = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Take no more work from a provider. Its session ends within seconds; what it has earned stays its own."""
+    from hub.store import providers as records
+    from hub.store.store import now_ms
+
+    name = _checksummed(address)
+    with reporting(), _store(data_dir, database_url) as store:
+        now = now_ms()
+        store.write_now(lambda t: records.ban(t, name, reason="banned", detail=reason[:500], now_ms=now))
+    print(f"{name} is banned")
+
+
+def unban(address: Provider, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
+    """Take work from a provider again."""
+    from hub.store import providers as records
+    from hub.store.store import now_ms
+
+    name = _checksummed(address)
+    with reporting(), _store(data_dir, database_url) as store:
+        now = now_ms()
+        store.write_now(lambda t: records.unban(t, name, now))
+    print(f"{name} is not banned")
+
+
+def _checksummed(address: str) -> str:
+    from chain.primitives.hexadecimal import parse_address, to_checksum_address
+
+    return to_checksum_address(parse_address(address, "ADDRESS"))
+
+
+@contextmanager
+def _store(data_dir: Path | None, database_url: str | None) -> "Iterator[Store]":
+    """Of a hub that runs or does not; only its operator has its files."""
+    import os
+
+    from hub.hub import DATABASE_NAME
+    from hub.store.store import Store
+
+    folder = data_dir or (Path(os.environ["AITBC_HUB_DATA_DIR"]) if "AITBC_HUB_DATA_DIR" in os.environ else None)
+    url = database_url or os.environ.get("AITBC_HUB_DATABASE_URL")
+    if url is None:
+        if folder is None or not (folder / DATABASE_NAME).exists():
+            raise failed("say --data-dir with the folder of a hub, or --database-url")
+        url = f"sqlite:///{folder / DATABASE_NAME}"
+    store = Store(url, None)
+    try:
+        yield store
+    finally:
+        store.close_now()
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for command in (providers, ban, unban):
+        app.command()(command)

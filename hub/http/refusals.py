@@ -1,0 +1,81 @@
+"""What went wrong as a problem with a status, a reason and, where there is one, the field."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+
+from chain.client import NodeError
+from chain.web.problems import Problem
+from hub.jobs.accepting import Conflict, NotNow, QueueFull, TooLate
+from hub.metrics import HubMetrics
+from hub.orders.moderation import ModerationUnavailable, PromptRefused
+from hub.orders.pricing import NobodyServes
+from hub.store.errors import QuotaExceeded, StoreBusy, StoreUnavailable
+from hub.store.promises import Underfunded
+
+_SOON = {"Retry-After": "5"}
+_EXPECTED = (
+    Conflict,
+    NotNow,
+    QueueFull,
+    TooLate,
+    NobodyServes,
+    PromptRefused,
+    ModerationUnavailable,
+    QuotaExceeded,
+    Underfunded,
+    NodeError,
+)
+
+
+def problem_of(error: Exception) -> Problem:
+    """Of an error of `hub.jobs.accepting`; any other is raised again."""
+    match error:
+        case Conflict():
+            return Problem(409, error.reason, error.message, field=error.field)
+        case NobodyServes():
+            headers = _SOON if error.status == 503 else None
+            return Problem(error.status, error.reason, error.message, field=error.field, headers=headers)
+        case QueueFull():
+            return Problem(503, "queue_full", str(error), headers={"Retry-After": str(error.after_s)})
+        case TooLate():
+            detail = f"{error}, so it would not be there by the deadline"
+            return Problem(422, "deadline_unreachable", detail, field="deadline_s")
+        case NotNow():
+            return Problem(503, "not_ready", str(error), headers=_SOON)
+        case PromptRefused():
+            return Problem(422, "prompt_refused", str(error), field="prompt")
+        case ModerationUnavailable():
+            return Problem(503, "moderation_unavailable", str(error), headers=_SOON)
+        case QuotaExceeded():
+            return Problem(429, "quota_exceeded", str(error), headers={"Retry-After": "3600"})
+        case Underfunded():
+            return Problem(402, "deposit_too_small", str(error), field="client_request.max_price")
+        case NodeError():
+            return Problem(503, "chain_unreachable", "the chain node does not answer", headers=_SOON)
+    raise error
+
+
+@asynccontextmanager
+async def refusing(metrics: HubMetrics) -> AsyncIterator[None]:
+    """Refusals within the block become problems, and are counted."""
+    try:
+        yield
+    except _EXPECTED as error:
+        problem = problem_of(error)
+        metrics.turned_away.labels(problem.reason).inc()
+        raise problem from None
+
+
+def add_store_handlers(application: FastAPI) -> None:
+    """A database that is away is nobody's bad input."""
+
+    def on_unavailable(_request: Request, _error: Exception) -> Response:
+        return Problem(503, "database_unavailable", "the hub's database does not answer", headers=_SOON).response()
+
+    def on_busy(_request: Request, _error: Exception) -> Response:
+        return Problem(503, "busy", "too much waits to be written", headers={"Retry-After": "1"}).response()
+
+    application.add_exception_handler(StoreUnavailable, on_unavailable)
+    application.add_exception_handler(StoreBusy, on_busy)

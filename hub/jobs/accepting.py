@@ -1,0 +1,278 @@
+"""From a request to a durable job: the same key and body give the same job, whoever of several processes is asked."""
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+from chain.primitives.hexadecimal import to_hex
+from chain.primitives.types import Amount
+from hub.attestation.deposits import DepositDesk, until_s
+from hub.chain_view import ChainView
+from hub.jobs.granting import new_id
+from hub.jobs.queueing import Queue
+from hub.jobs.requests import FACT, kept_request
+from hub.jobs.roster import Roster
+from hub.orders.moderation import Moderation
+from hub.orders.pricing import Offered, offer_for
+from hub.orders.quotas import day_of, use_of
+from hub.orders.request import MAX_SEED, SALT_BYTES, JobRequest
+from hub.scheduling.estimates import fleet_seconds, retry_after_s
+from hub.scheduling.fairness import FairClock
+from hub.scheduling.policies.policy import Policy
+from hub.scheduling.workers import Worker
+from hub.store import jobs, promises, quotas
+from hub.store.errors import AlreadyUsed
+from hub.store.jobs import ClientNonce, NewJob
+from hub.store.promises import Promise
+from hub.store.quotas import QuotaLimits
+from hub.store.shards import NewShard
+from hub.store.store import Store, now_ms
+from hub.store.transaction import Transaction
+from hub.workers.workers import Workers
+
+_USED_SENTENCES: Final = {
+    "idempotency_key": ("idempotency_key_reused", "this key was used for another job", "Idempotency-Key"),
+    "client_nonce": ("nonce_used", "the client has used this nonce before", "client_request.nonce"),
+    "request_hash": ("request_used", "this signed request is a job already", "client_request"),
+}
+
+
+class Conflict(Exception):
+    """What may be used once was used before."""
+
+    def __init__(self, reason: str, message: str, field: str | None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.field = field
+
+
+class QueueFull(Exception):
+    """So much waits that nothing more is taken for now."""
+
+    def __init__(self, after_s: int) -> None:
+        super().__init__("more pictures wait than this hub takes at one time")
+        self.after_s = after_s
+
+
+class NotNow(Exception):
+    """The hub takes no jobs at present; the message says why."""
+
+
+class TooLate(Exception):
+    """It could not be done by the client's deadline."""
+
+    def __init__(self, ends_s: float) -> None:
+        super().__init__(f"it would take about {ends_s:.0f} s")
+        self.ends_s = ends_s
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks: an API key's name, and what it may use in a day."""
+
+    owner: str
+    limits: QuotaLimits
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptanceRules:
+    """What the operator has set."""
+
+    hub_id: str
+    chain_id: int
+    policy: Policy
+    max_waiting_pictures: int
+    longest_s: float
+    """A job's deadline where its client names none, and the latest that one may name."""
+    preview_every: int
+
+
+class Acceptance:
+    """On the event loop's thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        workers: Workers,
+        roster: Roster,
+        queue: Queue,
+        chain: ChainView,
+        clock: FairClock,
+        moderation: Moderation,
+        deposits: DepositDesk,
+        rules: AcceptanceRules,
+    ) -> None:
+        self._store = store
+        self._workers = workers
+        self._roster = roster
+        self._queue = queue
+        self._chain = chain
+        self._clock = clock
+        self._moderation = moderation
+        self._deposits = deposits
+        self._rules = rules
+
+    async def offer(self, owner: str, request: JobRequest) -> Offered:
+        """What it would cost and when it would be done; raises NobodyServes and NotNow."""
+        return (await self._offer(owner, request))[0]
+
+    async def _offer(self, owner: str, request: JobRequest) -> tuple[Offered, list[Worker]]:
+        snapshot = self._chain.snapshot
+        if snapshot is None:
+            raise NotNow("the chain node does not answer")
+        if snapshot.attester_fault is not None:
+            raise NotNow(snapshot.attester_fault)
+        await self._roster.refresh()
+        workers = self._roster.workers(self._workers.views())
+        offered = offer_for(
+            request,
+            workers,
+            await self._queue.look(),
+            time.monotonic(),
+            policy=self._rules.policy,
+            most_atoms=snapshot.receipt_ceiling_atoms,
+            rank_s=self._clock.rank_if_admitted_s(owner, priority=request.priority, now_s=time.time()),
+        )
+        return offered, workers
+
+    async def accept(self, client: Client, request: JobRequest, idempotency_key: str | None) -> str:
+        """The job's id, once it is on disk.
+
+        Raises Rejected, Conflict, QueueFull, NotNow, TooLate, NobodyServes, PromptRefused, ModerationUnavailable,
+        QuotaExceeded, Underfunded, NodeError and what the store raises.
+        """
+        if idempotency_key is not None:
+            known = await self._known(client, request, idempotency_key)
+            if known is not None:
+                return known
+        await self._moderation.check([*request.texts, *([request.negative_prompt] if request.negative_prompt else [])])
+        claim = request.claim
+        salt = secrets.token_bytes(SALT_BYTES) if claim is None else claim.salt
+        signed = request.to_sign(hub_id=self._rules.hub_id, chain_id=self._rules.chain_id, salt=salt)
+        request.check_client_signature(signed, now_s=int(time.time()))
+        offered, workers = await self._offer(client.owner, request)
+        await self._check_room(workers, request)
+        self._check_deadline(request, offered)
+        secured = None
+        if request.payment == "escrow":
+            assert claim is not None
+            secured = await self._deposits.read(request.client or "")
+        job, shard = await self._row(client, request, salt, signed, offered, workers)
+        nonce = None if claim is None else ClientNonce(request.client or "", to_hex(claim.nonce), claim.expiry)
+        now = now_ms()
+        most_atoms = int(job.facts["most_atoms"])
+
+        def unit(transaction: Transaction) -> None:
+            use = use_of(job.images, offered.quote.most_atoms)
+            quotas.spend(transaction, client.owner, day_of(now), client.limits, use)
+            if secured is not None and claim is not None:
+                end_s = until_s(claim.expiry)
+                promise = Promise(
+                    job_id=job.job_id,
+                    client=job.client,
+                    request_hash=job.request_hash,
+                    amount=most_atoms,
+                    until_s=end_s,
+                )
+                promises.reserve(
+                    transaction,
+                    promise,
+                    secured_atoms=secured.atoms(end_s),
+                    height=secured.height,
+                    now_ms=now,
+                )
+            jobs.add(transaction, job, [shard], idempotency_key=idempotency_key, nonce=nonce, now_ms=now)
+
+        try:
+            await self._store.write(unit)
+        except AlreadyUsed as used:
+            if used.what == "idempotency_key" and idempotency_key is not None:
+                known = await self._known(client, request, idempotency_key)
+                if known is not None:
+                    return known
+            raise Conflict(*_USED_SENTENCES.get(used.what, (used.what, str(used), None))) from None
+        self._workers.wake()
+        return job.job_id
+
+    async def _known(self, client: Client, request: JobRequest, key: str) -> str | None:
+        """The job of this key; raises Conflict where it is of another body."""
+        known = await self._store.read(lambda r: jobs.of_idempotency_key(r, client.owner, key))
+        if known is None:
+            return None
+        fingerprint, job_id = known
+        if fingerprint != request.fingerprint():
+            raise Conflict(*_USED_SENTENCES["idempotency_key"])
+        return job_id
+
+    async def _check_room(self, workers: list[Worker], request: JobRequest) -> None:
+        waiting_runs = await self._queue.look()
+        too_many = self._queue.pictures + request.pictures - self._rules.max_waiting_pictures
+        if too_many > 0:
+            runs = max(1, too_many * max(1, len(waiting_runs)) // max(1, self._queue.pictures))
+            raise QueueFull(retry_after_s(workers, waiting_runs, time.monotonic(), room=runs))
+
+    def _check_deadline(self, request: JobRequest, offered: Offered) -> None:
+        if request.deadline_s is not None and offered.quote.estimate.ends_s > request.deadline_s:
+            raise TooLate(offered.quote.estimate.ends_s)
+
+    async def _row(
+        self,
+        client: Client,
+        request: JobRequest,
+        salt: bytes,
+        signed: Any,
+        offered: Offered,
+        workers: list[Worker],
+    ) -> tuple[NewJob, NewShard]:
+        need, now = offered.need, now_ms()
+        fleet_s = fleet_seconds(workers, need, request.pictures)
+        rank = self._clock.admit(
+            client.owner, priority=request.priority, pictures=request.pictures, fleet_s=fleet_s, now_s=now / 1000
+        )
+        snapshot = self._chain.snapshot
+        ceiling = Amount(0) if snapshot is None else snapshot.receipt_ceiling_atoms
+        limit = request.max_price_atoms
+        longest_s = min(self._rules.longest_s, request.deadline_s or self._rules.longest_s)
+        facts: dict[str, Any] = {
+            FACT: kept_request(signed, request.parameters(salt)),
+            "unit_type": need.unit_type,
+            "most_atoms": str(ceiling if limit is None else min(limit, ceiling)),
+            "preview_every": self._rules.preview_every,
+        }
+        if request.negative_prompt:
+            facts["negative_prompt"] = request.negative_prompt
+        if request.webhook is not None:
+            facts["webhook"] = {"url": request.webhook.url, "secret": request.webhook.secret}
+        job = NewJob(
+            job_id=new_id(),
+            owner=client.owner,
+            client=request.client or client.owner,
+            fingerprint=request.fingerprint(),
+            prompts=request.texts,
+            request=request.kept(),
+            images=request.pictures,
+            seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
+            request_salt=to_hex(salt),
+            request_hash=to_hex(signed.hash),
+            client_signature=None if request.claim is None else to_hex(request.claim.signature),
+            model=need.model,
+            priority=request.priority,
+            min_vram_mib=request.min_vram_mib,
+            max_price_per_unit=request.max_price_per_unit_atoms,
+            max_price=limit,
+            price_per_unit=need.price_per_unit,
+            deadline_ms=now + int(longest_s * 1000),
+            is_paid=request.payment == "escrow",
+            finish_s=rank.finish_s,
+            facts=facts,
+        )
+        shard = NewShard(
+            number=0,
+            first_picture=0,
+            pictures=request.pictures,
+            rank_s=rank.rank_s,
+            rank_step_s=rank.rank_step_s,
+        )
+        return job, shard

@@ -1,0 +1,314 @@
+"""Moves jobs on: closes those that are cancelled, late or hopeless; composes receipts of those that are complete.
+
+Nothing is remembered here: a job is looked at when there is news of it and every few seconds anyhow, and what is to be
+done follows from its rows alone. So it may be done by any process, again, and after a kill -9 at any point.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from chain.primitives.hexadecimal import parse_address, to_checksum_address, to_hex
+from chain.primitives.receipt import Receipt
+from chain.primitives.rejection import Rejected
+from hub.attestation.disputes import window_until_ms
+from hub.attestation.forms import form_of
+from hub.jobs.composing import composed, signers
+from hub.jobs.ending import CLOSING, finish
+from hub.jobs.queueing import Queue
+from hub.jobs.roster import Roster
+from hub.metrics import HubMetrics
+from hub.reputation.noting import note
+from hub.reputation.rules import Outcome
+from hub.scheduling.filters import Obstacle, obstacle
+from hub.store import checks, jobs, leases, receipts, results, shards
+from hub.store.jobs import Job, JobState
+from hub.store.leases import Lease
+from hub.store.receipts import NewReceipt
+from hub.store.results import Result, ResultState
+from hub.store.shards import Purpose, Shard, ShardState
+from hub.store.store import Store, now_ms
+from hub.store.transaction import Reader, Transaction
+from hub.workers.errors import WorkerError
+from hub.workers.workers import Workers
+
+_SWEEP_S: Final = 3.0
+_AT_ONE_TIME: Final = 32
+_MOST_SWEPT: Final = 2_000
+UNSIGNED_S: Final = 600.0
+"""How long providers that must sign a whole job's receipt may stay away, before the job has failed."""
+
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.attendant")
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A job with all that decides what is next."""
+
+    job: Job
+    shards: Sequence[Shard]
+    """Of its work."""
+    results: Sequence[Result]
+    leases: Sequence[Lease]
+    open_checks: int
+    has_receipt: bool
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether any of its work waits or is with providers."""
+        return any(shard.state in (ShardState.WAITING, ShardState.LEASED) for shard in self.shards)
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """Why a job ends before all of it is there."""
+
+    state: JobState
+    reason: str
+    detail: str
+
+
+class Attendant:
+    """On the event loop's thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        workers: Workers,
+        roster: Roster,
+        queue: Queue,
+        metrics: HubMetrics,
+        *,
+        max_attempts: int,
+        challenge_window_s: float,
+    ) -> None:
+        self._store = store
+        self._workers = workers
+        self._roster = roster
+        self._queue = queue
+        self._metrics = metrics
+        self._max_attempts = max_attempts
+        self._challenge_window_s = challenge_window_s
+        self._news: set[str] = set()
+        self._is_news = asyncio.Event()
+        self._busy: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Semaphore(_AT_ONE_TIME)
+
+    def news(self, job_id: str) -> None:
+        """Something of this job has changed."""
+        self._news.add(job_id)
+        self._is_news.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            async with self._store.announcements.subscribe("cancel") as cancels:
+                await asyncio.gather(self._follow_news(), self._sweep(), self._follow(cancels.wait))
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    async def _follow_news(self) -> None:
+        while True:
+            await self._is_news.wait()
+            self._is_news.clear()
+            waiting, self._news = self._news, set()
+            for job_id in waiting:
+                self._begin(job_id)
+
+    async def _follow(self, wait: Callable[[float], object]) -> None:
+        """Cancellations, whoever of several processes took them."""
+        while True:
+            await wait(_SWEEP_S)  # type: ignore[misc]
+            await self._begin_all((JobState.RUNNING, JobState.QUEUED))
+
+    async def _sweep(self) -> None:
+        while True:
+            await self._begin_all((JobState.QUEUED, JobState.RUNNING, JobState.VERIFYING))
+            await asyncio.sleep(_SWEEP_S)
+
+    async def _begin_all(self, states: Sequence[JobState]) -> None:
+        for job in await self._store.read(lambda r: jobs.open_jobs(r, states, limit=_MOST_SWEPT)):
+            is_due = job.deadline_ms is not None and job.deadline_ms <= now_ms()
+            if job.state != JobState.QUEUED or job.cancel_requested_at_ms is not None or is_due:
+                self._begin(job.job_id)
+
+    def _begin(self, job_id: str) -> None:
+        if job_id in self._busy:
+            self._news.add(job_id)  # Looked at again by the next sweep at the latest.
+            return
+        self._busy.add(job_id)
+        task = asyncio.create_task(self._attend(job_id))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _attend(self, job_id: str) -> None:
+        try:
+            async with self._room:
+                await self._look(job_id)
+        except Exception:  # noqa: BLE001 - the last resort of a background task; the log has the traceback
+            _log.exception("job_not_moved_on", job_id=job_id)
+        finally:
+            self._busy.discard(job_id)
+            if job_id in self._news:
+                self._is_news.set()
+
+    # One job
+
+    async def _look(self, job_id: str) -> None:
+        sight = await self._store.read(lambda r: _sight(r, job_id))
+        if sight is None or sight.job.ended_at_ms is not None or sight.has_receipt:
+            return
+        if CLOSING not in sight.job.facts:
+            closing = self._closing(sight)
+            if closing is not None:
+                await self._close(sight, closing)
+                self.news(job_id)
+                return
+            if sight.is_under_way:
+                return
+        if not sight.results:
+            await self._end_empty(sight.job)
+        elif await self._is_verified(sight):
+            await self._compose(sight)
+
+    def _closing(self, sight: Sight) -> Closing | None:
+        job, now = sight.job, now_ms()
+        if job.cancel_requested_at_ms is not None and sight.is_under_way:
+            return Closing(JobState.CANCELLED, "cancelled", "its client wants no more of it")
+        if job.cancel_requested_at_ms is not None and job.pictures_done < job.images:
+            return Closing(JobState.CANCELLED, "cancelled", "its client wants no more of it")
+        if not sight.is_under_way:
+            return None
+        if job.deadline_ms is not None and job.deadline_ms <= now:
+            return Closing(JobState.FAILED, "deadline_passed", "not all of it was there by its deadline")
+        waiting = [shard for shard in sight.shards if shard.state == ShardState.WAITING]
+        if any(shard.attempts >= self._max_attempts for shard in waiting):
+            return Closing(
+                JobState.FAILED, "providers_failed", f"{self._max_attempts} providers failed at a part of it"
+            )
+        need, workers = self._queue.need_of(job), self._roster.workers(self._workers.views())
+        for shard in waiting:
+            excluded = frozenset(parse_address(text) for text in shard.excluded)
+            if excluded and obstacle(workers, need, excluded) == Obstacle.ALL_EXCLUDED:
+                return Closing(
+                    JobState.FAILED, "providers_failed", "every provider that could serve it has failed at it"
+                )
+        return None
+
+    async def _close(self, sight: Sight, closing: Closing) -> None:
+        """What waits or is under way is called off; what was delivered goes on to its receipt."""
+        job_id, now = sight.job.job_id, now_ms()
+        told = {"state": str(closing.state), "reason": closing.reason, "detail": closing.detail}
+
+        def unit(transaction: Transaction) -> list[Lease]:
+            jobs.keep_facts(transaction, job_id, **{CLOSING: told})
+            return jobs.call_off(transaction, job_id, closing.reason, now)
+
+        for lease in await self._store.write(unit):
+            self._roster.release(lease.lease_id)
+            await self._workers.cancel(lease.lease_id)
+
+    async def _end_empty(self, job: Job) -> None:
+        """Nothing of it is there, so there is nothing to attest."""
+        closing = job.facts.get(CLOSING) or {
+            "state": "failed",
+            "reason": "providers_failed",
+            "detail": "no picture of it was accepted",
+        }
+        now, state = now_ms(), JobState(closing["state"])
+        await self._store.write(lambda t: finish(t, job, state, closing["reason"], closing["detail"], now))
+
+    async def _is_verified(self, sight: Sight) -> bool:
+        """Whether all checks are over; accepts the results then."""
+        job, now = sight.job, now_ms()
+        if job.state in (JobState.QUEUED, JobState.RUNNING):
+            await self._store.write(
+                lambda t: jobs.set_state(
+                    t, job.job_id, JobState.VERIFYING, only_from=(JobState.QUEUED, JobState.RUNNING), now_ms=now
+                )
+            )
+        if sight.open_checks:
+            return False
+        fresh = [result for result in sight.results if result.state == ResultState.DELIVERED]
+
+        def accept(transaction: Transaction) -> None:
+            for result in fresh:
+                if results.accept(transaction, result.lease_id, now):
+                    note(transaction, result.provider, Outcome.SERVED, now)
+
+        if fresh:
+            await self._store.write(accept)
+        return True
+
+    async def _compose(self, sight: Sight) -> None:
+        parts = [Receipt.from_json(result.receipt_json) for result in sight.results]
+        if len(parts) == 1:
+            await self._keep(sight.job, parts[0], sight.results[0].provider_signature, sight)
+            return
+        for provider in signers(parts):
+            try:
+                whole = composed(sight.job, parts, provider=provider)
+                signature = await self._workers.orders.sign_receipt(provider, whole)
+            except WorkerError as error:
+                name = to_checksum_address(provider)
+                _log.info("receipt_not_signed", job_id=sight.job.job_id, provider=name, reason=error.reason)
+                continue
+            except Rejected as rejected:
+                await self._give_up(sight.job, "no_receipt", rejected.message)
+                return
+            await self._keep(sight.job, whole, to_hex(signature), sight)
+            return
+        if max(result.delivered_at_ms for result in sight.results) + UNSIGNED_S * 1000 < now_ms():
+            await self._give_up(sight.job, "no_signature", "no provider of it was there to sign its receipt")
+
+    async def _give_up(self, job: Job, reason: str, detail: str) -> None:
+        now = now_ms()
+        await self._store.write(lambda t: finish(t, job, JobState.FAILED, reason, detail, now))
+
+    async def _keep(self, job: Job, receipt: Receipt, signature: str, sight: Sight) -> None:
+        """From here on it is `hub.attestation`'s."""
+        now = now_ms()
+        form = form_of(receipt, is_paid=job.is_paid)
+        row = NewReceipt(
+            job_id=job.job_id,
+            receipt_hash=to_hex(receipt.hash),
+            provider=to_checksum_address(receipt.provider),
+            receipt_json=receipt.canonical_bytes().decode(),
+            provider_signature=signature,
+            prompt_salt=job.request_salt,
+            micro_units=receipt.micro_units,
+            amount=receipt.amount,
+            artifact_sha256=receipt.artifact_sha256,
+            form=form,
+            window_until_ms=window_until_ms(self._challenge_window_s, now),
+        )
+        counted = {result.lease_id for result in sight.results}
+
+        def unit(transaction: Transaction) -> bool:
+            """Unless a check has refused a part of it meanwhile."""
+            if {result.lease_id for result in results.of_job(transaction, job.job_id)} != counted:
+                return False
+            receipts.keep(transaction, row, now)
+            return True
+
+        if await self._store.write(unit):
+            self._metrics.composed.labels(str(form)).inc()
+
+
+def _sight(reader: Reader, job_id: str) -> Sight | None:
+    job = jobs.get(reader, job_id)
+    if job is None:
+        return None
+    return Sight(
+        job=job,
+        shards=[shard for shard in shards.of_job(reader, job_id) if shard.purpose == Purpose.WORK],
+        results=results.of_job(reader, job_id),
+        leases=leases.active(reader, job_id=job_id),
+        open_checks=checks.open_of_job(reader, job_id),
+        has_receipt=receipts.get(reader, job_id) is not None,
+    )

@@ -1,0 +1,119 @@
+"""A first look at what a provider brought, before anything of it counts; `hub.verification` has the rules."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chain.primitives.hexadecimal import to_checksum_address
+from chain.primitives.types import Address, Amount
+from chain.primitives.worker_fields import PictureRun
+from hub.scheduling.runs import Need
+from hub.scheduling.speed import SpeedBook
+from hub.store import perceptual
+from hub.store.results import NewPicture
+from hub.store.transaction import Transaction
+from hub.verification import answers, likeness, pictures
+from hub.verification.suspicion import Suspicion
+from hub.workers.desk import Delivery, WorkerView
+
+_LIKENESS_DAYS_MS = 30 * 86_400_000
+_NEAR = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """What the operator has set, and what likeness is keyed with."""
+
+    secret: bytes
+    clock_tolerance_s: float
+    metering_slack_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A delivery that passed the first look."""
+
+    looks: tuple[pictures.Look, ...]
+    sizes: tuple[int, ...]
+    """Bytes of each file."""
+    run_keys: tuple[int, ...]
+    suspicions: tuple[Suspicion, ...]
+
+    def rows(self, first_picture: int) -> list[NewPicture]:
+        """As they are kept with the result."""
+        return [
+            NewPicture(
+                picture=first_picture + index,
+                sha256=look.sha256,
+                bytes=size,
+                width=look.width,
+                height=look.height,
+                media_type=look.media_type,
+            )
+            for index, (look, size) in enumerate(zip(self.looks, self.sizes, strict=True))
+        ]
+
+
+def look_at(
+    delivery: Delivery,
+    octets: Sequence[bytes],
+    run: PictureRun,
+    *,
+    ceiling: Amount,
+    seconds_per_picture: float | None,
+    slots: int,
+    judging: Judging,
+) -> Judged:
+    """Takes time: in a thread. Raises AnswerRefused."""
+    asked = answers.Asked(run=run, ceiling=ceiling, seconds_per_picture=seconds_per_picture, slots=slots)
+    measured = answers.Measured(
+        sent_at_s=delivery.sent_at_s or None,
+        received_at_s=delivery.received_at_s,
+        wall_s=delivery.wall_s or None,
+        clock_tolerance_s=judging.clock_tolerance_s,
+        metering_slack_s=judging.metering_slack_s,
+    )
+    suspicions = answers.check_terms(delivery.receipt, asked, measured)
+    looks = tuple(pictures.look(content, run) for content in octets)
+    keys = tuple(likeness.run_key(judging.secret, run, index, None) for index in range(run.count))
+    return Judged(looks, tuple(len(content) for content in octets), keys, suspicions)
+
+
+def check_likeness(
+    transaction: Transaction, judged: Judged, *, job_id: str, first_picture: int, provider: Address, now_ms: int
+) -> tuple[Suspicion, ...]:
+    """Against everything of the last month, and keeps these for later ones; raises AnswerRefused."""
+    found: list[Suspicion] = []
+    name = to_checksum_address(provider)
+    for index, (look, run_key) in enumerate(zip(judged.looks, judged.run_keys, strict=True)):
+        near = perceptual.near(
+            transaction,
+            look.hash64,
+            max_distance=likeness.MAX_DISTANCE,
+            since_ms=now_ms - _LIKENESS_DAYS_MS,
+            limit=_NEAR,
+        )
+        suspicion = likeness.judge(look, run_key, near)
+        if suspicion is not None:
+            found.append(suspicion)
+        perceptual.keep(
+            transaction,
+            job_id=job_id,
+            picture=first_picture + index,
+            provider=name,
+            hash64=look.hash64,
+            run_key=run_key,
+            sha256=look.sha256,
+            now_ms=now_ms,
+        )
+    return tuple(found)
+
+
+def expected_picture_s(book: SpeedBook, need: Need) -> float | None:
+    """What such a picture has taken the provider so far; None where nothing was measured."""
+    speed = book.speeds().get((need.model, need.size_class))
+    return None if speed is None else need.work / speed
+
+
+def slots_of(view: WorkerView | None) -> int:
+    """How many shards it computes at one time."""
+    return 1 if view is None else max(1, view.slots)

@@ -1,0 +1,79 @@
+"""Whether a picture is a copy of an earlier one, and for which request each was made.
+
+The same request again gives the same picture, and different requests may give pictures that look alike (a logo in
+another seed). So a file that comes again for another request is refused, for that does not happen; a picture that only
+looks like one is a reason to check the answer, however rarely this provider is sampled.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import msgspec
+
+from chain.primitives.worker_fields import PictureRun
+from hub.verification.errors import AnswerRefused, FaultReason
+from hub.verification.pictures import Look
+from hub.verification.suspicion import Suspicion
+
+MAX_DISTANCE: Final = 2
+"""Of 64 bits: what counts as looking alike; docs/hub.md says how many bits copies and honest pictures are apart."""
+_KEY_TAG: Final = b"aitbc/hub/run-key/1\0"
+_NOT_THE_PICTURE: Final = ("count", "prompts", "seed", "image_format", "quality")
+"""Fields of a run that are those of all its pictures, or of its files alone."""
+
+
+class EarlierPicture(Protocol):
+    """As `hub.store.perceptual.NearPicture`."""
+
+    @property
+    def job_id(self) -> str: ...
+    @property
+    def provider(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def run_key(self) -> int: ...
+    @property
+    def distance(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A picture that was accepted before, and how many bits its perceptual hash is apart."""
+
+    job_id: str
+    provider: str
+    sha256: str
+    run_key: int
+    distance: int
+
+
+def run_key(secret: bytes, run: PictureRun, index: int, source_sha256: str | None) -> int:
+    """63 bits that are the same for two pictures exactly if the same was asked for; a prompt cannot be guessed from
+    them without the hub's secret."""
+    fields = {name: value for name, value in msgspec.to_builtins(run).items() if name not in _NOT_THE_PICTURE}
+    fields["prompt"] = run.prompts[index if len(run.prompts) > 1 else 0]
+    fields["seed"] = run.seed_of(index)
+    fields["source_sha256"] = source_sha256
+    text = msgspec.json.encode(fields, order="sorted")
+    return int.from_bytes(hmac.digest(secret, _KEY_TAG + text, hashlib.sha256)[:8], "big") >> 1
+
+
+def judge(look: Look, key: int, near: Sequence[EarlierPicture]) -> Suspicion | None:
+    """Raises AnswerRefused (copied_picture) for a file that has been accepted for another request.
+
+    `near` are earlier pictures, also other ones of the same answer, that are at most MAX_DISTANCE bits apart.
+    """
+    others = [earlier for earlier in near if earlier.run_key != key]
+    for earlier in others:
+        if earlier.sha256 == look.sha256:
+            detail = f"the picture has been delivered before, for another request (job {earlier.job_id})"
+            raise AnswerRefused(FaultReason.COPIED_PICTURE, detail)
+    if not others:
+        return None
+    closest = min(others, key=lambda earlier: earlier.distance)
+    detail = f"it looks like a picture of job {closest.job_id}: {closest.distance} of 64 bits differ"
+    return Suspicion("looks_copied", detail)

@@ -1,0 +1,5 @@
+"""The ledger's tests run on the store's databases."""
+
+from tests.hub.store.conftest import open_store, postgresql_server, store, url
+
+__all__ = ["open_store", "postgresql_server", "store", "url"]

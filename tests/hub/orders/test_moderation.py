@@ -1,0 +1,84 @@
+"""The operator's word list and judge."""
+
+import asyncio
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.errors import HubConfigurationError
+from hub.orders.moderation import Moderation, ModerationUnavailable, PromptRefused, open_moderation
+
+
+@pytest.mark.parametrize("prompt", ["a Weapon", "WEAPON!", "some\n  bad   thing here", "x", "the бомба"])
+def test_words_and_phrases_whatever_their_case(prompt: str) -> None:
+    moderation = Moderation(["weapon", "bad thing", "X", "Бомба"])
+    with pytest.raises(PromptRefused) as refused:
+        asyncio.run(moderation.check(["fine", prompt]))
+    assert "weapon" not in str(refused.value)
+
+
+@pytest.mark.parametrize("prompt", ["weaponry", "a bad, thing", "ox"])
+def test_parts_of_words_are_none(prompt: str) -> None:
+    asyncio.run(Moderation(["weapon", "bad thing", "x"]).check([prompt]))
+
+
+def test_a_list_is_a_file_with_remarks(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text("# ours\nweapon\n\n  bad thing \n")
+    with pytest.raises(PromptRefused):
+        asyncio.run(open_moderation(path, None).check(["a bad thing"]))
+    asyncio.run(open_moderation(path, None).check(["ours"]))
+    with pytest.raises(HubConfigurationError):
+        open_moderation(tmp_path / "none.txt", None)
+    with pytest.raises(HubConfigurationError):
+        open_moderation(None, "ftp://x")
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (b'{"allowed": true}', None),
+        (b'{"allowed": false, "reason": "no\\u0000 cats"}', PromptRefused),
+        (b'{"allowed": "yes"}', ModerationUnavailable),
+        (b"\xff", ModerationUnavailable),
+        (b"", ModerationUnavailable),
+    ],
+)
+def test_the_judge_is_believed_or_nothing_is_served(answer: bytes, outcome: type[Exception] | None) -> None:
+    asked: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_arguments: Any) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+
+    async def ask(url: str) -> None:
+        moderation = open_moderation(None, url)
+        try:
+            await moderation.check(["a cat"])
+        finally:
+            await moderation.close()
+
+    try:
+        if outcome is None:
+            asyncio.run(ask(f"http://127.0.0.1:{server.server_port}"))
+        else:
+            with pytest.raises(outcome):
+                asyncio.run(ask(f"http://127.0.0.1:{server.server_port}"))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert asked == [{"prompts": ["a cat"]}]

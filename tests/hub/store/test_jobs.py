@@ -1,0 +1,150 @@
+"""Jobs: accepted once, ended once, attended by one process at a time."""
+
+from collections.abc import Callable
+
+import pytest
+
+from hub.store import events, jobs, shards, waiting
+from hub.store.errors import AlreadyUsed
+from hub.store.jobs import ClientNonce, Job, JobState
+from hub.store.shards import NewShard, ShardState
+from hub.store.store import Store
+from tests.hub.store.conftest import ANNA, HASH, NOW_MS, add_job, new_job, new_lease, take
+
+RUN = NewShard(number=0, first_picture=0, pictures=1)
+
+
+def the_job(store: Store, job_id: str = "job-1") -> Job:
+    job = store.read_now(lambda c: jobs.get(c, job_id))
+    assert job is not None
+    return job
+
+
+def kinds(store: Store, job_id: str = "job-1") -> list[tuple[int, str]]:
+    return [(event.sequence, event.kind) for event in store.read_now(lambda c: events.after(c, job_id, 0))]
+
+
+def test_a_job_comes_back_as_it_was_kept(store: Store) -> None:
+    fields = {"max_price": 2**256 - 1, "max_price_per_unit": 10**17, "deadline_ms": 2**53, "facts": {"a": [1.5, "ü"]}}
+
+    add_job(store, prompts=["eine Katze", "猫 \U0001f408"], images=2, finish_s=12.5, **fields)
+
+    job = the_job(store)
+    expected = new_job(prompts=["eine Katze", "猫 \U0001f408"], images=2, finish_s=12.5, **fields)
+    assert all(getattr(job, name) == getattr(expected, name) for name in expected.__dataclass_fields__)
+    assert (job.state, job.created_at_ms, job.attended_by) == (JobState.QUEUED, NOW_MS, None)
+    assert kinds(store) == [(1, "queued")]
+    assert store.read_now(lambda c: jobs.last_finish_s(c, "alice")) == 12.5
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({}, "job_id"),
+        ({"job_id": "job-2", "idempotency_key": "key"}, "idempotency_key"),
+        ({"job_id": "job-2", "nonce": ClientNonce(ANNA, HASH, 9)}, "client_nonce"),
+        ({"job_id": "job-2", "client_signature": "0x1"}, "request_hash"),
+    ],
+)
+def test_what_was_used_before_refuses_the_whole_job(store: Store, changed: dict[str, object], what: str) -> None:
+    def add(job_id: str = "job-1", idempotency_key: object = None, nonce: object = None, **fields: object) -> None:
+        job = new_job(job_id, **fields)
+        store.write_now(
+            lambda t: jobs.add(t, job, [RUN], idempotency_key=idempotency_key, nonce=nonce, now_ms=NOW_MS)  # type: ignore[arg-type]
+        )
+
+    add(idempotency_key="key", nonce=ClientNonce(ANNA, HASH, 9), client_signature="0x0")
+
+    with pytest.raises(AlreadyUsed) as refused:
+        add(**changed)  # type: ignore[arg-type]
+
+    assert refused.value.what == what
+    assert store.read_now(lambda c: jobs.get(c, "job-2")) is None
+    assert store.read_now(lambda c: jobs.of_idempotency_key(c, "alice", "key")) == ("f", "job-1")
+    assert store.read_now(waiting.counts) == (1, 1)
+
+
+def test_unsigned_requests_may_be_the_same(store: Store) -> None:
+    add_job(store, "job-1")
+    add_job(store, "job-2")
+
+    assert [job.job_id for job in store.read_now(lambda c: jobs.of_owner(c, "alice", limit=9))] == ["job-2", "job-1"]
+    last = the_job(store, "job-2").sequence
+    assert [j.job_id for j in store.read_now(lambda c: jobs.of_owner(c, "alice", before=last, limit=9))] == ["job-1"]
+
+
+def test_a_job_moves_on_only_from_where_it_may(store: Store) -> None:
+    add_job(store)
+
+    def move(state: JobState, *only_from: JobState) -> bool:
+        return store.write_now(lambda t: jobs.set_state(t, "job-1", state, only_from=only_from, now_ms=NOW_MS))
+
+    assert not move(JobState.ATTESTED, JobState.VERIFYING)
+    assert move(JobState.RUNNING, JobState.QUEUED)
+    assert not move(JobState.RUNNING, JobState.QUEUED)
+    assert move(JobState.VERIFYING, JobState.QUEUED, JobState.RUNNING)
+    assert kinds(store) == [(1, "queued"), (2, "running"), (3, "verifying")]
+
+
+@pytest.mark.parametrize("state", sorted(jobs.ENDED))
+def test_a_job_ends_once_and_its_prompts_with_it(store: Store, state: JobState) -> None:
+    add_job(store)
+
+    ends = [
+        store.write_now(lambda t, to=to: jobs.end(t, "job-1", to, reason="why", detail="so", now_ms=NOW_MS + 5))  # type: ignore[misc]
+        for to in (state, *sorted(jobs.ENDED))
+    ]
+
+    assert ends == [True, False, False, False]
+    job = the_job(store)
+    assert (job.state, job.prompts, job.ended_at_ms, job.failure_reason) == (state, None, NOW_MS + 5, "why")
+    assert kinds(store) == [(1, "queued"), (2, state)]
+    assert [item.state for item in store.read_now(lambda c: shards.of_job(c, "job-1"))] == [ShardState.CANCELLED]
+    assert store.read_now(waiting.counts) == (0, 0)
+    assert not store.write_now(
+        lambda t: jobs.set_state(t, "job-1", JobState.RUNNING, only_from=set(JobState), now_ms=NOW_MS)
+    )
+    assert store.read_now(jobs.open_counts) == {}
+
+
+def test_cancelling_takes_back_what_waits_and_leaves_what_is_leased(store: Store) -> None:
+    add_job(store, images=3)
+    take(store, new_lease("lease-1"))
+
+    asked = [store.write_now(lambda t: jobs.request_cancel(t, "job-1", NOW_MS + 1)) for _ in range(2)]
+
+    assert [job and job.cancel_requested_at_ms for job in asked] == [NOW_MS + 1, NOW_MS + 1]
+    assert kinds(store)[-1] == (3, "cancel_requested")
+    states = [item.state for item in store.read_now(lambda c: shards.of_job(c, "job-1"))]
+    assert states == [ShardState.LEASED, ShardState.CANCELLED]
+    assert store.write_now(lambda t: jobs.request_cancel(t, "no-such-job", NOW_MS)) is None
+
+
+def test_facts_are_merged(store: Store) -> None:
+    add_job(store, facts={"a": 1, "b": 2})
+
+    store.write_now(lambda t: jobs.keep_facts(t, "job-1", b=3, c=[4]))
+    store.write_now(lambda t: jobs.set_price(t, "job-1", 10**30))
+
+    assert (the_job(store).facts, the_job(store).price_per_unit) == ({"a": 1, "b": 3, "c": [4]}, 10**30)
+
+
+def test_each_job_is_attended_by_one_process_until_its_time_is_up(open_store: Callable[[], Store]) -> None:
+    here, there = open_store(), open_store()
+    for number in range(4):
+        add_job(here, f"job-{number}")
+
+    def attend(store: Store, process: str, now_ms: int, limit: int = 9) -> list[str]:
+        found = store.write_now(
+            lambda t: jobs.attend(t, process, jobs.OPEN, now_ms=now_ms, hold_ms=100, limit=limit)
+        )
+        return [job.job_id for job in found]
+
+    assert attend(here, "here", NOW_MS, limit=2) == ["job-0", "job-1"]
+    assert attend(there, "there", NOW_MS) == ["job-2", "job-3"]
+    assert attend(here, "here", NOW_MS + 50) == []
+    assert there.write_now(lambda t: jobs.renew(t, "there", now_ms=NOW_MS + 90, hold_ms=100)) == 2
+    # This process has died; the other takes over what was its.
+    assert attend(there, "there", NOW_MS + 150) == ["job-0", "job-1"]
+    assert there.write_now(lambda t: jobs.leave(t, "there")) == 4
+    assert attend(here, "here", NOW_MS + 151) == ["job-0", "job-1", "job-2", "job-3"]

@@ -1,0 +1,145 @@
+"""Copies: the same file for another request is refused, what looks alike is looked at; the same request is neither."""
+
+import io
+from random import Random
+
+import msgspec
+import pytest
+from PIL import Image, ImageDraw
+
+from chain.primitives.worker_fields import PictureRun
+from hub.verification.errors import AnswerRefused, FaultReason
+from hub.verification.likeness import MAX_DISTANCE, Earlier, judge, run_key
+from hub.verification.perceptual_hash import bits_apart, perceptual_hash
+from hub.verification.pictures import Look, look
+
+RUN = PictureRun(model="toy/model", prompts=("a", "b"), steps=4, guidance=1.0, width=256, height=256, seed=1, count=2)
+SECRET = b"\x09" * 32
+
+
+def scene(seed: int) -> Image.Image:
+    random = Random(seed)
+    image = Image.new("RGB", (256, 256), tuple(random.randrange(256) for _ in range(3)))
+    draw = ImageDraw.Draw(image)
+    for _ in range(12):
+        left, top = random.randrange(200), random.randrange(200)
+        box = (left, top, left + random.randrange(20, 120), top + random.randrange(20, 120))
+        draw.ellipse(box, fill=tuple(random.randrange(256) for _ in range(3)))
+    return image
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def again(content: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(content)).convert("RGB")
+
+
+def test_copies_stay_near() -> None:
+    """Encoded again, scaled there and back, brightened a little: nearly all at most MAX_DISTANCE bits."""
+    near = total = 0
+    for seed in range(40):
+        image = scene(seed)
+        copies = (
+            again(encoded(image, "JPEG", quality=75)),
+            again(encoded(image, "WEBP", quality=60)),
+            image.resize((128, 128), Image.Resampling.BICUBIC).resize((256, 256), Image.Resampling.BICUBIC),
+            image.point([min(255, level + 2) for level in range(256)] * 3),
+        )
+        for copy in copies:
+            total += 1
+            near += bits_apart(perceptual_hash(image), perceptual_hash(copy)) <= MAX_DISTANCE
+    assert near >= 0.95 * total
+
+
+def test_different_pictures_are_far() -> None:
+    hashes = [perceptual_hash(scene(seed)) for seed in range(60)]
+    distances = [bits_apart(one, other) for at, one in enumerate(hashes) for other in hashes[:at]]
+    assert sum(distance <= MAX_DISTANCE for distance in distances) == 0
+    assert sum(distances) / len(distances) > 15
+
+
+def test_flat_areas_do_not_let_noise_choose_the_bits() -> None:
+    random = Random(3)
+    image = Image.new("RGB", (256, 256), (120, 130, 140))
+    noisy = image.point(lambda level: level + random.choice((-2, 0, 2)))
+    assert bits_apart(perceptual_hash(image), perceptual_hash(noisy)) == 0
+
+
+def test_hash_is_the_same_for_ever() -> None:
+    """Rows in a database are compared with it."""
+    assert perceptual_hash(scene(1)) == 0x824924A28C30AA36
+
+
+class TestRunKey:
+    """Which picture was asked for."""
+
+    def test_the_same_picture_from_another_cut(self) -> None:
+        """The second picture of one shard may be the first of another."""
+        single = msgspec.structs.replace(RUN, prompts=("b",), seed=2, count=1)
+        assert run_key(SECRET, RUN, 1, None) == run_key(SECRET, single, 0, None)
+
+    def test_the_file_is_not_the_picture(self) -> None:
+        jpeg = msgspec.structs.replace(RUN, image_format="jpeg", quality=50)
+        assert run_key(SECRET, RUN, 0, None) == run_key(SECRET, jpeg, 0, None)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"prompts": ("c", "b")},
+            {"seed": 2},
+            {"steps": 5},
+            {"guidance": 1.5},
+            {"model": "toy/other"},
+            {"negative_prompt": "x"},
+            {"width": 264},
+            {"scheduler": "euler"},
+            {"strength": 0.5},
+        ],
+    )
+    def test_whatever_else_differs(self, change: dict[str, object]) -> None:
+        other = msgspec.structs.replace(RUN, **change)
+        assert run_key(SECRET, RUN, 0, None) != run_key(SECRET, other, 0, None)
+
+    def test_secret_and_source(self) -> None:
+        keys = {
+            run_key(SECRET, RUN, 0, None),
+            run_key(b"\x0a" * 32, RUN, 0, None),
+            run_key(SECRET, RUN, 0, "ab" * 32),
+            run_key(SECRET, RUN, 1, None),
+        }
+        assert len(keys) == 4
+        assert all(0 <= key < 2**63 for key in keys)
+
+
+class TestJudgement:
+    """Against pictures that were accepted before."""
+
+    SEEN: Look = look(encoded(scene(1)), RUN)
+    KEY = run_key(SECRET, RUN, 0, None)
+
+    def earlier(self, **fields: object) -> Earlier:
+        known: dict[str, object] = {
+            "job_id": "job-0", "provider": "0x11", "sha256": self.SEEN.sha256, "run_key": self.KEY + 1, "distance": 0,
+        }  # fmt: skip
+        return Earlier(**(known | fields))  # type: ignore[arg-type]
+
+    def test_nothing_like_it(self) -> None:
+        assert judge(self.SEEN, self.KEY, []) is None
+
+    def test_the_same_request_again(self) -> None:
+        assert judge(self.SEEN, self.KEY, [self.earlier(run_key=self.KEY)]) is None
+
+    def test_the_same_file_for_another_request(self) -> None:
+        with pytest.raises(AnswerRefused) as caught:
+            judge(self.SEEN, self.KEY, [self.earlier(run_key=self.KEY), self.earlier()])
+        assert caught.value.reason is FaultReason.COPIED_PICTURE
+
+    def test_what_looks_like_it_is_a_suspicion(self) -> None:
+        suspicion = judge(self.SEEN, self.KEY, [self.earlier(sha256="00" * 32, distance=2, job_id="job-7")])
+        assert suspicion is not None
+        assert suspicion.reason == "looks_copied"
+        assert "job-7" in suspicion.detail

@@ -1,0 +1,116 @@
+"""How surely cheats are found, and how often an honest answer is accused, with the embedded model:
+
+    python -m tests.simulation.cheats --jobs 100 --workers 2
+    python -m tests.simulation.cheats --jobs 100 --json figures.json
+
+Every job is served honestly in several ways and with every cheat (`tests.hub.verification.cheaters`), and each answer
+is examined as a sampled one is. Exits with 1 where a cheat is found in fewer than 95 of 100 examinations or honest work
+is accused in more than 1 of 100, unless it is one of the known exceptions, which are named with their figures.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from multiprocessing import get_context
+from typing import Any, Final
+
+from hub.verification.examination import ExaminationOptions
+from tests.hub.verification.bench import HONEST, Case, Trial, cheating, try_cases
+
+LEAST_FOUND: Final = 0.95
+MOST_ACCUSED: Final = 0.01
+_PROGRESS_EVERY_S: Final = 10.0
+
+CASES: Final = (*HONEST, *cheating("float32", "float32"), *cheating("bfloat16", "float32"))
+
+EXCEPTIONS: Final[dict[str, str]] = {}
+"""Cases that fall short, by name, and why."""
+
+
+def _run_job(arguments: tuple[int, Sequence[Case], ExaminationOptions]) -> list[Trial]:
+    number, cases, options = arguments
+    return try_cases(number, cases, options)
+
+
+def trials(jobs: range, cases: Sequence[Case], options: ExaminationOptions, workers: int) -> Iterator[list[Trial]]:
+    """Job by job, in whatever order they come."""
+    arguments = [(number, cases, options) for number in jobs]
+    if workers <= 1:
+        yield from map(_run_job, arguments)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(_run_job, each) for each in arguments]):
+            yield done.result()
+
+
+def share_accused(found: Sequence[Trial]) -> float:
+    """Of these trials."""
+    return sum(trial.is_accused for trial in found) / len(found)
+
+
+def shortfalls(by_case: dict[Case, list[Trial]]) -> list[str]:
+    """Cases beyond what the issue allows that are no known exception."""
+    short = []
+    for case, found in by_case.items():
+        share = share_accused(found)
+        falls_short = share > MOST_ACCUSED if case.cheat is None else share < LEAST_FOUND
+        if falls_short and case.name not in EXCEPTIONS:
+            short.append(f"{case.name}: {share:.0%} accused")
+    return short
+
+
+def summary(by_case: dict[Case, list[Trial]]) -> str:
+    """The table."""
+    lines = []
+    for case, found in by_case.items():
+        reasons: dict[str, int] = defaultdict(int)
+        for trial in found:
+            if trial.is_accused:
+                reasons[trial.reason] += 1
+        why = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items(), key=lambda item: -item[1]))
+        exception = f"  (known: {EXCEPTIONS[case.name]})" if case.name in EXCEPTIONS else ""
+        lines.append(f"{case.name:68} {len(found):4} jobs {share_accused(found):7.1%} accused  {why}{exception}")
+    return "\n".join(lines)
+
+
+def figures_of(by_case: dict[Case, list[Trial]]) -> list[dict[str, Any]]:
+    """All trials as JSON."""
+    return [asdict(trial) for found in by_case.values() for trial in found]
+
+
+def main() -> int:
+    """The command line; 1 where a case falls short."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=100, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="the number of the first")
+    parser.add_argument("--samples", type=int, default=ExaminationOptions().samples, help="steps of a run's middle")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument("--json", metavar="FILE", help="every trial's figures, for calibration")
+    options = parser.parse_args()
+    examination = ExaminationOptions(samples=options.samples)
+    by_case: dict[Case, list[Trial]] = {case: [] for case in CASES}
+    began = last_shown = time.monotonic()
+    jobs = range(options.first, options.first + options.jobs)
+    for done, found in enumerate(trials(jobs, CASES, examination, options.workers), start=1):
+        for trial in found:
+            by_case[trial.case].append(trial)
+        if time.monotonic() - last_shown > _PROGRESS_EVERY_S:
+            last_shown = time.monotonic()
+            print(f"{done} of {len(jobs)} jobs, {last_shown - began:.0f} s", file=sys.stderr)
+    print(summary(by_case))
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:  # noqa: PTH123 - a name from the command line
+            json.dump(figures_of(by_case), file)
+    short = shortfalls(by_case)
+    for line in short:
+        print(f"beyond the bound: {line}", file=sys.stderr)
+    return 1 if short else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
