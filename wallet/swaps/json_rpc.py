@@ -14,6 +14,9 @@ from chain.primitives.hexadecimal import parse_hex
 from chain.primitives.rejection import Rejected
 
 _MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+_MAX_CONTAINERS: Final = 4_096
+"""Arrays and objects in an answer, and so its depth. Python's own limit is none: py_ecc, once imported, lifts it."""
+
 _MAX_QUANTITY_DIGITS: Final = 64
 _TIMEOUT_S: Final = 30.0
 _LONGEST_MESSAGE: Final = 300
@@ -57,6 +60,8 @@ class JsonRpc:
         return self._read(bytes(content), response.status_code)
 
     def _read(self, content: bytes, status: int) -> Any:
+        if content.count(b"[") + content.count(b"{") > _MAX_CONTAINERS:
+            raise RpcUnavailable(f"{self.what} gives no JSON-RPC answer: too many arrays and objects")
         try:
             answer = json.loads(content)
         except (ValueError, RecursionError):
