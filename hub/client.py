@@ -16,11 +16,14 @@ from chain.primitives.keys import PrivateKey
 from chain.primitives.receipt import Receipt, salted_prompt_hash
 from chain.primitives.receipt_request import check_request
 from chain.primitives.rejection import Rejected
+from chain.primitives.strict_json import count_containers
 from chain.primitives.types import Hash32
 from hub.request import SALT_BYTES, JobRequest
 from wallet.verification import Document, check_document
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+_MAX_CONTAINERS: Final = 16_384
+"""Arrays and objects in an answer; a page of 200 jobs with all their shards has fewer."""
 CONNECT_TIMEOUT_S: Final = 5.0
 _POLL_S: Final = 0.3
 _SIGNED_FOR_S: Final = 3_600
@@ -182,7 +185,7 @@ class HubClient:
         except httpx.HTTPError as error:
             raise HubClientError(f"cannot reach the hub at {self._http.base_url}: {error}") from None
         try:
-            fields = json.loads(content)
+            fields = json.loads(content) if count_containers(content) <= _MAX_CONTAINERS else None
         except (ValueError, RecursionError):
             fields = None
         if not isinstance(fields, dict):
