@@ -19,10 +19,13 @@ from chain.primitives.prompts import prompt_text
 from chain.primitives.receipt import Receipt, combined_artifact_sha256, recover_provider, salted_prompt_hash
 from chain.primitives.receipt_request import check_request
 from chain.primitives.rejection import Rejected
+from chain.primitives.strict_json import count_containers
 from chain.primitives.types import Hash32
 from hub.orders.request import SALT_BYTES, JobRequest
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+_MAX_CONTAINERS: Final = 16_384
+"""Arrays and objects in an answer; a page of 200 jobs with all their shards has fewer."""
 CONNECT_TIMEOUT_S: Final = 5.0
 ENDS: Final = frozenset({"done", "failed", "cancelled"})
 _POLL_S: Final = 0.3
@@ -176,12 +179,10 @@ class HubClient:
             for line in answer.iter_lines():
                 if not line.startswith("data: ") or len(line) > _MAX_EVENT_CHARACTERS:
                     continue
-                try:
-                    event = json.loads(line[6:])
-                except (ValueError, RecursionError):
-                    raise HubClientError("the hub sends events that are no JSON") from None
-                if isinstance(event, dict):
-                    yield event
+                event = _json_object(line[6:].encode())
+                if event is None:
+                    raise HubClientError("the hub sends events that are no JSON objects")
+                yield event
 
     def wait_for_end(self, job_id: str, timeout_s: float) -> dict[str, Any]:
         """The job once it has ended, or as it is when the time is over."""
@@ -264,11 +265,8 @@ class HubClient:
         headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         status, content = self._read(method, path, body, headers)
-        try:
-            fields = json.loads(content)
-        except (ValueError, RecursionError):
-            fields = None
-        if not isinstance(fields, dict):
+        fields = _json_object(content)
+        if fields is None:
             raise HubClientError(f"the hub answered {status} without a JSON object")
         try:
             msgspec.convert(fields, shape)
@@ -296,13 +294,19 @@ class HubClient:
 
 
 def _refusal(status: int, content: bytes) -> str:
-    try:
-        fields = json.loads(content)
-    except (ValueError, RecursionError):
-        fields = None
-    if not isinstance(fields, dict):
+    fields = _json_object(content)
+    if fields is None:
         return f"the hub answered {status} without a JSON object"
     return f"the hub says: {fields.get('detail', status)} ({fields.get('reason')})"
+
+
+def _json_object(content: bytes) -> dict[str, Any] | None:
+    """What a hub sent; None where that is none, or nested as only an attack is."""
+    try:
+        fields = json.loads(content) if count_containers(content) <= _MAX_CONTAINERS else None
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None
 
 
 def _checked_id(job_id: str) -> str:

@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from chain.primitives.strict_json import count_containers
+
 SECRET_BYTES: Final = 32
 # Four times geth's standard: a file must not make us take all memory, or an hour, before it says no.
 _MAX_SCRYPT_MEMORY_BYTES: Final = 1024 * 1024 * 1024
@@ -19,7 +21,7 @@ _MAX_BRACKETS: Final = 100  # So that no nesting can exhaust the stack.
 
 def parse_fields(text: bytes) -> dict[str, Any]:
     """The checked JSON object, names of the format's fields in lower case; raises ValueError that names the field."""
-    if text.count(b"[") + text.count(b"{") > _MAX_BRACKETS:
+    if count_containers(text) > _MAX_BRACKETS:
         raise ValueError("more lists and objects than a keystore can have")
     fields = _lower_names(json.loads(text))
     _check_fields(fields)

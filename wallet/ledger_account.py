@@ -10,6 +10,7 @@ import msgspec
 
 from chain.primitives.hexadecimal import parse_address, to_checksum_address
 from chain.primitives.rejection import Rejected
+from chain.primitives.strict_json import count_containers
 from chain.primitives.types import Address
 from wallet.derivation import format_path, parse_path
 from wallet.keystore import KeystoreError, read_closed_file, write_new_file
@@ -46,7 +47,7 @@ def read_ledger_account(path: Path) -> LedgerAccount | None:
     """None where the file is something else, such as a keystore; raises KeystoreError where it is damaged."""
     text = read_closed_file(path)
     # It is one object and has no other; decoding a deeper one could exhaust the stack.
-    if text.count(b"[") + text.count(b"{") != 1:
+    if count_containers(text) != 1:
         return None
     try:
         if msgspec.json.decode(text, type=_Kind).kind is None:

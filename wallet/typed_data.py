@@ -18,6 +18,7 @@ import msgspec
 from chain.primitives.hexadecimal import parse_address, to_hex
 from chain.primitives.modules import MODULES, TOKEN
 from chain.primitives.rejection import Rejected, RejectionReason
+from chain.primitives.strict_json import count_containers
 from chain.primitives.types import Address
 from wallet.actions import describe_amount
 from wallet.ethereum_libraries import load_library
@@ -112,7 +113,7 @@ class TypedData(msgspec.Struct, frozen=True):
 def _parse_json(text: bytes) -> Any:
     if len(text) > MAX_TYPED_DATA_BYTES:
         raise Rejected(RejectionReason.TOO_LARGE, f"typed data has at most {MAX_TYPED_DATA_BYTES} bytes")
-    if text.count(b"[") + text.count(b"{") > _MAX_BRACKETS:
+    if count_containers(text) > _MAX_BRACKETS:
         raise Rejected(RejectionReason.TOO_LARGE, f"typed data has at most {_MAX_BRACKETS} lists and objects")
     try:
         return json.loads(

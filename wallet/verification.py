@@ -20,6 +20,7 @@ from chain.primitives.keys import SIGNATURE_BYTES, recover_address
 from chain.primitives.receipt import Receipt, attestation_digest, recover_provider
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.shards import Shard, split_amount
+from chain.primitives.strict_json import count_containers
 from chain.primitives.types import Address, Amount, Hash32
 
 MAX_DOCUMENT_BYTES: Final = 64 * 1024 * 1024  # An answer carries its image.
@@ -61,7 +62,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
         """Reads a bare receipt or an answer that has one; raises Rejected that names what is wrong."""
         if len(text) > MAX_DOCUMENT_BYTES:
             raise Rejected(RejectionReason.TOO_LARGE, f"larger than {MAX_DOCUMENT_BYTES} bytes")
-        if text.count(b"[") + text.count(b"{") > _MAX_BRACKETS:
+        if count_containers(text) > _MAX_BRACKETS:
             raise Rejected(RejectionReason.TOO_LARGE, "more lists and objects than a receipt's document can have")
         try:
             fields = json.loads(text, parse_float=Decimal, object_pairs_hook=_unique_keys)

@@ -7,6 +7,17 @@ from typing import Any
 from chain.primitives.rejection import Rejected, RejectionReason
 
 _SHOWN_CHARACTERS = 64
+_MAX_CONTAINERS = 1_000
+"""In a document."""
+
+
+def count_containers(text: bytes) -> int:
+    """At least as many as a JSON text has arrays and objects, and so as it is deep.
+
+    Whoever reads JSON from outside bounds this first. Python's own limit is no guard: py_ecc, which eth-keyfile and
+    eth-account import, lifts it for the whole process, and 100,000 open brackets then end that process.
+    """
+    return text.count(b"[") + text.count(b"{")
 
 
 def check_keys(
@@ -29,6 +40,8 @@ def parse_json(text: bytes, max_bytes: int, what: str) -> object:
     """What a UTF-8 document says; Rejected (too_large, malformed, duplicate_key) with `what` in the message."""
     if len(text) > max_bytes:
         raise Rejected(RejectionReason.TOO_LARGE, f"{what} has at most {max_bytes} bytes")
+    if count_containers(text) > _MAX_CONTAINERS:
+        raise Rejected(RejectionReason.TOO_LARGE, f"{what} has at most {_MAX_CONTAINERS} arrays and objects")
     try:
         parsed: object = json.loads(text.decode(), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:

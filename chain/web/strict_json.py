@@ -8,12 +8,12 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from chain.primitives.rejection import Rejected, RejectionReason
+from chain.primitives.strict_json import count_containers
 from chain.web.problems import Problem
 
 MAX_NUMBER_CHARACTERS: Final = 80  # 2^256 has 78 digits; Python converts thousands of digits in quadratic time.
 MAX_CONTAINERS: Final = 4_096
-"""Arrays and objects in a body, and so its depth. Python's own limit is no guard: py_ecc, which eth-keyfile and
-eth-account import, lifts it for the whole process, and 100,000 open brackets then end that process."""
+"""Arrays and objects in a body."""
 
 MAX_COMMAS: Final = 32_768
 """And so the members of all of them: a body of megabytes, as pictures need, could otherwise be parsed for seconds."""
@@ -21,7 +21,7 @@ MAX_COMMAS: Final = 32_768
 
 def parse_json(body: bytes) -> Any:
     """Parses a JSON text from outside; raises Rejected for what is malformed, ambiguous or expensive to convert."""
-    if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
+    if count_containers(body) > MAX_CONTAINERS:
         raise Rejected(
             RejectionReason.TOO_LARGE, f"the body has more than {MAX_CONTAINERS} arrays and objects", field="body"
         )

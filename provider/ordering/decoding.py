@@ -4,13 +4,13 @@ from typing import Annotated, Final, TypeVar
 
 import msgspec
 
+from chain.primitives.strict_json import count_containers
 from provider.ordering.errors import ProviderUnavailable, printable
 
 T = TypeVar("T")
 
 MAX_CONTAINERS: Final = 16_384
-"""Arrays and objects in an answer, and so its depth; a page of 200 receipts with all their shards has fewer. Python's
-own limit is no guard: py_ecc, which opening a keystore imports, lifts it, and open brackets then end the process."""
+"""Arrays and objects in an answer; a page of 200 receipts with all their shards has fewer."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 """A number that can be shown and divided: JSON's own may have thousands of digits."""
@@ -18,7 +18,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 def decode_json(content: bytes, kind: type[T]) -> T:
     """The object; raises ProviderUnavailable for anything else."""
-    if content.count(b"[") + content.count(b"{") > MAX_CONTAINERS:
+    if count_containers(content) > MAX_CONTAINERS:
         raise ProviderUnavailable("what answered is no AITBC provider: too many arrays and objects")
     try:
         return msgspec.json.decode(content, type=kind)

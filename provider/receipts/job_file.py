@@ -15,7 +15,7 @@ from chain.primitives.client_request import SALT_BYTES, ClientClaim
 from chain.primitives.hexadecimal import parse_hex
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.request_parameters import MAX_SEED, RequestParameters
-from chain.primitives.strict_json import check_keys
+from chain.primitives.strict_json import check_keys, count_containers
 from provider.generation import (
     MAX_PICTURES,
     SCHEDULERS,
@@ -169,7 +169,7 @@ def _with_floats(fields: object) -> object:
 
 
 def _parse(text: bytes) -> object:
-    if text.count(b"[") + text.count(b"{") > _MAX_BRACKETS:
+    if count_containers(text) > _MAX_BRACKETS:
         raise Rejected(RejectionReason.TOO_LARGE, "more lists and objects than a job file can have")
     try:
         return json.loads(text, parse_float=Decimal, object_pairs_hook=_unique_keys)

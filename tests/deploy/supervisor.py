@@ -67,7 +67,10 @@ class Unit:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return  # It runs, or is about to be started again.
+                # It runs, or is about to: whoever began to start it may have been killed since.
+                while self.process_id is None and self._is_watched():
+                    time.sleep(POLL_S)
+                return
             self._stop_file.unlink(missing_ok=True)
             self._write(state="activating", restarts=0, result="success", pid=None)
             self._copy_credentials()

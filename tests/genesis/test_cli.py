@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,15 @@ try:
 finally:
     print("modules: " + json.dumps(sorted(watched & set(sys.modules))), file=sys.stderr)
 """
+
+
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """`--debug` is passed on to started processes; run in this process, it would reach the tests after it."""
+    saved = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(saved)
 
 
 def aitbc(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -39,8 +39,10 @@ def is_address(text: str) -> bool:
     return text.startswith(("0x", "0X"))
 
 
-def address_of(keys: Accounts, name: str) -> Address:
-    """Of an address or a name; an address need not be this wallet's own."""
+def address_of(keys: Accounts, name: str | None) -> Address:
+    """Of an address or a name; without one, of the only account there is. An address need not be this wallet's own."""
+    if name is None:
+        return keys.only().address
     return parse_argument(lambda: parse_address(name)) if is_address(name) else keys.get(name).address
 
 

@@ -73,7 +73,7 @@ def balance(
 ) -> None:
     """What an account has of AIT and of every asset, free and in open orders."""
     keys = Accounts(home)
-    address = address_of(keys, account) if account else keys.only().address
+    address = address_of(keys, account)
     with open_node(node_url, home, chain_id) as (client, _):
         view = client.account_assets(address)
     rows = [["symbol", "free", "in orders", "", "asset"]]

@@ -67,7 +67,7 @@ def nonce(
 ) -> None:
     """The nonce of an account's next transaction, after those that wait."""
     keys = Accounts(home)
-    address = address_of(keys, account) if account else keys.only().address
+    address = address_of(keys, account)
     with open_node(node_url, home, chain_id) as (client, _):
         view = client.account(address)
     if waiting := view.pending_nonce - view.nonce:
@@ -94,7 +94,7 @@ def history(
     from wallet.history import describe_transaction
 
     keys = Accounts(home)
-    address = address_of(keys, account) if account else keys.only().address
+    address = address_of(keys, account)
     with open_node(node_url, home, chain_id) as (client, _):
         page = client.account_transactions(address, cursor=cursor, limit=limit)
     entries = [describe_transaction(view, address) for view in page.items]

@@ -92,7 +92,7 @@ def show(
 ) -> None:
     """An account's credentials: all that is known of it is a country, a level and until when."""
     keys = Accounts(home)
-    address = address_of(keys, account) if account else keys.only().address
+    address = address_of(keys, account)
     asked = [address_of(keys, each) for each in authority or ()]
     with open_node(node_url, home, chain_id) as (client, _):
         named = (parse_address(each) for view in _policies(client) for each in view.authorities)

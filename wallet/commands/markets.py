@@ -193,7 +193,7 @@ def orders(
 ) -> None:
     """An account's open orders, newest first."""
     keys = Accounts(home)
-    address = address_of(keys, account) if account else keys.only().address
+    address = address_of(keys, account)
     with open_node(node_url, home, chain_id) as (client, _):
         number = None if market is None else find_market(client, market).market
         page = client.account_orders(

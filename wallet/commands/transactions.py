@@ -70,7 +70,7 @@ def build(
     octets = parse_argument(lambda: parse_hex(call_data, field="data"))
     value = amount_of(amount, atoms=atoms)
     payee = parse_argument(lambda: _target_of(keys, to, octets))
-    from_address = address_of(keys, sender) if sender else keys.only().address
+    from_address = address_of(keys, sender)
     if nonce is None or max_fee is None or chain_id is None:
         with open_node(node_url, home, chain_id) as (client, status):
             chain_id = status.chain_id

@@ -12,8 +12,12 @@ import httpx
 from chain.client import connection_options
 from chain.primitives.hexadecimal import parse_hex
 from chain.primitives.rejection import Rejected
+from chain.primitives.strict_json import count_containers
 
 _MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+_MAX_CONTAINERS: Final = 4_096
+"""Arrays and objects in an answer."""
+
 _MAX_QUANTITY_DIGITS: Final = 64
 _TIMEOUT_S: Final = 30.0
 _LONGEST_MESSAGE: Final = 300
@@ -57,6 +61,8 @@ class JsonRpc:
         return self._read(bytes(content), response.status_code)
 
     def _read(self, content: bytes, status: int) -> Any:
+        if count_containers(content) > _MAX_CONTAINERS:
+            raise RpcUnavailable(f"{self.what} gives no JSON-RPC answer: too many arrays and objects")
         try:
             answer = json.loads(content)
         except (ValueError, RecursionError):

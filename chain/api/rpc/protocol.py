@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from chain.api.rpc.errors import INVALID_PARAMETERS, INVALID_REQUEST, PARSE_ERROR, RpcError
+from chain.primitives.strict_json import count_containers
 
 T = TypeVar("T")
 
@@ -100,7 +101,7 @@ def decode_request(body: bytes) -> Request:
 
 def _check_values(body: bytes) -> None:
     """Bounds how many objects a body becomes, before it does; what stands in strings counts too, and hardly matters."""
-    if body.count(b"[") + body.count(b"{") > _MAX_CONTAINERS or body.count(b",") > _MAX_COMMAS:
+    if count_containers(body) > _MAX_CONTAINERS or body.count(b",") > _MAX_COMMAS:
         raise RpcError(INVALID_REQUEST, "invalid request: too many values")
 
 

@@ -93,7 +93,7 @@ def test_every_member_is_signed(name: str) -> None:
     [
         (b"", RejectionReason.MALFORMED),
         (b"\xff", RejectionReason.MALFORMED),
-        (b"[" * 4_000, RejectionReason.MALFORMED),
+        (b"[" * 4_000, RejectionReason.TOO_LARGE),
         (b"[]", RejectionReason.MALFORMED),
         (b"1" * 4_000, RejectionReason.MALFORMED),
         (b" " * (MAX_STATEMENT_BYTES + 1), RejectionReason.TOO_LARGE),

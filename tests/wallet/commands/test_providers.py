@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +20,14 @@ from tests.wallet.running_node import ATTESTER, CHAIN_ID, RunningNode
 RunWallet = Callable[..., Any]
 KEYS = {name: PrivateKey(keccak256(name.encode())) for name in ("cheap", "large", "busy", "gone")}
 SLA = keccak256(b"promise")
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
+    """A node of this file's own: on the one for all of the wallet's tests, others register providers too."""
+    running = RunningNode(tmp_path_factory.mktemp("offers") / "main")
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import py_ecc  # noqa: F401 - it lifts Python's recursion limit, as eth-keyfile's import does in the wallet
 import pytest
 
 from chain.primitives.hashing import sha256

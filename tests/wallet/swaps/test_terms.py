@@ -99,7 +99,7 @@ def test_every_member_is_needed(name: str) -> None:
     [
         (b" " * (MAX_FILE_BYTES + 1), RejectionReason.TOO_LARGE),
         (b"\xff\xfe", RejectionReason.MALFORMED),
-        (b"[" * 8_000, RejectionReason.MALFORMED),
+        (b"[" * 8_000, RejectionReason.TOO_LARGE),
         (b'{"version": 1, "version": 1}', RejectionReason.DUPLICATE_KEY),
         (b"null", RejectionReason.MALFORMED),
     ],
