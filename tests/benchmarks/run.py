@@ -17,8 +17,8 @@ import msgspec
 from tests.benchmarks.catching_up import catch_up_speed, memory_after
 from tests.benchmarks.certificates import certificate_sizes
 from tests.benchmarks.consensus import latency, throughput
-from tests.benchmarks.hub_store import hub_store
 from tests.benchmarks.hub_scheduling import makespan
+from tests.benchmarks.hub_store import hub_store
 from tests.benchmarks.hub_workers import hub_workers
 from tests.benchmarks.importing import MANY_ACCOUNTS, importing
 from tests.benchmarks.json_rpc import json_rpc

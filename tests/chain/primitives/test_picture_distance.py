@@ -6,8 +6,8 @@ import itertools
 import pytest
 from PIL import Image
 
-from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.picture_distance import EQUAL, PictureDistance, measure_distance
+from chain.primitives.rejection import Rejected, RejectionReason
 
 FAR = PictureDistance(255, 255.0, (1.0, 1.0))
 

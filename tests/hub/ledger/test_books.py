@@ -102,7 +102,9 @@ asyncio.run(main())
 """
 
 
-def test_the_books_balance_after_a_kill_in_the_middle(url: str, open_store: Callable[[], Store], tmp_path: Path) -> None:
+def test_the_books_balance_after_a_kill_in_the_middle(
+    url: str, open_store: Callable[[], Store], tmp_path: Path
+) -> None:
     """Each time at another place; what a writer was told of is there, whole, and so is whatever else is."""
     store = open_store()
     told: set[str] = set()
@@ -124,7 +126,7 @@ def test_the_books_balance_after_a_kill_in_the_middle(url: str, open_store: Call
         assert told <= there
         eighths = [store.read_now(lambda c, it=place: books.balance(c, f"provider:{it}")) for place in range(8)]  # type: ignore[misc]
         assert eighths == [len(there) * (10**20 + place) for place in range(8)]
-    assert IDENTITY == store.identity
+    assert store.identity == IDENTITY
 
 
 def test_a_failing_unit_beside_a_posting_leaves_no_half(store: Store) -> None:

@@ -135,9 +135,7 @@ def test_each_job_is_attended_by_one_process_until_its_time_is_up(open_store: Ca
         add_job(here, f"job-{number}")
 
     def attend(store: Store, process: str, now_ms: int, limit: int = 9) -> list[str]:
-        found = store.write_now(
-            lambda t: jobs.attend(t, process, jobs.OPEN, now_ms=now_ms, hold_ms=100, limit=limit)
-        )
+        found = store.write_now(lambda t: jobs.attend(t, process, jobs.OPEN, now_ms=now_ms, hold_ms=100, limit=limit))
         return [job.job_id for job in found]
 
     assert attend(here, "here", NOW_MS, limit=2) == ["job-0", "job-1"]

@@ -44,7 +44,9 @@ def test_every_hash_within_the_distance_is_found_and_no_other(store: Store) -> N
         found = store.read_now(lambda c, at_most=most: perceptual.near(c, looked_for, max_distance=at_most, limit=999))  # type: ignore[misc]
         expected = {job_id for job_id, hash64 in kept.items() if (hash64 ^ looked_for).bit_count() <= most}
         assert {item.job_id for item in found} == expected
-        assert [item.distance for item in found] == sorted((kept[item.job_id] ^ looked_for).bit_count() for item in found)
+        assert [item.distance for item in found] == sorted(
+            (kept[item.job_id] ^ looked_for).bit_count() for item in found
+        )
         assert all(item.hash64 == kept[item.job_id] for item in found)
 
 

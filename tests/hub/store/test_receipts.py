@@ -62,9 +62,7 @@ def test_a_receipt_from_its_window_to_the_chain(store: Store) -> None:
     assert done == [True, False]
     assert due(store, NOW_MS + 11) == ([], ["job-1"], ["job-1"])
 
-    store.write_now(
-        lambda t: receipts.note_delivery(t, "job-1", error="away", next_ms=NOW_MS + 50, now_ms=NOW_MS + 12)
-    )
+    store.write_now(lambda t: receipts.note_delivery(t, "job-1", error="away", next_ms=NOW_MS + 50, now_ms=NOW_MS + 12))
     store.write_now(lambda t: receipts.postpone_chain_check(t, "job-1", NOW_MS + 60))
     assert due(store, NOW_MS + 49) == ([], [], [])
     assert store.write_now(lambda t: receipts.deliver_again(t, ANNA, NOW_MS + 20)) == 1
