@@ -11,6 +11,7 @@ From the ground up; each imports only what stands above it (`.importlinter` hold
 - `api`: what others may ask over HTTP
 - `client`: how others ask; `web`: what every HTTP service of the project shares
 - `remote_signer`: a key that a service holds and signs with
+- `bucket`: objects in an S3-compatible store, for whoever keeps pictures
 
 Nothing here knows images, models, hubs or wallets: the chain sees receipts by their hash.
 """

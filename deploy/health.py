@@ -50,6 +50,9 @@ def what_is_wrong(role: str, url: str, height: int) -> str | None:
             status, body = ask(f"{url}/v1/health")
             state = body.get("status") if isinstance(body, dict) else None
             return None if state == "ok" else f"/v1/health says {state}: {_detail(body)}"
+        if role == "hub":
+            status, body = ask(f"{url}/readyz")
+            return None if status == 200 else f"/readyz answers {status}: {_detail(body)}"
         if role == "node":
             reached = finalized_height(url)
             if reached is None or reached < height:

@@ -132,7 +132,7 @@ class Devnet:
             *("--attester-password-file", str(keys / "password")),
             *("--clients-file", str(keys / "hub-clients.toml"), "--wait"),
         ]
-        return self._start("hub", arguments, free_port(), "/healthz")
+        return self._start("hub", arguments, free_port(), "/readyz")
 
     def _start_provider(self, name: str, hub: Process) -> Process:
         keys = self._folder / "keys"

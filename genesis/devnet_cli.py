@@ -17,7 +17,7 @@ from chain.node.folder import SetupError
 from chain.primitives.hexadecimal import format_ait
 from chain.storage.errors import StorageError
 from genesis.devnet import Devnet
-from genesis.job import PICTURES, PROMPT, JobSummary
+from genesis.job import PICTURES, PROMPT, JobSummary, Share
 from genesis.market import DECIMALS, HOLDER_ATOMS
 from genesis.processes import ProcessFailed
 from genesis.topology import MAX_VALIDATORS
@@ -86,20 +86,25 @@ def devnet(
 
 
 def _print_summary(summary: JobSummary) -> None:
+    unit = summary.unit_type.replace("_", " ")
     rows = [
-        *(("image", image) for image in summary.images),
-        *(
-            (share.name, f"{share.pictures} image(s), {share.units} units, {format_ait(int(share.amount))} AIT")
-            for share in summary.shares
-        ),
-        ("receipt", summary.receipt_hash),
+        *(("picture", image) for image in summary.images),
+        *((f"{share.name} made", _share_text(share, unit, int(summary.amount))) for share in summary.shares),
+        ("receipt", f"{summary.receipt_hash}, for all of it"),
         ("mint", f"{summary.transaction_hash} at height {summary.height}, final"),
-        *((f"{name} holds", f"{format_ait(int(atoms))} AIT") for name, atoms in summary.balances.items()),
+        *((f"{name} holds", f"{format_ait(int(atoms))} AIT") for name, atoms in summary.balances.items() if int(atoms)),
         ("supply", f"{format_ait(int(summary.supply))} AIT, all of it minted for receipts"),
     ]
     for label, value in rows:
         print(f"{label:>16}  {value}")
     sys.stdout.flush()
+
+
+def _share_text(share: Share, unit: str, whole_atoms: int) -> str:
+    amount = int(share.amount)
+    pictures = f"{share.pictures} picture{'s' * (share.pictures != 1)}"
+    part = f"{100 * amount / whole_atoms:.1f} %" if whole_atoms else "nothing to share"
+    return f"{pictures}, {share.units} {unit}: {format_ait(amount)} AIT, {part}"
 
 
 def _keep_running(network: Devnet, console: Console) -> None:

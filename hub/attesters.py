@@ -8,23 +8,30 @@ from fastapi import APIRouter
 from prometheus_client import CollectorRegistry
 
 from chain.client import AsyncNodeClient
+from chain.primitives.hexadecimal import parse_address
 from chain.primitives.keys import PrivateKey
+from chain.primitives.types import ZERO_ADDRESS
 from chain.web.bodies import LargerBodies
-from hub.artifacts import ArtifactFolder
+from hub.artifacts import Artifacts
 from hub.attestation.attesting import Asked, Attesting, AttestingSettings
 from hub.attestation.authentication import Network
 from hub.attestation.chain import AttestationChain
 from hub.attestation.delivering import Delivering, DeliverySettings
 from hub.attestation.deposits import PromiseSweep
 from hub.attestation.endorsing import Endorser, EndorsingSettings
+from hub.attestation.examining import Bounds
 from hub.attestation.following import EscrowFollower
 from hub.attestation.gathering import Gatherer
+from hub.attestation.logs import ChainLogs
 from hub.attestation.metrics import AttestationMetrics
+from hub.attestation.minting import MintFollower
 from hub.attestation.peers import Peer, PeerAttester
+from hub.attestation.remembering import complete_log
 from hub.attestation.routes import attestation_routes, larger_bodies
 from hub.attestation.watching import ChainWatch
-from hub.jobs import ending
+from hub.jobs.ending import Endings
 from hub.jobs.requests import client_request_of, parameters_of
+from hub.reputation.recording import Recorder
 from hub.settings import HubSettings
 from hub.store.jobs import Job
 from hub.store.store import Store
@@ -46,14 +53,20 @@ def assemble_attestation(
     store: Store,
     node: AsyncNodeClient,
     signer: AttesterSigner,
+    account_key: PrivateKey | None,
     hub_key: PrivateKey,
     peers: tuple[Peer, ...],
     workers: Workers,
-    artifacts: ArtifactFolder,
+    artifacts: Artifacts,
+    endings: Endings,
     registry: CollectorRegistry,
     opened: AsyncExitStack,
 ) -> Attestation:
-    """On what is open; what it opens itself is closed with `opened`."""
+    """On what is open; what it opens itself is closed with `opened`. Raises HubConfigurationError and
+    AttestationLogError where the attester's log cannot be used with this database.
+
+    `account_key` is the attester's, where outcomes of providers' work are to be written on the chain.
+    """
     metrics, chain = AttestationMetrics(registry), AttestationChain(node)
     chain_id, hub_id = signer.network.chain_id, settings.hub_id
     network = Network(chain_id, signer.network.genesis_hash)
@@ -64,12 +77,17 @@ def assemble_attestation(
     def asked_of(job: Job) -> Asked:
         return Asked(client_request_of(job, hub_id=hub_id, chain_id=chain_id), parameters_of(job))
 
+    complete_log(store, signer, asked_of)
     attesting = Attesting(
-        AttestingSettings(chain_id=chain_id),
+        AttestingSettings(
+            chain_id=chain_id,
+            fee_recipient=ZERO_ADDRESS if settings.fee_recipient is None else parse_address(settings.fee_recipient),
+            fee_basis_points=settings.fee_basis_points,
+        ),
         store=store,
         chain=chain,
         gatherer=Gatherer(signer, asked, metrics),
-        endings=ending,
+        endings=endings,
         asked_of=asked_of,
         pictures=artifacts,
         metrics=metrics,
@@ -82,17 +100,29 @@ def assemble_attestation(
         asked_of=asked_of,
         metrics=metrics,
     )
-    follower = EscrowFollower(store=store, node=node, node_url=settings.node_url, hub_id=hub_id)
-    opened.push_async_callback(follower.close)
-    endorser = Endorser(EndorsingSettings(), store=store, chain=chain, attester=signer, peers=peers, metrics=metrics)
+    logs = ChainLogs(settings.node_url)
+    opened.push_async_callback(logs.close)
+    bounds = Bounds(takes_unsigned=settings.endorse_unsigned, most_price_per_unit=settings.endorse_max_price)
+    endorser = Endorser(
+        EndorsingSettings(bounds=bounds, window_s=settings.endorse_window_s),
+        store=store,
+        chain=chain,
+        attester=signer,
+        peers=peers,
+        metrics=metrics,
+    )
+    loops: dict[str, Callable[[], Awaitable[None]]] = {
+        "attesting": attesting.run,
+        "delivering": delivering.run,
+        "chain_watch": ChainWatch(store=store, chain=chain, metrics=metrics).run,
+        "minter": MintFollower(store=store, node=node, logs=logs, metrics=metrics).run,
+        "escrow": EscrowFollower(store=store, node=node, logs=logs, hub_id=hub_id, metrics=metrics).run,
+        "promises": PromiseSweep(store, node).run,
+    }
+    if account_key is not None:
+        loops["recording"] = Recorder(store=store, node=node, key=account_key, chain_id=chain_id).run
     return Attestation(
-        loops={
-            "attesting": attesting.run,
-            "delivering": delivering.run,
-            "chain_watch": ChainWatch(store=store, chain=chain, metrics=metrics).run,
-            "escrow": follower.run,
-            "promises": PromiseSweep(store, node).run,
-        },
+        loops=loops,
         routes=attestation_routes(endorser, network),
         larger_bodies=larger_bodies(endorser, network),
     )

@@ -67,6 +67,16 @@ class _Picture(msgspec.Struct):
     media_type: str
 
 
+class _Shard(msgspec.Struct):
+    pictures: Annotated[int, msgspec.Meta(ge=1)]
+    receipt_hash: str | None
+
+
+class _Payout(msgspec.Struct):
+    provider: str
+    amount: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,78}$")]
+
+
 class _Job(msgspec.Struct):
     """What is read of a job, here and by commands; a hub may answer anything."""
 
@@ -78,6 +88,8 @@ class _Job(msgspec.Struct):
     pictures_asked: int
     pictures_done: int
     pictures: list[_Picture]
+    shards: list[_Shard]
+    payouts: list[_Payout]
     provider: str | None
     receipt: _Receipt | None
     receipt_hash: str | None
@@ -320,8 +332,9 @@ def check_job(
 ) -> None:
     """Raises HubClientError unless receipt, hash, signature, request and pictures of an attested job fit.
 
-    Without `signing`, hub and network are those that the receipt names. Whether the attester counts, only the chain
-    says: `aitbc wallet receipt verify`.
+    A job that ended early has a receipt for the same request and some of its pictures. Without `signing`, hub and
+    network are those that the receipt names. Whether the attester counts, only the chain says: `aitbc wallet receipt
+    verify`.
     """
     try:
         receipt = Receipt.from_object(job["receipt"])
@@ -334,21 +347,19 @@ def check_job(
         failed.append("provider_signature: not the provider's")
     if to_hex(receipt.hash) != job["receipt_hash"]:
         failed.append("receipt_hash: another receipt's")
-    is_whole = len(pictures) == request.pictures
-    if is_whole and receipt.prompt_hash != salted_prompt_hash(salt, prompt_text(request.texts)):
+    if receipt.prompt_hash != salted_prompt_hash(salt, prompt_text(request.texts)):
         failed.append("prompt_hash: the receipt is for another prompt")
     if request.client is not None and receipt.client != request.client:
         failed.append("client: the receipt is for another client")
     failed += _wrong_pictures(job, receipt, [sha256(picture) for picture in pictures])
-    if is_whole:
-        failed += _wrong_request(receipt, request, salt, signing)
+    failed += _wrong_request(receipt, request, salt, signing)
     if failed:
         raise HubClientError(f"the hub's answer does not hold: {'; '.join(failed)}")
 
 
 def _wrong_pictures(job: dict[str, Any], receipt: Receipt, digests: list[bytes]) -> list[str]:
     """Whether the receipt is for these: each shard's in the order of their first pictures, then the whole."""
-    sizes = [part["pictures"] for part in job.get("shards", []) if part.get("receipt_hash") is not None]
+    sizes = [part["pictures"] for part in job["shards"] if part["receipt_hash"] is not None]
     if receipt.shards is None:
         parts = [digests]
     else:

@@ -2,12 +2,13 @@
 
 import json
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from hub.errors import HubConfigurationError
-from wallet.keystore import write_new_file
+from wallet.keystore import AlreadyExistsError, write_new_file
 
 _KEY_BYTES: Final = 32
 _NAMES: Final = ("links", "likeness", "sampling", "hub_key")
@@ -29,7 +30,8 @@ def load_or_draw(path: Path) -> HubSecrets:
     try:
         if not path.exists():
             drawn = {name: secrets.token_hex(_KEY_BYTES) for name in _NAMES}
-            write_new_file(path, json.dumps(drawn, indent=2).encode() + b"\n")
+            with suppress(AlreadyExistsError):  # Another process of this hub was quicker.
+                write_new_file(path, json.dumps(drawn, indent=2).encode() + b"\n")
         kept = json.loads(path.read_bytes())
         keys = {name: bytes.fromhex(kept[name]) for name in _NAMES}
     except OSError as error:

@@ -24,16 +24,39 @@ class HubMetrics:
         )
         self.waiting_pictures = Gauge("aitbc_hub_pictures_waiting", "Pictures that nobody has", registry=registry)
         self.workers = Gauge("aitbc_hub_workers", "Providers that are connected", registry=registry)
+        self.waited_seconds = Histogram(
+            "aitbc_hub_shard_wait_seconds",
+            "How long pictures waited until a provider was given them",
+            registry=registry,
+            buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000),
+        )
         self.leases = Counter(
             "aitbc_hub_leases",
             "Leases: given, second, delivered, refused, returned, lapsed",
             ("event",),
             registry=registry,
         )
+        self.sampled = Counter(
+            "aitbc_hub_results_sampled",
+            "Results that passed the first look, by whether a second one was drawn: yes, no",
+            ("drawn",),
+            registry=registry,
+        )
         self.checks = Counter(
-            "aitbc_hub_checks", "Second looks at results, by verdict", ("verdict",), registry=registry
+            "aitbc_hub_checks",
+            "Second looks at results, by kind (examination, canary) and verdict",
+            ("kind", "verdict"),
+            registry=registry,
+        )
+        self.benchmarks = Counter(
+            "aitbc_hub_benchmarks", "Models of providers that joined, measured or not", ("outcome",), registry=registry
         )
         self.composed = Counter("aitbc_hub_receipts", "Receipts of whole jobs, by form", ("form",), registry=registry)
         self.webhooks = Counter(
             "aitbc_hub_webhooks", "Calls to clients' servers, by outcome", ("outcome",), registry=registry
         )
+
+    def count_end(self, outcome: str, seconds: float) -> None:
+        """A job has ended, so long after it was accepted."""
+        self.jobs.labels(str(outcome)).inc()
+        self.job_seconds.observe(max(0.0, seconds))

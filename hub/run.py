@@ -1,18 +1,26 @@
-"""The hub's process: opens the hub, serves it until a signal, and closes it."""
+"""The hub's process: opens the hub, serves it until a signal, drains it while it answers on, and closes it."""
 
 import asyncio
-import math
 import os
+import signal
+import time
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import Final
 
+import structlog
 import uvloop
 from prometheus_client import CollectorRegistry
 
 from chain.web.server import SHUTDOWN_TIMEOUT_S, Server, listen
 from hub.http.application import create_hub_application
-from hub.hub import open_hub
+from hub.hub import Hub, open_hub
 from hub.settings import HubSettings
+
+_SAME_SIGNAL_S: Final = 1.0
+"""Ctrl-C reaches a whole process group, and a parent may add its SIGTERM: that is one wish, not two."""
+
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub")
 
 
 def run_hub(settings: HubSettings, password: str, *, wait: bool, on_ready: Callable[[str], None]) -> None:
@@ -32,21 +40,57 @@ async def _run(settings: HubSettings, password: str, wait: bool, on_ready: Calla
         listener.close()
         raise
     try:
+        signals = _Signals(hub)
         application = create_hub_application(
-            hub.parts,
+            hub.assembled.parts,
             registry=registry,
             health=hub.fault,
+            readiness=hub.unready,
             lifespan=hub.lifespan,
-            more_routes=(hub.attestation.routes,),
-            larger_bodies=hub.attestation.larger_bodies,
+            more_routes=(hub.assembled.routes,),
+            larger_bodies=hub.assembled.larger_bodies,
         )
         server = Server(
             application,
             listener,
             max_connections=settings.max_clients + settings.max_workers,
-            shutdown_timeout_s=SHUTDOWN_TIMEOUT_S + math.ceil(settings.shutdown_grace_s),
-            on_stopping=hub.stop,
+            shutdown_timeout_s=SHUTDOWN_TIMEOUT_S,
+            on_stopping=hub.end,
+            on_signal=signals.take,
         )
+        signals.server = server
         await server.serve(on_ready)
+        await signals.finish()
     finally:
         await hub.close()
+
+
+class _Signals:
+    """The first begins a drain, during which everything but new jobs is answered; a later Ctrl-C ends it."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.server: Server
+        self._hub = hub
+        self._drain: asyncio.Task[None] | None = None
+        self._since_s = 0.0
+
+    def take(self, number: int) -> None:
+        """On the event loop's thread."""
+        if self._drain is None:
+            self._since_s = time.monotonic()
+            self._drain = asyncio.create_task(self._end())
+        elif number == signal.SIGINT and time.monotonic() - self._since_s > _SAME_SIGNAL_S:
+            _log.warning("ending_at_once")
+            self.server.stop()
+
+    async def _end(self) -> None:
+        try:
+            await self._hub.drain()
+        finally:
+            self.server.stop()
+
+    async def finish(self) -> None:
+        """After the last answer."""
+        if self._drain is not None:
+            self._drain.cancel()
+            await asyncio.gather(self._drain, return_exceptions=True)

@@ -8,13 +8,24 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chain.primitives.client_request import check_hub_id_is_no_address
+from chain.primitives.hexadecimal import parse_address
 from chain.primitives.rejection import Rejected
+from chain.primitives.worker_hello import LOOPBACK_HOSTS
 from hub.delivery.addresses import Network, read_networks
 from hub.errors import HubConfigurationError
 from hub.scheduling.policies.policy import Policy
 
 ENVIRONMENT_PREFIX = "AITBC_HUB_"
+_DAY_S = 86_400.0
+UNATTESTED_S = 2 * _DAY_S
+"""How long an attestation is waited for, before its job has failed."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}")  # As in a receipt.
+_HOST = re.compile(r"([a-z0-9._\-]{1,253}|\[[0-9a-f:.]{2,45}\])(:[1-9][0-9]{0,4})?")
+
+
+def _items(text: str) -> tuple[str, ...]:
+    """Of a list in one variable."""
+    return tuple(each.strip() for each in text.split(",") if each.strip())
 
 
 class HubSettings(BaseSettings):
@@ -53,8 +64,18 @@ class HubSettings(BaseSettings):
         str | None, Field(description="SQLAlchemy URL of another database than the SQLite file in the data folder.")
     ] = None
 
+    artifacts: Annotated[
+        str | None,
+        Field(description="Folder or s3://bucket/prefix of the pictures; else artifacts in the data folder."),
+    ] = None
+    keep_pictures_days: Annotated[
+        float, Field(gt=0, le=36_500, description="How long pictures are kept. Receipts and their hashes stay.")
+    ] = 30
     secrets_file: Annotated[
         Path | None, Field(description="File of the hub's own secrets; else hub-secrets.json in the data folder.")
+    ] = None
+    attestation_log: Annotated[
+        Path | None, Field(description="What the attester has signed; else attestations.sqlite3 in the data folder.")
     ] = None
     attesters_file: Annotated[
         Path | None, Field(description="TOML file of other hubs' attesters to ask, where the chain wants several.")
@@ -65,6 +86,13 @@ class HubSettings(BaseSettings):
     )
     newcomer_share: Annotated[float, Field(gt=0, le=0.5, description="Share of the work that newcomers get.")] = 0.1
     max_workers: Annotated[int, Field(ge=1, le=100_000, description="Providers that may be connected.")] = 2_000
+    worker_hosts: Annotated[
+        str,
+        Field(
+            description="Names that providers dial this hub by, such as hub.example.org,10.1.0.7:8080; "
+            "else host, and loopback. Under any other name it is refused, so that no other hub can pass logins on."
+        ),
+    ] = ""
     max_waiting_pictures: Annotated[
         int, Field(ge=1, le=10_000_000, description="Pictures that may wait; above it: 503.")
     ] = 10_000
@@ -87,9 +115,39 @@ class HubSettings(BaseSettings):
     check_timeout_s: Annotated[
         float, Field(gt=0, le=86_400, description="How long a provider may stay away before its check has failed.")
     ] = 120
+    canaries_per_day: Annotated[
+        int, Field(ge=0, le=100_000, description="Jobs of the hub's own a day, to test providers; 0: none.")
+    ] = 24
+    canary_new: Annotated[
+        float, Field(ge=0, le=1, description="Share of newcomers' results that a job of the hub's own follows.")
+    ] = 0.05
+    canary_normal: Annotated[float, Field(ge=0, le=1, description="Of those with a normal standing.")] = 0.02
+    canary_proven: Annotated[float, Field(ge=0, le=1, description="Of those that have proven themselves.")] = 0.01
+    canary_prompts_file: Annotated[
+        Path | None, Field(description="What these jobs ask for, a prompt a line; else made of words of the hub's own.")
+    ] = None
     challenge_window_s: Annotated[
         float, Field(ge=0, le=604_800, description="How long receipts wait before they are attested.")
     ] = 0
+    endorse_window_s: Annotated[
+        int, Field(ge=0, le=604_800, description="How long other hubs' receipts wait before this attester signs.")
+    ] = 0
+    endorse_unsigned: Annotated[
+        bool, Field(description="Sign other hubs' receipts of jobs that no client has signed for, too.")
+    ] = True
+    endorse_max_price: Annotated[
+        int | None, Field(ge=1, description="Atoms: the highest price per unit in other hubs' receipts.")
+    ] = None
+    fee_recipient: Annotated[
+        str | None, Field(description="Address that gets the hub's share of paid jobs; needs fee_basis_points.")
+    ] = None
+    fee_basis_points: Annotated[
+        int,
+        Field(ge=0, le=5_000, description="The hub's share beside the providers', in hundredths of a percent."),
+    ] = 0
+    record_outcomes: Annotated[
+        bool, Field(description="Write providers' failures and lost disputes on the chain; needs a keystore.")
+    ] = False
 
     moderation_words_file: Annotated[
         Path | None, Field(description="File of words and phrases, one a line, whose prompts are not served.")
@@ -120,16 +178,40 @@ class HubSettings(BaseSettings):
             raise ValueError(rejected.message) from None
         return hub_id
 
+    @field_validator("worker_hosts")
+    @classmethod
+    def _worker_hosts_are_hosts(cls, text: str) -> str:
+        for each in _items(text):
+            if not _HOST.fullmatch(each):
+                raise ValueError(f"{each!r} is not host or host:port, without a scheme and in lower case")
+        return text
+
+    @property
+    def hosts_for_workers(self) -> tuple[str, ...]:
+        """`host`, or `host:port`."""
+        own = f"[{self.host}]" if ":" in self.host else self.host
+        return _items(self.worker_hosts) or (*LOOPBACK_HOSTS, own)
+
     @field_validator("webhook_networks")
     @classmethod
     def _networks_are_networks(cls, text: str) -> str:
-        read_networks([each.strip() for each in text.split(",") if each.strip()])
+        read_networks(_items(text))
+        return text
+
+    @field_validator("fee_recipient")
+    @classmethod
+    def _recipient_is_an_address(cls, text: str | None) -> str | None:
+        if text is not None:
+            try:
+                parse_address(text)
+            except Rejected as rejected:
+                raise ValueError(rejected.message) from None
         return text
 
     @property
     def inner_webhook_networks(self) -> tuple[Network, ...]:
         """As networks."""
-        return read_networks([each.strip() for each in self.webhook_networks.split(",") if each.strip()])
+        return read_networks(_items(self.webhook_networks))
 
     @model_validator(mode="after")
     def _attester_is_in_one_place(self) -> Self:
@@ -142,6 +224,30 @@ class HubSettings(BaseSettings):
             raise ValueError(
                 "a remote signer needs --attester-signer-public-key and --attester-signer-genesis-hash as well"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _what_processes_share_is_named(self) -> Self:
+        url = self.database_url or ""
+        if url.startswith("postgresql") and (self.artifacts is None or self.secrets_file is None):
+            raise ValueError(
+                "several processes may serve from one PostgreSQL database: name the --artifacts (a folder that all of "
+                "them see, or s3://bucket/prefix) and the --secrets-file that they share"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pictures_outlast_their_jobs(self) -> Self:
+        if self.keep_pictures_days * _DAY_S < self.longest_job_s + self.challenge_window_s + UNATTESTED_S:
+            raise ValueError("--keep-pictures-days must outlast the longest job, its window, and two days")
+        return self
+
+    @model_validator(mode="after")
+    def _fee_has_a_recipient(self) -> Self:
+        if (self.fee_recipient is None) != (self.fee_basis_points == 0):
+            raise ValueError("--fee-recipient and --fee-basis-points go together")
+        if self.record_outcomes and self.attester_keystore is None:
+            raise ValueError("--record-outcomes needs --attester-keystore: a remote signer signs attestations alone")
         return self
 
     @classmethod

@@ -10,13 +10,14 @@ from typing import Final
 import structlog
 
 from chain.primitives.hexadecimal import parse_hash, parse_hex
-from chain.primitives.keys import SignerUnavailable
+from chain.primitives.keys import PrivateKey, SignerUnavailable
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Hash32
 from chain.remote_signer import RemoteSigner, SignerMistaken, SignerSettings
 from hub.errors import HubConfigurationError
 from hub.settings import HubSettings
 from wallet.attester import AttesterNetwork, AttesterSigner, open_attester, open_remote_attester
+from wallet.keystore import load_key
 
 _SIGNER_TIMEOUT_S: Final = 5.0
 """Nothing waits for an attestation but its own job."""
@@ -43,6 +44,17 @@ async def opened_attester(
         attester = await asyncio.to_thread(open_it, network, log_path)
         opened.callback(attester.close)
         yield attester
+
+
+def account_key(settings: HubSettings, password: str) -> PrivateKey | None:
+    """The attester's key as that of an account, where it is to write providers' outcomes on the chain; else None.
+
+    Raises KeystoreError.
+    """
+    if not settings.record_outcomes:
+        return None
+    assert settings.attester_keystore is not None
+    return load_key(settings.attester_keystore, password)
 
 
 def _remote_signer(settings: HubSettings) -> tuple[RemoteSigner, Hash32]:

@@ -14,5 +14,5 @@ A job's way through the package:
 - `monitoring`: metrics, traces, one log line per job
 - `client`, `ordering`: the other side: a client that checks what it is given
 
-It knows nothing of hubs but that some API keys are theirs, and nothing of the chain but what a node's API says.
+It knows of hubs only what they say over the connections that it opens to them, and of the chain what a node's API says.
 """

@@ -1,12 +1,9 @@
-"""Who may ask this provider for pictures: named API keys, of clients and of hubs, and what each may ask for.
+"""Which clients may ask this provider for pictures: named API keys, and what each may ask for.
 
 The file is TOML, and closed to other users (`chmod 600`):
 
     [clients]
     alice = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-
-    [hubs]
-    main-hub = "sha256:…"
 
     [limits.alice]
     rate = "60/minute"
@@ -17,8 +14,7 @@ What stands for a key is its SHA-256: a key that `new_secret` drew has 256 bits 
 from its hash, and a slow hash (scrypt) would only slow down every request. A plain secret is taken too, for networks
 that live for an hour; `plain_names` says whose.
 
-A client's name stands in its receipts as `client`. Only a hub may pass on jobs of others (the field `job`), because the
-receipt then states what the hub says about client, request and job id.
+A client's name stands in its receipts as `client`. Hubs have no keys here: this provider dials them (`hub_link`).
 """
 
 import hashlib
@@ -51,10 +47,9 @@ _WELL_KNOWN: Final = "CHANGE_ME"
 
 @dataclass(frozen=True)
 class Caller:
-    """An API key's owner."""
+    """Whose jobs they are: an API key's owner, or a hub that this provider has dialled."""
 
     name: str
-    is_hub: bool
 
 
 @dataclass(frozen=True)
@@ -123,8 +118,11 @@ class ApiKeys:
         return self._limits.get(caller.name, NO_LIMITS)
 
 
-def load_api_keys(path: Path | None, single_key: str | None) -> ApiKeys:
-    """The keys of the file, and the single key from the environment as client `default`; none at all is refused."""
+def load_api_keys(path: Path | None, single_key: str | None, *, is_needed: bool = True) -> ApiKeys:
+    """The keys of the file, and the single key from the environment as client `default`; ConfigurationError.
+
+    Whoever serves hubs only needs no keys; else none at all is refused.
+    """
     secrets: dict[Caller, str] = {}
     limits: dict[str, KeyLimits] = {}
     if path is not None:
@@ -132,12 +130,12 @@ def load_api_keys(path: Path | None, single_key: str | None) -> ApiKeys:
         secrets.update(_secrets_in(path, document))
         limits.update(_limits_in(path, document))
     if single_key is not None:
-        if Caller("default", is_hub=False) in secrets:
+        if Caller("default") in secrets:
             message = f"{path} names a client `default`, as the key of the environment is called: keep one"
             raise ConfigurationError(message, reason="bad_api_keys")
-        secrets[Caller("default", is_hub=False)] = single_key
-    if not secrets:
-        message = "no API key: pass --api-keys-file, or set AITBC_PROVIDER_API_KEY"
+        secrets[Caller("default")] = single_key
+    if is_needed and not secrets:
+        message = "no API key: pass --api-keys-file, set AITBC_PROVIDER_API_KEY, or serve hubs only: --hub"
         raise ConfigurationError(message, reason="no_api_keys")
     return ApiKeys(secrets, limits)
 
@@ -151,20 +149,19 @@ def _read(path: Path) -> dict[str, Any]:
         raise _bad(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _bad(f"{path} is not TOML: {error}") from error
-    unknown = document.keys() - {"clients", "hubs", "limits"}
+    if "hubs" in document:
+        raise _bad(f"{path}: take the table [hubs] out; a provider dials its hubs itself (aitbc provider run --hub)")
+    unknown = document.keys() - {"clients", "limits"}
     if unknown:
-        raise _bad(f"{path}: unknown entry {min(unknown)!r}; there are the tables [clients], [hubs] and [limits]")
+        raise _bad(f"{path}: unknown entry {min(unknown)!r}; there are the tables [clients] and [limits]")
     return document
 
 
 def _secrets_in(path: Path, document: dict[str, Any]) -> dict[Caller, str]:
-    secrets: dict[Caller, str] = {}
-    for table, is_hub in (("clients", False), ("hubs", True)):
-        entries = document.get(table, {})
-        if not isinstance(entries, dict) or not all(isinstance(secret, str) for secret in entries.values()):
-            raise _bad(f'{path}: [{table}] holds lines of name = "secret"')
-        secrets.update({Caller(name, is_hub): secret for name, secret in entries.items()})
-    return secrets
+    entries = document.get("clients", {})
+    if not isinstance(entries, dict) or not all(isinstance(secret, str) for secret in entries.values()):
+        raise _bad(f'{path}: [clients] holds lines of name = "secret"')
+    return {Caller(name): secret for name, secret in entries.items()}
 
 
 def _limits_in(path: Path, document: dict[str, Any]) -> dict[str, KeyLimits]:

@@ -225,6 +225,8 @@ class StepCheck:
     """Latents that the other has opened, by place; None only asks which are needed."""
     batch_rows: int = 1
     """With how many rows the other says that it computed each."""
+    dtype: str | None = None
+    """In which precision the other says that it computed them; None: in this one's."""
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,8 @@ class StepsChecked:
     profile: "ReproducibilityProfile | None" = None
     expected_rms: tuple[float, ...] = ()
     latents: tuple[bytes, ...] = ()
+    rounding: tuple[float, ...] = ()
+    """Per place, where the other's precision is shorter: the relative distance of the same step in that precision."""
 
 
 @dataclass(frozen=True)

@@ -76,8 +76,10 @@ def _hub_url(value: str) -> str:
     scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(value.partition("://")[0])
     if scheme is None:
         raise ValueError("must be a ws://, wss://, http:// or https:// URL")
-    address = _url("http://" + value.partition("://")[2]).partition("://")[2]
-    return f"{scheme}://{address}" if "/" in address else f"{scheme}://{address}/v1/workers"
+    host, slash, path = _url("http://" + value.partition("://")[2]).partition("://")[2].partition("/")
+    if set("@?#") & set(host + path):
+        raise ValueError("must have neither a name and password nor ? or #")
+    return f"{scheme}://{host.lower()}/{path}" if slash else f"{scheme}://{host.lower()}/v1/workers"
 
 
 def _items(value: object) -> object:
@@ -85,6 +87,11 @@ def _items(value: object) -> object:
     if not isinstance(value, str):
         return value
     return tuple(item.strip() for item in value.split(",") if item.strip())
+
+
+def _once(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Without repetitions."""
+    return tuple(dict.fromkeys(values))
 
 
 def _each(check: Callable[[str], str]) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
@@ -166,6 +173,6 @@ ModelEntries = Annotated[
 ]
 PriceEntries = Annotated[tuple[str, ...], *_List, AfterValidator(_each(_price_entry))]
 Sizes = Annotated[tuple[str, ...], *_List, AfterValidator(_each(_size))]
-HubUrls = Annotated[tuple[str, ...], *_List, AfterValidator(_each(_hub_url))]
+HubUrls = Annotated[tuple[str, ...], *_List, AfterValidator(_each(_hub_url)), AfterValidator(_once)]
 Origins = Annotated[tuple[str, ...], *_List, AfterValidator(_each(_origin))]
 Networks = Annotated[tuple[str, ...], *_List, AfterValidator(_each(_network))]

@@ -88,7 +88,7 @@ class ProviderSettings(BaseSettings):
     # The service
     bind_host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Address to listen on.")
     bind_port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    api_keys_file: Path | None = Field(None, description="TOML file with the tables [clients] and [hubs] of API keys.")
+    api_keys_file: Path | None = Field(None, description="TOML file with the API keys of clients.")
     api_key: SecretStr | None = Field(
         None, description="A single API key, of the client `default`, for a provider without a file of keys."
     )

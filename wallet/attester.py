@@ -150,6 +150,10 @@ class AttesterSigner:
         self._log.record(Attestation(receipt.hub_id, receipt.job_id, form, receipt.hash, digest, self.address))
         return self._key.sign_keccak(preimage)
 
+    def remember(self, attestation: Attestation) -> bool:
+        """Enters what is known from elsewhere to be signed; False where the log knew. Raises as `sign_mint`."""
+        return self._log.record(attestation)
+
     def close(self) -> None:
         """Closes the log."""
         self._log.close()

@@ -21,7 +21,9 @@ def check_on_chain(document: Document, client: NodeClient, status: StatusView) -
         ]
     minted = find_receipt(client, receipt.hash)
     checks = [Check("chain_id", True, f"{status.network} ({status.chain_id})"), _check_mint(receipt, minted)]
-    attestation = document.attestation
+    if minted is not None and minted.settlement is not None:  # By whom, over what: the chain has looked at all of it.
+        return [*checks, Check("attesters", True, f"the chain accepted {', '.join(minted.attesters)}")]
+    attestation = None if document.is_settlement else document.attestation
     if attestation is None and minted is not None:
         attestation = parse_hex(minted.attestation, field="attestation")
     if attestation is not None:
@@ -43,9 +45,9 @@ def _check_mint(receipt: Receipt, minted: ReceiptView | None) -> Check:
         return Check("mint", None, "not minted yet")
     where = f"in block {minted.height}, transaction {minted.transaction_hash}"
     used = "minted" if minted.settlement is None else f"settled from the deposit of {minted.settlement.client},"
-    asked = (to_checksum_address(receipt.provider), int(receipt.amount))
-    shares = {share.provider: int(share.units) for share in minted.shares}
-    if len(shares) <= 1 and (minted.provider, int(minted.units)) != asked:
+    asked = {to_checksum_address(provider): int(atoms) for provider, atoms in receipt.payouts()}
+    shares = {share.provider: int(share.units) for share in minted.shares} or {minted.provider: int(minted.units)}
+    if shares != asked:
         return Check("mint", False, f"{used} {minted.units} atoms for {minted.provider} {where}: not what it asks for")
     if not minted.finalized:
         return Check("mint", None, f"{used} {where}, not final yet")

@@ -17,7 +17,7 @@ import msgspec
 
 from chain.primitives.hexadecimal import format_ait, parse_hash, parse_hex, to_checksum_address, to_hex
 from chain.primitives.keys import SIGNATURE_BYTES, recover_address
-from chain.primitives.receipt import Receipt, attestation_digest, recover_provider
+from chain.primitives.receipt import Receipt, attestation_digest, mint_split_digest, recover_provider
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.shards import Shard, split_amount
 from chain.primitives.strict_json import count_containers
@@ -56,6 +56,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     provider_signature: bytes | None = None
     attestation: bytes | None = None
     image: bytes | None = None
+    is_settlement: bool = False
+    """The attestation is for a client's deposit to pay, and for nothing else."""
 
     @classmethod
     def from_json(cls, text: bytes) -> Self:
@@ -72,13 +74,14 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
         if not isinstance(fields, dict) or "receipt" not in fields:
             return cls(receipt=Receipt.from_object(fields))
         claimed_hash = fields.get("receipt_hash")
-        image = fields.get("image_base64")
+        image, mint = fields.get("image_base64"), fields.get("mint")
         return cls(
             receipt=Receipt.from_object(fields["receipt"]),
             claimed_hash=None if claimed_hash is None else parse_hash(claimed_hash, "receipt_hash"),
             provider_signature=_optional_hex(fields, "provider_signature"),
             attestation=_optional_hex(fields, "attestation"),
             image=None if image is None else _decode_image(image),
+            is_settlement=isinstance(mint, dict) and mint.get("form") == "settle",
         )
 
 
@@ -96,8 +99,13 @@ def parse_attestation(text: str) -> bytes:
 
 
 def recover_attesters(receipt: Receipt, attestation: bytes) -> list[Address]:
-    """Who attested this receipt; raises Rejected unless the addresses are strictly ascending, as the chain demands."""
-    digest = attestation_digest(receipt.provider, receipt.amount, receipt.hash)
+    """Who attested this receipt for a mint; raises Rejected unless the addresses are strictly ascending, as the chain
+    demands. Who attested a settlement, only the chain tells: it is over the client's request as well."""
+    providers, amounts = [provider for provider, _ in receipt.payouts()], [atoms for _, atoms in receipt.payouts()]
+    if len(providers) == 1:
+        digest = attestation_digest(receipt.provider, receipt.amount, receipt.hash)
+    else:
+        digest = mint_split_digest(receipt.chain_id, providers, amounts, receipt.hash)
     starts = range(0, len(attestation), SIGNATURE_BYTES)
     attesters = [recover_address(digest, attestation[start : start + SIGNATURE_BYTES]) for start in starts]
     if any(before >= after for before, after in itertools.pairwise(attesters)):
@@ -158,6 +166,8 @@ def _check_provider(document: Document) -> Check:
 def _check_attestation(document: Document) -> Check:
     if document.attestation is None:
         return Check("attestation", None, "none given")
+    if document.is_settlement:
+        return Check("attestation", None, "for a settlement of the client's request: the chain tells who signed it")
     try:
         attesters = recover_attesters(document.receipt, document.attestation)
     except Rejected as refusal:

@@ -13,6 +13,7 @@ from chain.primitives.worker_fields import (
     AmountText,
     Attachment,
     ClientName,
+    Dtype,
     HashText,
     Identifier,
     PictureRun,
@@ -141,6 +142,8 @@ class CheckSteps(Message, frozen=True, kw_only=True, tag="check_steps"):
     places: Places
     batch_rows: Annotated[int, Meta(ge=1, le=1_024)] = 1
     """With how many pictures the other says that it computed each."""
+    dtype: Dtype | None = None
+    """In which precision; the latents may be widened from it."""
     opened: Annotated[tuple[Place, ...], Meta(max_length=MAX_PLACES * 8)]
     latents: Latents
     """Of `opened`, in that order."""

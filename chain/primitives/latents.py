@@ -18,6 +18,8 @@ BYTES_OF_DTYPE: Final = {"float32": 4, "float16": 2, "bfloat16": 2}
 """Of one value, by the names that a profile uses."""
 
 _LEAST_SCALE: Final = 1e-12
+_FLOAT16_MAX: Final = 65504.0
+_BFLOAT16_INFINITY: Final = 0x7F80
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,22 @@ def widened(raw: bytes, dtype: str) -> bytes:
         return bytes(wide)
     count = len(raw) // 2
     return struct.pack(f"<{count}f", *struct.unpack(f"<{count}e", raw))
+
+
+def narrowed(raw: bytes, dtype: str) -> bytes:
+    """Values in float32 rounded to `dtype`, to even, and no further than its largest; raises Rejected (malformed)."""
+    values = read_values(raw, "float32")
+    if dtype == "float32":
+        return raw
+    if dtype == "float16":
+        return struct.pack(f"<{len(values)}e", *(min(max(value, -_FLOAT16_MAX), _FLOAT16_MAX) for value in values))
+    if dtype != "bfloat16":
+        raise _incomparable("in no precision that is known here")
+    words = struct.unpack(f"<{len(values)}I", raw)
+    # Half of the kept part's last place is added, less a bit where that part is even.
+    rounded = ((word + 0x7FFF + (word >> 16 & 1)) >> 16 for word in words)
+    halves = (half - 1 if half & 0x7FFF == _BFLOAT16_INFINITY else half for half in rounded)
+    return struct.pack(f"<{len(values)}H", *halves)
 
 
 def compare_latents(left: bytes, right: bytes, dtype: str, expected_rms: float = math.inf) -> LatentDistance:

@@ -14,6 +14,7 @@ from chain.primitives.worker_fields import (
     MAX_PLACES,
     AddressText,
     Attachment,
+    Audience,
     Count,
     HashText,
     Identifier,
@@ -51,6 +52,8 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     address: AddressText
     signature: SignatureText
     """`chain.primitives.worker_hello`."""
+    audience: Audience
+    """Host and port that this provider has dialled."""
     models: Annotated[tuple[ModelOffer, ...], Meta(min_length=1, max_length=MAX_MODELS)]
     unit_type: UnitType
     device: Printable
@@ -184,6 +187,8 @@ class Checked(Message, frozen=True, kw_only=True, tag="checked"):
     """What the checker would have declared."""
     expected_rms: Annotated[tuple[Annotated[float, Meta(ge=0, le=1e12)], ...], Meta(max_length=MAX_PLACES)]
     """How large each entry should be, by the checker's own model."""
+    rounding: Annotated[tuple[Annotated[float, Meta(ge=0, le=1e12)], ...], Meta(max_length=MAX_PLACES)] = ()
+    """Where the other computes in a shorter precision: how far the same step lies from the checker's in that one."""
     latents: Latents
 
     @property
@@ -194,6 +199,8 @@ class Checked(Message, frozen=True, kw_only=True, tag="checked"):
     def checked(self) -> Self:
         """As in Message."""
         check_as_many(self.expected_rms, self.latents, "expected_rms")
+        if self.rounding:
+            check_as_many(self.rounding, self.latents, "rounding")
         return self
 
 

@@ -225,7 +225,7 @@ def _check_spelling(fields: Mapping[str, Any], respelled: Mapping[str, Any], whe
 
 def _parse_shards(shards: list[object]) -> tuple[Shard, ...]:
     if len(shards) > MAX_SHARDS:
-        raise _invalid("shards", f"must be 2 to {MAX_SHARDS}")
+        raise _invalid("shards", f"must be 1 to {MAX_SHARDS}")
     return tuple(Shard.from_object(shard, f"shards[{index}]") for index, shard in enumerate(shards))
 
 

@@ -60,9 +60,12 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_shards(shards: Sequence[Shard], *, provider: Address, micro_units: int) -> None:
-    """Raises Rejected (invalid_receipt) unless these are the parts of a receipt of this provider with these units."""
-    if not 2 <= len(shards) <= MAX_SHARDS:
-        raise _invalid(f"must be 2 to {MAX_SHARDS}")
+    """Raises Rejected (invalid_receipt) unless these are the parts of a receipt of this provider with these units.
+
+    One part alone is that of a job that ended early: its provider knows some of the prompts, the receipt is for all.
+    """
+    if not 1 <= len(shards) <= MAX_SHARDS:
+        raise _invalid(f"must be 1 to {MAX_SHARDS}")
     for shard in shards:
         if not 0 <= shard.micro_units <= MAX_MICRO_UNITS:
             raise _invalid(f"must each have from 0 to {MAX_MICRO_UNITS // MICRO} units")

@@ -43,6 +43,8 @@ Reason = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z")]
 Printable = Annotated[str, Meta(pattern=r"^[\x20-\x7e]{1,200}\Z")]
 Text = Annotated[str, Meta(max_length=_MAX_TEXT)]
 """A sentence for people; `shown` makes it safe for logs."""
+Audience = Annotated[str, Meta(pattern=r"^[a-z0-9._\-\[\]:]{1,260}:[0-9]{1,5}\Z")]
+"""Host and port."""
 UnitType = Annotated[str, Meta(pattern=r"^(gpu_seconds|images)\Z")]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 PictureCount = Annotated[int, Meta(ge=1, le=MAX_PICTURES)]
@@ -117,12 +119,15 @@ class PictureRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return self
 
 
+Dtype = Annotated[str, Meta(pattern=r"^(float32|float16|bfloat16)\Z")]
+
+
 class ProfileClaim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The reproducibility profile that a provider declares for a picture, with the keys of its JSON."""
 
     weights_sha256: Sha256Digits
     scheduler: Printable
-    dtype: Annotated[str, Meta(pattern=r"^(float32|float16|bfloat16)\Z")]
+    dtype: Dtype
     device_class: Printable
     batch_rows: Annotated[int, Meta(ge=1, le=1_024)]
     latent_shape: Annotated[

@@ -7,12 +7,13 @@ A receipt comes here when all checks of its job have passed (`hub.store.receipts
 - `gathering`: own signature first, then other hubs' attesters until there are m; `peers`: who they are, and asking them
 - `disputes`: the challenge window, and what speaks against a receipt while it is open
 - `delivering`: attestations to the providers that earned them, again and again until one has it, or the chain
-- `watching`: looks for receipts on the chain until they are final there
+- `minting`: receipts that were minted, by the minter's events; `watching`: what follows, and a look at what they missed
 - `following`: books of deposits: every event of the escrow module that concerns this hub, once, in the chain's order
+- `logs`: a node's events, by stretches of blocks
 - `deposits`: what a client's deposit still covers, before a paid job is accepted
-- `auditing`: checks the audit log's chain
+- `auditing`: checks the audit log's chain; `remembering`: the attester's log, completed from the database at the start
 
-And for others, whose receipts this hub's attester is asked to sign (`POST /v1/attestations`):
+And for other hubs, whose receipts this hub's attester is asked to sign (`POST /v1/attestations`):
 
 - `routes`, `authentication`: who asks, shown by a signature over the whole request
 - `evidence`: a receipt with everything that speaks for it, as bytes; `examining`, `pictures`: whether it holds (pure)

@@ -5,7 +5,7 @@ Each step is in the database before the next, and each may be done again: the sa
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -184,17 +184,23 @@ class Attesting:
             _log.error("attestation_refused", job_id=receipt.job_id, reason=never.reason, detail=never.detail)
 
     async def _sign(self, kept: receipts.Receipt) -> None:
-        job = await self._store.read(lambda c: jobs.get(c, kept.job_id))
+        attesters = await self._chain.attesters()
+        job, found, pictures, known = await self._store.read(
+            lambda c: (
+                jobs.get(c, kept.job_id),
+                results.of_job(c, kept.job_id),
+                results.pictures(c, kept.job_id),
+                receipts.attestations(c, kept.receipt_hash),
+            )
+        )
         if job is None or job.ended_at_ms is not None:
             return
         asked = self._asked_of(job)
         receipt = Receipt.from_json(kept.receipt_json)
-        attesters = await self._chain.attesters()
-        parts = await self._evidence_parts(kept)
+        parts = _evidence_parts(kept, found, pictures)
         fee = await self._fee(kept, receipt, asked.request, job)
         wanted = Wanted(kept.form, receipt, asked.request, fee)
         self._check(kept, wanted, asked, parts, attesters.ceiling_atoms)
-        known = await self._store.read(lambda c: receipts.attestations(c, kept.receipt_hash))
         signatures = await self._gatherer.gather(
             wanted,
             {parse_address(each.attester): bytes.fromhex(each.signature[2:]) for each in known},
@@ -225,23 +231,6 @@ class Attesting:
             bounds=self._settings.bounds,
             now_s=int(time.time()),
         )
-
-    async def _evidence_parts(self, kept: receipts.Receipt) -> "_Parts":
-        """What each provider signed, and which pictures are whose; raises NeverAttested where they do not fit."""
-        found: list[Result] = await self._store.read(lambda c: results.of_job(c, kept.job_id))
-        pictures: list[Picture] = await self._store.read(lambda c: results.pictures(c, kept.job_id))
-        counts = {result.lease_id: 0 for result in found}
-        for picture in pictures:
-            counts[picture.lease_id] += 1
-        parts: list[Part] = []
-        try:
-            for result in found:
-                part = Receipt.from_json(result.receipt_json)
-                parts.append(Part(part, bytes.fromhex(result.provider_signature[2:]), counts[result.lease_id]))
-        except Rejected as rejected:
-            raise NeverAttested("wrong_parts", rejected.message) from None
-        is_whole = len(parts) == 1 and to_hex(parts[0].receipt.hash) == kept.receipt_hash
-        return _Parts(() if is_whole else tuple(parts), tuple(picture.sha256 for picture in pictures))
 
     async def _fee(self, kept: receipts.Receipt, receipt: Receipt, request: ClientRequest, job: Job) -> Fee:
         """Decided once, before the first signature: another fee is another settlement, which no attester signs too."""
@@ -287,16 +276,7 @@ class Attesting:
 
     def _keeper(self, kept: receipts.Receipt) -> Callable[[Address, bytes], Awaitable[None]]:
         async def keep(attester: Address, signature: bytes) -> None:
-            await self._store.write(
-                lambda t: receipts.add_attestation(
-                    t,
-                    kept.receipt_hash,
-                    attester=to_checksum_address(attester),
-                    form=kept.form,
-                    signature=to_hex(signature),
-                    now_ms=now_ms(),
-                )
-            )
+            await self._store.write(lambda t: _keep_signature(t, kept, attester, signature, now_ms()))
 
         return keep
 
@@ -315,6 +295,8 @@ class Attesting:
                 return False  # Disputed meanwhile, or another process was quicker.
             if not receipts.attested(transaction, kept.job_id, attestation, now):
                 return False
+            for attester, signature in signatures.items():
+                _keep_signature(transaction, kept, attester, signature, now)
             audit.append(transaction, "attested", kept.receipt_hash, facts, now)
             self._endings.end_attested(transaction, kept.job_id, now)
             return True
@@ -330,3 +312,32 @@ class _Parts:
 
     parts: tuple[Part, ...]
     pictures: tuple[str, ...]
+
+
+def _evidence_parts(kept: receipts.Receipt, found: Sequence[Result], pictures: Sequence[Picture]) -> _Parts:
+    """What each provider signed, and which pictures are whose; raises NeverAttested where they do not fit."""
+    counts = {result.lease_id: 0 for result in found}
+    for picture in pictures:
+        counts[picture.lease_id] += 1
+    parts: list[Part] = []
+    try:
+        for result in found:
+            part = Receipt.from_json(result.receipt_json)
+            parts.append(Part(part, bytes.fromhex(result.provider_signature[2:]), counts[result.lease_id]))
+    except Rejected as rejected:
+        raise NeverAttested("wrong_parts", rejected.message) from None
+    is_whole = len(parts) == 1 and to_hex(parts[0].receipt.hash) == kept.receipt_hash
+    return _Parts(() if is_whole else tuple(parts), tuple(picture.sha256 for picture in pictures))
+
+
+def _keep_signature(
+    transaction: Transaction, kept: receipts.Receipt, attester: Address, signature: bytes, now_ms: int
+) -> None:
+    receipts.add_attestation(
+        transaction,
+        kept.receipt_hash,
+        attester=to_checksum_address(attester),
+        form=kept.form,
+        signature=to_hex(signature),
+        now_ms=now_ms,
+    )

@@ -1,24 +1,20 @@
-"""Who asks an attester: a hub by its own key, or a provider by its registered one, shown by a signature over the call.
+"""Who asks an attester: another hub, by its own key, shown by a signature over the call.
 
 EIP-712 typed data under the domain of client requests. It names the attester that is asked and the body's hash, so a
 call that was overheard can only be repeated as it is, which gives the same answer; and its time, so not for long.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from chain.primitives.client_request import domain_separator
 from chain.primitives.hashing import keccak256
 from chain.primitives.hexadecimal import parse_address, parse_hash, parse_hex, to_checksum_address, to_hex
-from chain.primitives.keys import PrivateKey, Signer, recover_address
+from chain.primitives.keys import Signer, recover_address
 from chain.primitives.rejection import Rejected, RejectionReason
 from chain.primitives.signing import eip712_preimage
 from chain.primitives.types import Address, Hash32
-from hub.errors import HubConfigurationError
-from wallet.keystore import sync_folder
 
 CALL_TYPE: Final = "AttestationCall(address attester,bytes32 bodyHash,uint64 sentAt,bytes32 genesisHash)"
 _TYPE_HASH: Final = keccak256(CALL_TYPE.encode())
@@ -88,40 +84,3 @@ def _header(headers: Mapping[str, str], name: str) -> str:
     if value is None:
         raise Rejected(RejectionReason.MISSING_FIELD, f"the header {name} is missing", field=name)
     return value
-
-
-def open_hub_key(path: Path) -> PrivateKey:
-    """The hub's own key, made at the first start: it signs calls to attesters, and nothing that is worth money.
-
-    Raises HubConfigurationError where the file is not readable, not this program's, or open to others.
-    """
-    try:
-        if not path.exists():
-            _write_new_key(path)
-        if path.stat().st_mode & 0o077:
-            raise HubConfigurationError(f"{path} must be readable by its owner alone (chmod 600)")
-        return PrivateKey(bytes.fromhex(path.read_text("ascii").strip()))
-    except (Rejected, ValueError):
-        raise HubConfigurationError(f"{path} does not hold a key in 64 hex digits") from None
-    except OSError as error:
-        if isinstance(error, HubConfigurationError):
-            raise
-        raise HubConfigurationError(f"cannot read or make {path}: {error.strerror or error}") from None
-
-
-def _write_new_key(path: Path) -> None:
-    """Whole or not at all; of two processes that start at once, the first one's stands."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(PrivateKey.generate().secret.hex())
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)

@@ -6,7 +6,9 @@ more. Whoever stays away for days is given up: the client has receipt and attest
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -25,7 +27,8 @@ from hub.store.store import Store, now_ms
 from hub.workers.errors import WorkerError
 
 _BATCH: Final = 256
-_CONCURRENT: Final = 16
+"""Deliveries under way at one time, and to one provider:"""
+_AT_ONE_TIME: Final = 4
 _IDLE_S: Final = 1.0
 _SESSION_ALIVE_MS: Final = 60_000
 
@@ -68,44 +71,64 @@ class Delivering:
         self._is_connected = is_connected
         self._asked_of = asked_of
         self._metrics = metrics
+        self._under_way: dict[str, str] = {}
+        """By job, whose provider is being told."""
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Until cancelled."""
-        async with self._store.announcements.subscribe(receipts.ATTESTATION_TOPIC) as changes:
-            while True:
-                try:
-                    await self.deliver_due()
-                except StoreError as error:
-                    _log.warning("delivering_paused", detail=str(error))
-                await changes.wait(_IDLE_S)
+        try:
+            async with self._store.announcements.subscribe(receipts.ATTESTATION_TOPIC) as changes:
+                while True:
+                    try:
+                        await self._begin_due()
+                    except StoreError as error:
+                        _log.warning("delivering_paused", detail=str(error))
+                    await changes.wait(_IDLE_S)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def provider_is_back(self, provider: str) -> None:
-        """It has dialled in: what it does not have is due at once."""
-        await self._store.write(lambda t: receipts.deliver_again(t, provider, now_ms()))
-
-    async def deliver_due(self) -> int:
-        """How many were sent, or tried."""
+    async def _begin_due(self) -> None:
+        """Each in a task of its own: who answers slowly, or not at all, keeps nobody else waiting."""
         now = now_ms()
-        due = await self._store.read(lambda c: receipts.due_deliveries(c, now, limit=_BATCH))
-        if not due:
-            return 0
+        elsewhere = await self._elsewhere(now) if self._store.is_shared else set()
+        counts = Counter(self._under_way.values())
+        busy = {provider for provider, count in counts.items() if count >= _AT_ONE_TIME}
+        limit, under_way = _BATCH - len(self._under_way), list(self._under_way)
+        if limit <= 0:
+            return
+        due = await self._store.read(
+            lambda c: receipts.due_deliveries(c, now, limit=limit, without=elsewhere | busy, under_way=under_way)
+        )
+        for receipt in due:
+            if counts[receipt.provider] < _AT_ONE_TIME:
+                counts[receipt.provider] += 1
+                self._begin(receipt)
+
+    async def _elsewhere(self, now: int) -> set[str]:
+        """Providers whose sessions are at another process of this hub, which tells them."""
         alive = await self._store.read(lambda c: sessions.alive(c, since_ms=now - _SESSION_ALIVE_MS))
-        elsewhere = {each.provider for each in alive if not self._is_connected(parse_address(each.provider))}
-        turns = asyncio.Semaphore(_CONCURRENT)
-        mine = [each for each in due if each.provider not in elsewhere]
+        return {each.provider for each in alive if not self._is_connected(parse_address(each.provider))}
 
-        async def deliver(receipt: receipts.Receipt) -> None:
-            async with turns:
-                try:
-                    await self._deliver(receipt)
-                except StoreError:
-                    raise
-                except Exception:  # noqa: BLE001 - one receipt that cannot be sent must not stop all others
-                    _log.exception("delivering_failed", job_id=receipt.job_id)
-                    await self._note(receipt, "internal: see the log")
+    def _begin(self, receipt: receipts.Receipt) -> None:
+        self._under_way[receipt.job_id] = receipt.provider
+        task = asyncio.create_task(self._attempt(receipt))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-        await asyncio.gather(*(deliver(receipt) for receipt in mine))
-        return len(mine)
+    async def _attempt(self, receipt: receipts.Receipt) -> None:
+        try:
+            await self._deliver(receipt)
+        except StoreError as error:
+            _log.warning("delivering_paused", detail=str(error))
+        except Exception:  # noqa: BLE001 - one receipt that cannot be sent must not stop all others
+            _log.exception("delivering_failed", job_id=receipt.job_id)
+            with suppress(StoreError):
+                await self._note(receipt, "internal: see the log")
+        finally:
+            del self._under_way[receipt.job_id]
 
     async def _deliver(self, kept: receipts.Receipt) -> None:
         job = await self._store.read(lambda c: jobs.get(c, kept.job_id))

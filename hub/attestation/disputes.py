@@ -4,7 +4,7 @@ from typing import Protocol
 
 from sqlalchemy import select
 
-from hub.store import audit, promises, receipts
+from hub.store import audit, endorsements, promises, receipts
 from hub.store.tables.jobs import JOBS
 from hub.store.transaction import Transaction
 
@@ -42,6 +42,14 @@ def dispute(transaction: Transaction, endings: Endings, job_id: str, *, reason: 
     if receipt is None or receipt.attested_at_ms is not None:
         return False
     refuse(transaction, endings, receipt, reason=reason, detail=detail, now_ms=now_ms)
+    return True
+
+
+def dispute_endorsement(transaction: Transaction, receipt_hash: str, *, detail: str, now_ms: int) -> bool:
+    """The same for another hub's receipt, which this attester was asked to sign; False where it is too late."""
+    if not endorsements.dispute(transaction, receipt_hash, "disputed"):
+        return False
+    audit.append(transaction, "endorsement_disputed", receipt_hash, {"detail": detail}, now_ms)
     return True
 
 

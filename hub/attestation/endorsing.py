@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -19,6 +19,7 @@ from hub.attestation.examining import Bounds, check_claims, check_pictures, chec
 from hub.attestation.forms import digest_of, sign
 from hub.attestation.metrics import AttestationMetrics
 from hub.attestation.peers import Peer
+from hub.reputation.rules import OFFENCE_REASONS
 from hub.store import audit, endorsements, providers
 from hub.store.endorsements import Endorsement, EndorsementState, NewEndorsement
 from hub.store.errors import AlreadyUsed
@@ -37,13 +38,6 @@ _USED_SENTENCES: Final = {
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.attestation")
 
 
-class Rerunner(Protocol):
-    """Own providers, where the operator wants others' jobs computed again before they are signed."""
-
-    async def examine(self, evidence: Evidence) -> None:
-        """Raises NotEndorsed where the pictures are others, NotYet where nobody can compute them now."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndorsingSettings:
     """How this attester treats others' receipts."""
@@ -51,9 +45,6 @@ class EndorsingSettings:
     bounds: Bounds = field(default_factory=Bounds)
     window_s: int = 0
     """How long a receipt waits here, from when it was first brought and found true."""
-    takes_providers: bool = False
-    """Jobs that registered providers serve directly, for clients that sign. A client's key costs nothing: without a
-    re-run, a provider would be its own client, and any picture would do."""
     concurrent: int = 2
     """Receipts that are looked at together: their pictures are decoded."""
     waiting: int = 32
@@ -71,7 +62,6 @@ class Endorser:
         attester: AttesterSigner,
         peers: Collection[Peer],
         metrics: AttestationMetrics,
-        rerunner: Rerunner | None = None,
     ) -> None:
         self.attester = attester
         self._settings = settings
@@ -79,12 +69,11 @@ class Endorser:
         self._chain = chain
         self._peers: Mapping[Address, Peer] = {peer.key: peer for peer in peers}
         self._metrics = metrics
-        self._rerunner = rerunner
         self._turns = asyncio.Semaphore(settings.concurrent)
         self._waiting = 0
 
     def knows(self, caller: Address) -> bool:
-        """Whether it is one of the operator's peers; anybody else must be a provider, who brings its own receipt."""
+        """Whether it is one of the operator's peers: nobody else is answered."""
         return caller in self._peers
 
     async def endorse(self, caller: Address, body: bytes) -> bytes:
@@ -133,16 +122,10 @@ class Endorser:
     def _check_caller(self, caller: Address, evidence: Evidence) -> None:
         receipt = evidence.receipt
         peer = self._peers.get(caller)
-        if peer is not None:
-            if receipt.hub_id != peer.hub_id:
-                raise NotEndorsed("wrong_hub", "a hub asks for its own jobs' receipts only", "receipt.hub_id")
-            return
-        if not self._settings.takes_providers:
+        if peer is None:
             raise NotEndorsed("unknown_caller", "this attester answers the hubs that its operator knows")
-        if receipt.provider != caller or receipt.hub_id or receipt.shards is not None:
-            raise NotEndorsed(
-                "unknown_caller", "a provider brings its own receipt, of a job that it served directly", "receipt"
-            )
+        if receipt.hub_id != peer.hub_id:
+            raise NotEndorsed("wrong_hub", "a hub asks for its own jobs' receipts only", "receipt.hub_id")
 
     def _wanted(self, caller: Address, evidence: Evidence) -> NewEndorsement:
         receipt = evidence.receipt
@@ -152,7 +135,7 @@ class Endorser:
             raise NotEndorsed(rejected.reason.value, rejected.message, "form") from None
         return NewEndorsement(
             receipt_hash=to_hex(receipt.hash),
-            hub_id=receipt.hub_id or to_checksum_address(receipt.provider),
+            hub_id=receipt.hub_id,
             job_id=receipt.job_id,
             asked_by=to_checksum_address(caller),
             form=evidence.form,
@@ -176,18 +159,21 @@ class Endorser:
         )
         who = [part.receipt.provider for part in parts_of(evidence)]
         check_registered(evidence, await self._chain.providers(who), bounds)
-        await self._check_bans(who)
+        await self._check_standing(who)
         if await self._chain.use_of(evidence.receipt.hash) is not None:
             raise NotEndorsed("receipt_used", "this receipt is used up on the chain", "receipt")
         await asyncio.to_thread(check_pictures, evidence)
-        if self._rerunner is not None:
-            await self._rerunner.examine(evidence)
 
-    async def _check_bans(self, who: Collection[Address]) -> None:
-        names = sorted({to_checksum_address(address) for address in who})
-        bans = await self._store.read(lambda c: [name for name in names if providers.ban_of(c, name) is not None])
-        if bans:
-            raise NotEndorsed("banned", f"this hub takes no work of {bans[0]}", "receipt.provider")
+    async def _check_standing(self, who: Collection[Address]) -> None:
+        """What this hub has itself seen of them: whom it caught lying, it vouches for nowhere."""
+        names, now = sorted({to_checksum_address(address) for address in who}), now_ms()
+        for provider in await self._store.read(lambda c: [providers.get(c, name) for name in names]):
+            if provider is None:
+                continue
+            if provider.is_banned:
+                raise NotEndorsed("banned", f"this hub takes no work of {provider.address}", "receipt.provider")
+            if provider.suspended_reason in OFFENCE_REASONS and (provider.suspended_until_ms or 0) > now:
+                raise NotEndorsed("distrusted", f"this hub has caught {provider.address} lying", "receipt.provider")
 
     async def _begin(self, wanted: NewEndorsement) -> Endorsement:
         """Once more where another process was quicker: the same receipt is kept then, or a rival."""

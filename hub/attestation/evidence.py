@@ -1,4 +1,4 @@
-"""A receipt with everything that speaks for it, as one hub (or a provider) sends it to another's attester.
+"""A receipt with everything that speaks for it, as one hub sends it to another's attester.
 
 The body is four bytes with the head's length (big-endian), the head in JSON, then the pictures' bytes in the job's
 order, each as long as the head says. No prompt is in it: prompts are for client, hub and provider alone.

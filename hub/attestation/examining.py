@@ -11,7 +11,7 @@ from typing import Final
 from chain.answers import ProviderView
 from chain.primitives.client_request import MAX_VALIDITY_S
 from chain.primitives.hashing import sha256
-from chain.primitives.hexadecimal import to_checksum_address, to_hex
+from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.receipt import Receipt, combined_artifact_sha256, recover_provider
 from chain.primitives.receipt_request import check_request
 from chain.primitives.rejection import Rejected
@@ -85,7 +85,7 @@ def _check_request(evidence: Evidence, bounds: Bounds) -> None:
     if receipt.client_signature is None:
         if request.nonce != ZERO_HASH or request.expiry != 0:
             raise NotEndorsed("wrong_request", "nobody has signed this request, which has a nonce", "request.nonce")
-        if not bounds.takes_unsigned or not receipt.hub_id:
+        if not bounds.takes_unsigned:
             raise NotEndorsed("unsigned_request", "no client has signed for this job", "receipt.client_signature")
     elif request.expiry > receipt.started_at + MAX_VALIDITY_S + bounds.clock_tolerance_s:
         raise NotEndorsed("wrong_request", "the request was not valid yet when the work began", "request.expiry")
@@ -205,8 +205,3 @@ def check_pictures(evidence: Evidence) -> None:
             height=asked.height,
             name=f"pictures[{index}]",
         )
-
-
-def subject_of(evidence: Evidence) -> str:
-    """The receipt's hash, as logs name it."""
-    return to_hex(evidence.receipt.hash)

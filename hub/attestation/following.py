@@ -7,10 +7,10 @@ the chain had it, so no account of a client's is ever below zero.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
-import msgspec
 import structlog
 
 from chain.client import AsyncNodeClient, NodeError
@@ -26,59 +26,43 @@ from chain.primitives.hexadecimal import parse_hash, parse_hex, to_checksum_addr
 from chain.primitives.modules import ESCROW
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Hash32
+from hub.attestation.logs import ChainLogs, ChainUnclear, Log
+from hub.attestation.metrics import AttestationMetrics
+from hub.attestation.watching import Use, keep_use
 from hub.ledger import posting
-from hub.store import followed
+from hub.store import followed, receipts
 from hub.store.errors import StoreError
 from hub.store.store import Store, now_ms
 from hub.store.transaction import Transaction
 
 NAME: Final = "escrow"
 _MOST_BLOCKS: Final = 2_000
-_MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
-_PAUSE_S: Final = 2.0
-_TIMEOUT_S: Final = 30.0
+_PAUSE_S: Final = 1.0
 _HEADS: Final = (DEPOSITED_EVENT, SETTLED_EVENT, WITHDRAWN_EVENT, DEPOSIT_REFUNDED_EVENT)
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.following")
 
 
-class ChainUnclear(Exception):
-    """The node answered what no node of ours answers; nothing is booked."""
+@dataclass(frozen=True, slots=True)
+class _Booked:
+    """What an event comes to: a journal entry, and of a settlement the receipt that it used up."""
 
-
-class _Log(msgspec.Struct):
-    """What is read of a log."""
-
-    block: str = msgspec.field(name="blockNumber")
-    transaction_hash: str = msgspec.field(name="transactionHash")
-    log_index: str = msgspec.field(name="logIndex")
-    topics: list[str]
-    data: str
-
-
-class _Fault(msgspec.Struct):
-    code: int
-    message: str
-
-
-class _Answer(msgspec.Struct):
-    result: list[_Log] | None = None
-    error: _Fault | None = None
+    entry: posting.NewEntry
+    receipt_hash: str | None = None
+    use: Use | None = None
 
 
 class EscrowFollower:
     """The loop; `follow` books what is new."""
 
-    def __init__(self, *, store: Store, node: AsyncNodeClient, node_url: str, hub_id: str) -> None:
+    def __init__(
+        self, *, store: Store, node: AsyncNodeClient, logs: ChainLogs, hub_id: str, metrics: AttestationMetrics
+    ) -> None:
         self._store = store
         self._node = node
-        self._url = node_url.rstrip("/") + "/rpc"
+        self._logs = logs
         self._hub = audience_hash(hub_id)
-        self._http = httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=False, trust_env=False)
-
-    async def close(self) -> None:
-        """Closes its connections."""
-        await self._http.aclose()
+        self._metrics = metrics
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -99,25 +83,30 @@ class EscrowFollower:
         if first > head:
             return False
         last = min(head, first + _MOST_BLOCKS - 1)
-        heads = await self._logs(first, last, [[to_hex(event.topic) for event in _HEADS], None, to_hex(self._hub)])
+        topics = [[to_hex(event.topic) for event in _HEADS], None, to_hex(self._hub)]
+        heads = await self._logs.between(first, last, ESCROW, topics)
         entries = await self._entries(heads)
         await self._store.write(lambda t: self._book(t, done, last, entries))
         return last < head
 
-    def _book(self, transaction: Transaction, done: int | None, last: int, entries: Sequence[posting.NewEntry]) -> None:
-        if followed.advance(transaction, NAME, done, last):
-            for entry in entries:
-                posting.post(transaction, entry, now_ms())
+    def _book(self, transaction: Transaction, done: int | None, last: int, booked: Sequence[_Booked]) -> None:
+        if not followed.advance(transaction, NAME, done, last):
+            return
+        for each in booked:
+            posting.post(transaction, each.entry, now_ms())
+            if each.receipt_hash is not None and each.use is not None:
+                receipt = receipts.of_hash(transaction, each.receipt_hash)
+                if receipt is not None:
+                    keep_use(transaction, receipt, each.use, self._metrics)
 
-    async def _entries(self, heads: Sequence[_Log]) -> list[posting.NewEntry]:
-        """A journal entry for each event, in the chain's order."""
+    async def _entries(self, heads: Sequence[Log]) -> list[_Booked]:
+        """What each event comes to, in the chain's order."""
         try:
-            ordered = sorted(heads, key=lambda log: (int(log.block, 16), int(log.log_index, 16)))
-            return [await self._entry(log) for log in ordered]
+            return [await self._entry(log) for log in heads]
         except (Rejected, ValueError, IndexError) as error:
             raise ChainUnclear(f"the node's logs are not the escrow module's: {error}") from None
 
-    async def _entry(self, log: _Log) -> posting.NewEntry:
+    async def _entry(self, log: Log) -> _Booked:
         topics = [bytes(parse_hash(topic, "topic")) for topic in log.topics]
         octets = parse_hex(log.data, field="data")
         reference = f"{parse_hash(log.transaction_hash).hex()}:{int(log.log_index, 16)}"
@@ -126,13 +115,14 @@ class EscrowFollower:
                 values = event.decode(topics, octets)
                 if event is SETTLED_EVENT:
                     return await self._settlement(values, log)
-                return _change(event.name, reference, values)
+                return _Booked(_change(event.name, reference, values))
         raise ChainUnclear("a log of another event than was asked for")
 
-    async def _settlement(self, values: dict[str, Any], log: _Log) -> posting.NewEntry:
+    async def _settlement(self, values: dict[str, Any], log: Log) -> _Booked:
         """With each provider's share, from the events beside it."""
         receipt_hash = Hash32(values["receiptHash"])
-        paid = await self._logs(int(log.block, 16), int(log.block, 16), [to_hex(PAID_EVENT.topic)])
+        height = int(log.block, 16)
+        paid = await self._logs.between(height, height, ESCROW, [to_hex(PAID_EVENT.topic)])
         shares: list[tuple[str, int]] = []
         for other in paid:
             if other.transaction_hash != log.transaction_hash:
@@ -144,32 +134,9 @@ class EscrowFollower:
         if sum(amount for _, amount in shares) + values["fee"] != values["total"]:
             raise ChainUnclear("a settlement's shares do not come to what was taken")
         client = to_checksum_address(values["client"])
-        return posting.settlement_entry(to_hex(receipt_hash), client, shares, fee=values["fee"])
-
-    async def _logs(self, first: int, last: int, topics: Sequence[Any]) -> list[_Log]:
-        query = {
-            "fromBlock": hex(first),
-            "toBlock": hex(last),
-            "address": to_checksum_address(ESCROW),
-            "topics": list(topics),
-        }
-        call = {"jsonrpc": "2.0", "id": 1, "method": "eth_getLogs", "params": [query]}
-        async with self._http.stream("POST", self._url, json=call) as response:
-            content = bytearray()
-            async for chunk in response.aiter_bytes():
-                content += chunk
-                if len(content) > _MAX_ANSWER_BYTES:
-                    raise ChainUnclear("the node's answer is too large")
-        try:
-            answer = msgspec.json.decode(bytes(content), type=_Answer)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise ChainUnclear("the node answered no JSON-RPC") from None
-        if answer.result is not None:
-            return answer.result
-        if answer.error is not None and first < last:  # Too many for one answer: in halves.
-            middle = (first + last) // 2
-            return [*await self._logs(first, middle, topics), *await self._logs(middle + 1, last, topics)]
-        raise ChainUnclear("the node gives no logs" if answer.error is None else answer.error.message[:200])
+        entry = posting.settlement_entry(to_hex(receipt_hash), client, shares, fee=values["fee"])
+        units = sum(amount for _, amount in shares)
+        return _Booked(entry, to_hex(receipt_hash), Use(log.transaction_hash, height, units))
 
 
 def _change(name: str, reference: str, values: dict[str, Any]) -> posting.NewEntry:

@@ -56,9 +56,13 @@ def fee_of(receipt: Receipt, request: ClientRequest, recipient: Address, basis_p
     return Fee(recipient, amount) if amount and recipient != ZERO_ADDRESS else NO_FEE
 
 
-def digest_of(form: Form, receipt: Receipt, request: ClientRequest, fee: Fee = NO_FEE) -> Hash32:
-    """What every attester's signature of this receipt is over. Raises Rejected, as `settlement_of`."""
+def digest_of(form: Form, receipt: Receipt, request: ClientRequest | None, fee: Fee = NO_FEE) -> Hash32:
+    """What every attester's signature of this receipt is over; a settlement's needs the request, which it pays for.
+
+    Raises Rejected, as `settlement_of`.
+    """
     if form == Form.SETTLE:
+        assert request is not None
         return settlement_of(receipt, request, fee_recipient=fee.recipient, fee=fee.amount).digest
     payouts = receipt.payouts()
     if form == Form.MINT:

@@ -43,7 +43,7 @@ class Wanted:
 
 
 Keep = Callable[[Address, bytes], Awaitable[None]]
-"""Writes a signature down as soon as it is there."""
+"""Writes a signature down as soon as it is there, where others are waited for; the same again is fine."""
 
 
 class Gatherer:
@@ -77,9 +77,10 @@ class Gatherer:
         own = self._attester.address
         if own in attesters.by_address and own not in signatures:
             signatures[own] = await self._sign(wanted)
-            await keep(own, signatures[own])
         missing = attesters.threshold - len(signatures)
         if missing > 0:
+            if own in signatures:
+                await keep(own, signatures[own])
             signatures |= await self._ask_others(wanted, signatures, attesters, missing, body, keep)
         return dict(
             sorted(signatures.items(), key=lambda item: _usefulness(item[0], wanted, attesters, own))[
@@ -114,7 +115,13 @@ class Gatherer:
             for peer in self._peers
             if peer.peer.address in attesters.by_address and peer.peer.address not in signatures
         ]
-        queue.sort(key=lambda peer: not attesters.has_allowance(peer.peer.address, wanted.minted_atoms))
+        # Whoever is silent costs a minute or two: it is asked last, and when the others are not enough.
+        queue.sort(
+            key=lambda peer: (
+                not attesters.has_allowance(peer.peer.address, wanted.minted_atoms),
+                peer.is_troubled,
+            )
+        )
         if len(queue) < missing:
             raise NotYet("too_few_attesters", f"the chain asks for {attesters.threshold} attesters", 30.0)
         digest = digest_of(wanted.form, wanted.receipt, wanted.request, wanted.fee)

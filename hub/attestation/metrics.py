@@ -41,6 +41,3 @@ class AttestationMetrics:
             ("form",),
             registry=registry,
         )
-        self.underfunded = Counter(
-            "aitbc_hub_underfunded_jobs", "Paid jobs refused for want of a deposit", registry=registry
-        )

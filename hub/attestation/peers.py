@@ -5,9 +5,11 @@ attesters.toml
 hub_id = "east"                       # as in its receipts
 url = "https://east.example"          # where its attester is asked; leave out if only it asks us
 address = "0x…"                       # its attester, as on the chain's list
-key = "0x…"                           # its hub's own key (`aitbc hub status` shows it): whose calls we answer
+key = "0x…"                           # its hub's own key (`hub_key` of its GET /v1/hub): whose calls we answer
 """
 
+import asyncio
+import math
 import re
 import time
 import tomllib
@@ -38,6 +40,8 @@ _REASON: Final = re.compile(r"[a-z0-9_]{1,64}")
 _FIELDS: Final = ("hub_id", "url", "address", "key")
 _RETRY_S: Final = 5.0
 _LONGEST_RETRY_S: Final = 3_600.0
+_TROUBLED_S: Final = 60.0
+_TROUBLES: Final = frozenset({"attester_away", "attester_unclear", "wrong_signature"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,8 @@ class PeerAttester:
         self.peer = peer
         self._key = key
         self._network = network
+        self._timeout_s = timeout_s
+        self._failed_at_s = -math.inf
         self._url = peer.url.rstrip("/") + PATH
         # No redirects and no proxy from the environment: pictures go where the operator said.
         self._http = httpx.AsyncClient(timeout=timeout_s, follow_redirects=False, trust_env=False)
@@ -122,16 +128,32 @@ class PeerAttester:
         """Closes its connections."""
         await self._http.aclose()
 
+    @property
+    def is_troubled(self) -> bool:
+        """Whether it gave no answer a moment ago, or none that an attester gives: others are asked before it."""
+        return time.monotonic() - self._failed_at_s < _TROUBLED_S
+
     async def ask(self, body: bytes, digest: Hash32) -> bytes:
         """Its signature over the digest. Raises NotYet (also where it does not answer, or lies), NotEndorsed."""
+        try:
+            return await self._ask(body, digest)
+        except NotYet as later:
+            if later.reason in _TROUBLES:
+                self._failed_at_s = time.monotonic()
+            raise
+
+    async def _ask(self, body: bytes, digest: Hash32) -> bytes:
         headers = sign_call(self._key, self._network, self.peer.address, body, sent_at_s=int(time.time()))
         headers["content-type"] = CONTENT_TYPE
         try:
-            async with self._http.stream("POST", self._url, content=body, headers=headers) as response:
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._http.stream("POST", self._url, content=body, headers=headers) as response,
+            ):
                 content = await _bounded(response)
                 status = response.status_code
             answer = msgspec.json.decode(content, type=_Answer)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise NotYet("attester_away", f"{self._name} does not answer: {type(error).__name__}", _RETRY_S) from None
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise NotYet("attester_unclear", f"{self._name} answered what no attester does", _RETRY_S) from None

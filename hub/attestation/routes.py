@@ -1,4 +1,4 @@
-"""`POST /v1/attestations`: another hub, or a provider, brings a receipt with everything that speaks for it."""
+"""`POST /v1/attestations`: another hub brings a receipt with everything that speaks for it."""
 
 import time
 from typing import Final
@@ -34,7 +34,7 @@ def attestation_routes(endorser: Endorser, network: Network) -> APIRouter:
     @router.post(
         PATH,
         summary="Ask this hub's attester for its signature",
-        description="For other hubs and providers; the call is signed, its body is evidence (docs/hub.md).",
+        description="For other hubs; the call is signed, its body is evidence (docs/hub.md).",
         openapi_extra={"requestBody": {"required": True, "content": {CONTENT_TYPE: {"schema": {"type": "string"}}}}},
         responses={200: {"description": "Signed"}, 202: {"description": "True, and signed later: ask again"}},
     )

@@ -6,4 +6,7 @@ Each module has `register(app)`. Nothing is imported at its top that would make 
 - `init`, `run`: a hub's folder, and its process
 - `submit`, `following`: a job sent, watched, asked for, taken back
 - `providers`: who works here, and who may not (any more)
+- `sla`: what a provider has promised, and what was measured of it
+- `audit`: the log of everything that was signed, checked; receipts that shall not be signed
+- `database`: the operator's way to the hub's database
 """

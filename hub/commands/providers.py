@@ -1,18 +1,13 @@
 """`aitbc hub providers`, `ban` and `unban`: who works here, and who may not (any more)."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from hub.commands.database import opened_store
 from hub.commands.flags import DEFAULT_URL, AsJson, DatabaseUrl, DataDir, HubUrl
-from hub.commands.outcome import failed, reporting
-
-if TYPE_CHECKING:
-    from hub.store.store import Store
+from hub.commands.outcome import reporting
 
 Provider = Annotated[str, typer.Argument(metavar="ADDRESS", help="The provider's address.")]
 
@@ -56,7 +51,7 @@ def ban(
     from hub.store.store import now_ms
 
     name = _checksummed(address)
-    with reporting(), _store(data_dir, database_url) as store:
+    with reporting(), opened_store(data_dir, database_url) as store:
         now = now_ms()
         store.write_now(lambda t: records.ban(t, name, reason="banned", detail=reason[:500], now_ms=now))
     print(f"{name} is banned")
@@ -68,7 +63,7 @@ def unban(address: Provider, data_dir: DataDir = None, database_url: DatabaseUrl
     from hub.store.store import now_ms
 
     name = _checksummed(address)
-    with reporting(), _store(data_dir, database_url) as store:
+    with reporting(), opened_store(data_dir, database_url) as store:
         now = now_ms()
         store.write_now(lambda t: records.unban(t, name, now))
     print(f"{name} is not banned")
@@ -78,27 +73,6 @@ def _checksummed(address: str) -> str:
     from chain.primitives.hexadecimal import parse_address, to_checksum_address
 
     return to_checksum_address(parse_address(address, "ADDRESS"))
-
-
-@contextmanager
-def _store(data_dir: Path | None, database_url: str | None) -> "Iterator[Store]":
-    """Of a hub that runs or does not; only its operator has its files."""
-    import os
-
-    from hub.hub import DATABASE_NAME
-    from hub.store.store import Store
-
-    folder = data_dir or (Path(os.environ["AITBC_HUB_DATA_DIR"]) if "AITBC_HUB_DATA_DIR" in os.environ else None)
-    url = database_url or os.environ.get("AITBC_HUB_DATABASE_URL")
-    if url is None:
-        if folder is None or not (folder / DATABASE_NAME).exists():
-            raise failed("say --data-dir with the folder of a hub, or --database-url")
-        url = f"sqlite:///{folder / DATABASE_NAME}"
-    store = Store(url, None)
-    try:
-        yield store
-    finally:
-        store.close_now()
 
 
 def register(app: typer.Typer) -> None:

@@ -27,12 +27,22 @@ def run(
     host: Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on (8080); 0 takes a free one.")] = None,
     database_url: DatabaseUrl = None,
+    artifacts: Annotated[str | None, typer.Option(help="Folder or s3://bucket/prefix of the pictures.")] = None,
+    secrets_file: Annotated[
+        Path | None, typer.Option(help="The hub's own secrets; processes of one hub share it.")
+    ] = None,
     policy: Annotated[
         str | None, typer.Option(help="Who gets work: round-robin, cheapest, fastest, reputation.")
     ] = None,
     max_waiting_pictures: Annotated[int | None, typer.Option(help="Pictures that may wait (10000).")] = None,
     longest_job_s: Annotated[float | None, typer.Option(help="A job's deadline without one of its own (3600).")] = None,
     challenge_window_s: Annotated[float | None, typer.Option(help="Receipts wait so long (0).")] = None,
+    attesters_file: Annotated[
+        Path | None, typer.Option(help="TOML of other hubs' attesters, where the chain wants several.")
+    ] = None,
+    endorse_window_s: Annotated[int | None, typer.Option(help="Other hubs' receipts wait so long (0).")] = None,
+    fee_recipient: Annotated[str | None, typer.Option(help="Who gets the hub's share of paid jobs.")] = None,
+    fee_basis_points: Annotated[int | None, typer.Option(help="That share: 100 are a percent (0).")] = None,
     moderation_words_file: Annotated[Path | None, typer.Option(help="Words whose prompts are not served.")] = None,
     moderation_url: Annotated[str | None, typer.Option(help="Asked about every job's prompts.")] = None,
     webhook_networks: Annotated[str | None, typer.Option(help="Inner networks that webhooks may reach.")] = None,

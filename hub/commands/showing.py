@@ -60,23 +60,31 @@ def show_progress(events: Iterable[dict[str, Any]], pictures: int) -> None:
         BarColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    parts: dict[int, float] = {}
+    begun: dict[int, float] = {}
+    done = 0
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("queued", total=pictures, note="")
         for event in events:
             kind = str(event.get("kind"))[:20]
             if kind in ("step", "preview", "progress"):
-                parts[_whole(event.get("picture"))] = _share(event.get("fraction"))
-                bar.update(task, description="running", completed=min(pictures, sum(parts.values())))
+                share = _share(event.get("fraction")) * _whole(event.get("picture_count"))
+                begun[_whole(event.get("first_picture"))] = share
+                kind = "running"
             elif kind in ("pictures", "pictures_refused"):
                 done = _whole(event.get("pictures_done"))
-                bar.update(task, completed=max(done, 0), note=f"{done}/{pictures}")
-            else:
-                bar.update(task, description=kind)
+                for number in _list(event.get("pictures")):
+                    begun.pop(_whole(number), None)
+                kind = "running"
+            completed = min(pictures, max(0, done) + sum(begun.values()))
+            bar.update(task, description=kind, completed=completed, note=f"{done} of {pictures}")
 
 
 def _whole(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _share(value: object) -> float:

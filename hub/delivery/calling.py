@@ -17,7 +17,10 @@ from hub.delivery.addresses import Network
 from hub.delivery.connecting import InnerAddress, JudgedNetwork
 
 TIMEOUT_S: Final = 10.0
+_JUDGING_S: Final = 2.0
 _MAX_ANSWER_BYTES: Final = 64 * 1024
+_DEFAULT_PORTS: Final = {b"http": 80, b"https": 443}
+_NO_URL: Final = "that is no URL that can be called"
 _MOST_CONNECTIONS: Final = 64
 
 
@@ -40,16 +43,37 @@ class Caller:
     def __init__(self, allowed: Sequence[Network] = (), *, timeout_s: float = TIMEOUT_S) -> None:
         """`allowed`: inner networks that the operator lets webhooks into."""
         self._timeout_s = timeout_s
+        self._network = JudgedNetwork(allowed)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=ssl.create_default_context(),
             max_connections=_MOST_CONNECTIONS,
             max_keepalive_connections=0,  # Resolved and judged anew for every call.
-            network_backend=JudgedNetwork(allowed),
+            network_backend=self._network,
         )
 
     async def close(self) -> None:
         """Closes all connections."""
         await self._pool.aclose()
+
+    async def fault(self, url: str) -> str | None:
+        """Why calls to this URL would never be made, in a sentence; None where nothing speaks against it now.
+
+        A name that cannot be resolved in time may be resolved later; it is judged again when it is called.
+        """
+        try:
+            parsed = httpcore.URL(url)
+            port = _DEFAULT_PORTS[parsed.scheme] if parsed.port is None else parsed.port
+            if not parsed.host or not 0 < port < 2**16:
+                return _NO_URL
+            async with asyncio.timeout(_JUDGING_S):
+                await self._network.resolve(parsed.host.decode("ascii"), port)
+        except InnerAddress as error:
+            return str(error)
+        except (ValueError, KeyError):
+            return _NO_URL
+        except (TimeoutError, httpcore.ConnectError):
+            return None
+        return None
 
     async def call(self, url: str, secret: str, *, webhook_id: str, event: str, body: bytes) -> None:
         """Returns when the server has answered 2xx; raises CallFailed."""
@@ -71,7 +95,7 @@ class Caller:
         except (TimeoutError, httpcore.TimeoutException):
             raise CallFailed(f"no answer within {self._timeout_s:g} s") from None
         except (httpcore.UnsupportedProtocol, httpcore.LocalProtocolError, ValueError):
-            raise CallFailed("that is no URL that can be called", is_final=True) from None
+            raise CallFailed(_NO_URL, is_final=True) from None
         except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
             raise CallFailed(f"the connection failed ({type(error).__name__})") from None
         if not 200 <= status < 300:
@@ -98,5 +122,5 @@ def _host(url: str) -> str:
     parsed = httpcore.URL(url)
     host = parsed.host.decode("ascii")
     name = f"[{host}]" if ":" in host else host
-    default = {b"http": 80, b"https": 443}.get(parsed.scheme)
+    default = _DEFAULT_PORTS.get(parsed.scheme)
     return name if parsed.port in (None, default) else f"{name}:{parsed.port}"

@@ -33,7 +33,7 @@ class JudgedNetwork(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """To the first of the name's addresses; raises InnerAddress where one of them is not to be called."""
-        address = await self._resolve(host, port)
+        address = await self.resolve(host, port)
         return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
 
     async def connect_unix_socket(
@@ -49,7 +49,8 @@ class JudgedNetwork(httpcore.AsyncNetworkBackend):
         """As httpcore wants it."""
         await self._backend.sleep(seconds)
 
-    async def _resolve(self, host: str, port: int) -> str:
+    async def resolve(self, host: str, port: int) -> str:
+        """The first of the name's addresses; raises InnerAddress where one of them is not to be called."""
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)

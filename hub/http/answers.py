@@ -162,6 +162,39 @@ class ProviderAnswer(BaseModel):
     endpoint: str | None
 
 
+class SuspensionAnswer(BaseModel):
+    """Why a provider gets no work for now."""
+
+    reason: str | None
+    until_ms: int
+
+
+class OnChainAnswer(BaseModel):
+    """What the chain's registry has counted of a provider, whichever hub it worked for."""
+
+    receipts: int
+    complaints: int = Field(description="Failures, lost disputes and breaches that attesters recorded with evidence.")
+
+
+class ReputationAnswer(BaseModel):
+    """What came of a provider's work here, and what follows from it: docs/hub.md."""
+
+    address: str
+    standing: str
+    score: float = Field(description="0 to 1: the share that goes well, the old counting less.")
+    accepted: int
+    refused: int
+    failed: int
+    timed_out: int
+    checks_passed: int
+    units: float = Field(description="Of accepted work.")
+    suspension: SuspensionAnswer | None
+    banned: str | None
+    first_seen_at_ms: int
+    last_seen_at_ms: int
+    on_chain: OnChainAnswer | None = Field(description="Null where it is not registered, or the node is silent.")
+
+
 class ProviderList(BaseModel):
     """All of them, by address."""
 
@@ -175,6 +208,7 @@ class HubAnswer(BaseModel):
     chain_id: int
     genesis_hash: str
     attester: str
+    hub_key: str = Field(description="Whose calls other hubs' attesters answer: it stands in their attesters.toml.")
     version: str
     providers: int = Field(description="That are connected to this process.")
     jobs_open: int

@@ -17,6 +17,7 @@ from hub.http.pages.routes import page_routes
 from hub.http.parts import HubParts
 from hub.http.picture_routes import picture_routes
 from hub.http.public_routes import public_routes
+from hub.http.readiness import readiness_routes
 from hub.http.refusals import add_store_handlers
 from hub.workers.workers import PATH as WORKERS_PATH
 
@@ -34,11 +35,15 @@ def create_hub_application(
     *,
     registry: CollectorRegistry,
     health: Callable[[], str | None],
+    readiness: Callable[[], str | None],
     lifespan: Any,
     more_routes: Sequence[APIRouter] = (),
     larger_bodies: LargerBodies | None = None,
 ) -> Application:
-    """Around a hub that is open; running and closing it is `run.py`'s part."""
+    """Around a hub that is open; running and closing it is `run.py`'s part.
+
+    `health` says why it does not work, `readiness` why it takes no jobs at present; None where nothing is wrong.
+    """
     application = create_application(
         title="AITBC hub",
         version=parts.version,
@@ -50,6 +55,7 @@ def create_hub_application(
         lifespan=lifespan,
     )
     for router in (
+        readiness_routes(readiness),
         job_routes(parts),
         picture_routes(parts),
         event_routes(parts),

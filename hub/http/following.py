@@ -24,7 +24,7 @@ async def follow(parts: HubParts, job_id: str, after: int) -> AsyncGenerator[Eve
     heard_s = time.monotonic()
     async with parts.store.announcements.subscribe(events.topic(job_id)) as changes:
         with parts.board.watch(job_id) as glimpses:
-            while not parts.is_stopping():
+            while not parts.is_ending():
                 found = await parts.store.read(lambda r, seen=after: events.after(r, job_id, seen))  # type: ignore[misc]
                 for event in found:
                     after, heard_s = event.sequence, time.monotonic()
@@ -70,8 +70,9 @@ async def _glimpses(queue: "asyncio.Queue[Glimpse]", wait: object) -> AsyncGener
 async def wait_for(parts: HubParts, job_id: str, timeout_s: float, *, pictures: int | None = None) -> None:
     """Until the job has ended, or has so many pictures, or the time is over."""
     deadline_s = time.monotonic() + timeout_s
-    async with parts.store.announcements.subscribe(events.topic(job_id)) as changes:
-        while not parts.is_stopping():
+    topic = events.end_topic(job_id) if pictures is None else events.topic(job_id)
+    async with parts.store.announcements.subscribe(topic) as changes:
+        while not parts.is_ending():
             job = await parts.store.read(lambda r: jobs.get(r, job_id))
             if job is None or job.ended_at_ms is not None:
                 return

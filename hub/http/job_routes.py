@@ -1,17 +1,16 @@
 """Jobs: send, list, look, cancel, and what one would cost."""
 
-import asyncio
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 
 from chain.web.application import create_router
-from chain.web.problems import Problem, not_found
+from chain.web.problems import not_found
 from hub.http.answers import EstimateAnswer, JobAnswer, JobPage
 from hub.http.describing import describe, describe_offer, summarise, view_of
 from hub.http.following import wait_for
 from hub.http.parts import HubParts
-from hub.http.refusals import refusing
+from hub.http.refusals import check_takes_jobs, refusing
 from hub.jobs.accepting import Client
 from hub.orders.request import JobRequest
 from hub.store import jobs
@@ -47,8 +46,7 @@ def job_routes(parts: HubParts) -> APIRouter:
         idempotency_key: IdempotencyKey = None,
         images: Form = "links",
     ) -> JobAnswer | EstimateAnswer:
-        if parts.is_stopping():
-            raise Problem(503, "shutting_down", "this hub is shutting down", headers={"Retry-After": "10"})
+        check_takes_jobs(parts)
         async with refusing(parts.metrics):
             if request.dry_run:
                 response.status_code = 200
@@ -125,6 +123,6 @@ async def answer_of(parts: HubParts, job_id: str, images: str) -> JobAnswer:
     inline: dict[str, Any] | None = None
     if images == "inline":
         digests = [row.sha256 for row in view.pictures[:MOST_INLINE]]
-        contents = await asyncio.to_thread(lambda: [parts.artifacts.read_now(each) for each in digests])
+        contents = await parts.artifacts.read_all(digests)
         inline = {name: content for name, content in zip(digests, contents, strict=True) if content is not None}
     return describe(view, parts.links, inline)

@@ -1,7 +1,7 @@
 """`/v1/images/generations` and `/v1/models` as OpenAI's SDK speaks them: the same jobs, waited for."""
 
-import asyncio
 import base64
+import re
 import time
 from typing import Annotated, Any, Final, Literal
 
@@ -15,11 +15,13 @@ from chain.web.problems import PROBLEM_RESPONSES, Problem, problem_of_rejection
 from hub.http.describing import view_of
 from hub.http.following import wait_for
 from hub.http.parts import HubParts
-from hub.http.refusals import refusing
+from hub.http.refusals import check_takes_jobs, refusing
 from hub.jobs.accepting import Client
 from hub.orders.request import JobRequest
 
-_WAIT_S: Final = 600.0
+_WAIT_S: Final = 570.0
+"""The SDK gives up after 600 s."""
+_HOST: Final = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 _SIZES: Final = r"^(auto|[0-9]{2,4}x[0-9]{2,4})$"
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {**response, "content": {**response["content"], "application/json": {"schema": {"type": "object"}}}}
@@ -62,7 +64,8 @@ def openai_routes(parts: HubParts) -> APIRouter:
 
     @router.get("/models", summary="What the providers that are connected can be asked for")
     async def list_models(client: Owner) -> dict[str, Any]:
-        names = sorted({name for worker in parts.roster.workers(parts.workers.views()) for name in worker.offers})
+        await parts.roster.refresh()
+        names = sorted({name for worker in parts.roster.everyone(parts.workers.views()) for name in worker.offers})
         return {
             "object": "list",
             "data": [{"id": name, "object": "model", "created": 0, "owned_by": parts.hub_id} for name in names],
@@ -76,7 +79,9 @@ def openai_routes(parts: HubParts) -> APIRouter:
         idempotency_key: Annotated[str | None, Header(pattern=r"^[\x21-\x7e]{1,128}$")] = None,
     ) -> dict[str, Any] | Response:
         try:
+            base_url = _base_url(request)
             job = body.job()
+            check_takes_jobs(parts)
             async with refusing(parts.metrics):
                 job_id = await parts.acceptance.accept(client, job, idempotency_key)
         except Rejected as rejected:
@@ -88,10 +93,20 @@ def openai_routes(parts: HubParts) -> APIRouter:
         except Problem as problem:
             return openai_error(problem)
         await wait_for(parts, job_id, _WAIT_S, pictures=job.pictures)
-        base_url = str(request.base_url).rstrip("/")
         return await _pictures(parts, job_id, job.pictures, body.response_format or "url", base_url)
 
     return router
+
+
+def _base_url(request: Request) -> str:
+    """How the client reached this hub: a proxy on this machine says whether that was by TLS. Raises Problem (400)."""
+    host, scheme = request.headers.get("host", ""), request.url.scheme
+    if not _HOST.fullmatch(host):
+        raise Problem(400, "malformed", "the Host header is no host", field="Host")
+    if request.client is not None and request.client.host in ("127.0.0.1", "::1"):
+        told = request.headers.get("x-forwarded-proto", scheme)
+        scheme = told if told in ("http", "https") else scheme
+    return f"{scheme}://{host}"
 
 
 async def _pictures(
@@ -106,7 +121,7 @@ async def _pictures(
     if response_format == "url":
         data = [{"url": base_url + parts.links.picture(job_id, row.picture)} for row in view.pictures]
         return {"created": int(time.time()), "data": data}
-    contents = await asyncio.to_thread(lambda: [parts.artifacts.read_now(row.sha256) for row in view.pictures])
+    contents = await parts.artifacts.read_all([row.sha256 for row in view.pictures])
     return {
         "created": int(time.time()),
         "data": [{"b64_json": base64.b64encode(content or b"").decode()} for content in contents],

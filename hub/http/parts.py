@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hub.artifacts import ArtifactFolder
+from hub.artifacts import Artifacts
 from hub.chain_view import ChainView
 from hub.http.guard import Guard
 from hub.http.links import Links
@@ -24,9 +24,11 @@ class HubParts:
     chain_id: int
     genesis_hash: str
     attester: str
+    hub_key: str
+    """Address of the key with which this hub asks other hubs' attesters."""
     version: str
     store: Store
-    artifacts: ArtifactFolder
+    artifacts: Artifacts
     chain: ChainView
     workers: Workers
     roster: Roster
@@ -39,3 +41,6 @@ class HubParts:
     on_cancelled: Callable[[str], None]
     """Gets the id of a job that its client has cancelled."""
     is_stopping: Callable[[], bool]
+    """Nothing new is taken, while the hub answers on."""
+    is_ending: Callable[[], bool]
+    """Whoever waits is let go."""

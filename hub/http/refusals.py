@@ -7,7 +7,9 @@ from fastapi import FastAPI, Request, Response
 
 from chain.client import NodeError
 from chain.web.problems import Problem
-from hub.jobs.accepting import Conflict, NotNow, QueueFull, TooLate
+from hub.artifacts import ArtifactsUnavailable
+from hub.http.parts import HubParts
+from hub.jobs.accepting import Conflict, NotNow, QueueFull, TooLate, WebhookRefused
 from hub.metrics import HubMetrics
 from hub.orders.moderation import ModerationUnavailable, PromptRefused
 from hub.orders.pricing import NobodyServes
@@ -23,6 +25,7 @@ _EXPECTED = (
     NobodyServes,
     PromptRefused,
     ModerationUnavailable,
+    WebhookRefused,
     QuotaExceeded,
     Underfunded,
     NodeError,
@@ -48,6 +51,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(422, "prompt_refused", str(error), field="prompt")
         case ModerationUnavailable():
             return Problem(503, "moderation_unavailable", str(error), headers=_SOON)
+        case WebhookRefused():
+            return Problem(422, "webhook_refused", str(error), field="webhook.url")
         case QuotaExceeded():
             return Problem(429, "quota_exceeded", str(error), headers={"Retry-After": "3600"})
         case Underfunded():
@@ -68,8 +73,14 @@ async def refusing(metrics: HubMetrics) -> AsyncIterator[None]:
         raise problem from None
 
 
+def check_takes_jobs(parts: HubParts) -> None:
+    """Raises Problem (503) once the hub is about to end."""
+    if parts.is_stopping():
+        raise Problem(503, "shutting_down", "this hub is shutting down", headers={"Retry-After": "10"})
+
+
 def add_store_handlers(application: FastAPI) -> None:
-    """A database that is away is nobody's bad input."""
+    """A database, or a store of pictures, that is away is nobody's bad input."""
 
     def on_unavailable(_request: Request, _error: Exception) -> Response:
         return Problem(503, "database_unavailable", "the hub's database does not answer", headers=_SOON).response()
@@ -77,5 +88,10 @@ def add_store_handlers(application: FastAPI) -> None:
     def on_busy(_request: Request, _error: Exception) -> Response:
         return Problem(503, "busy", "too much waits to be written", headers={"Retry-After": "1"}).response()
 
+    def on_pictures_away(_request: Request, _error: Exception) -> Response:
+        detail = "the hub's store of pictures does not answer"
+        return Problem(503, "pictures_unavailable", detail, headers=_SOON).response()
+
+    application.add_exception_handler(ArtifactsUnavailable, on_pictures_away)
     application.add_exception_handler(StoreUnavailable, on_unavailable)
     application.add_exception_handler(StoreBusy, on_busy)

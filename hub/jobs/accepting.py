@@ -2,13 +2,14 @@
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from chain.primitives.hexadecimal import to_hex
-from chain.primitives.types import Amount
+from chain.primitives.hexadecimal import to_checksum_address, to_hex
+from chain.primitives.types import Address, Amount
 from hub.attestation.deposits import DepositDesk, until_s
 from hub.chain_view import ChainView
+from hub.delivery.calling import Caller
 from hub.jobs.granting import new_id
 from hub.jobs.queueing import Queue
 from hub.jobs.requests import FACT, kept_request
@@ -68,12 +69,26 @@ class TooLate(Exception):
         self.ends_s = ends_s
 
 
+class WebhookRefused(Exception):
+    """Nobody there would ever be called; the message says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """Who asks: an API key's name, and what it may use in a day."""
 
     owner: str
     limits: QuotaLimits
+
+
+@dataclass(frozen=True, slots=True)
+class OwnJob:
+    """A job of the hub's own, for one provider."""
+
+    client: str
+    """As its receipt names it."""
+    only: Address
+    facts: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +117,7 @@ class Acceptance:
         clock: FairClock,
         moderation: Moderation,
         deposits: DepositDesk,
+        caller: Caller,
         rules: AcceptanceRules,
     ) -> None:
         self._store = store
@@ -112,23 +128,26 @@ class Acceptance:
         self._clock = clock
         self._moderation = moderation
         self._deposits = deposits
+        self._caller = caller
         self._rules = rules
 
     async def offer(self, owner: str, request: JobRequest) -> Offered:
         """What it would cost and when it would be done; raises NobodyServes and NotNow."""
         return (await self._offer(owner, request))[0]
 
-    async def _offer(self, owner: str, request: JobRequest) -> tuple[Offered, list[Worker]]:
+    async def _offer(
+        self, owner: str, request: JobRequest, only: Address | None = None
+    ) -> tuple[Offered, list[Worker]]:
         snapshot = self._chain.snapshot
         if snapshot is None:
             raise NotNow("the chain node does not answer")
         if snapshot.attester_fault is not None:
             raise NotNow(snapshot.attester_fault)
         await self._roster.refresh()
-        workers = self._roster.workers(self._workers.views())
+        workers = self._roster.everyone(self._workers.views())
         offered = offer_for(
             request,
-            workers,
+            workers if only is None else [worker for worker in workers if worker.address == only],
             await self._queue.look(),
             time.monotonic(),
             policy=self._rules.policy,
@@ -137,22 +156,25 @@ class Acceptance:
         )
         return offered, workers
 
-    async def accept(self, client: Client, request: JobRequest, idempotency_key: str | None) -> str:
-        """The job's id, once it is on disk.
+    async def accept(
+        self, client: Client, request: JobRequest, idempotency_key: str | None, *, own: OwnJob | None = None
+    ) -> str:
+        """The job's id, once it is on disk. `own`: of a job of the hub's own.
 
         Raises Rejected, Conflict, QueueFull, NotNow, TooLate, NobodyServes, PromptRefused, ModerationUnavailable,
-        QuotaExceeded, Underfunded, NodeError and what the store raises.
+        WebhookRefused, QuotaExceeded, Underfunded, NodeError and what the store raises.
         """
         if idempotency_key is not None:
             known = await self._known(client, request, idempotency_key)
             if known is not None:
                 return known
         await self._moderation.check([*request.texts, *([request.negative_prompt] if request.negative_prompt else [])])
+        await self._check_webhook(request)
         claim = request.claim
         salt = secrets.token_bytes(SALT_BYTES) if claim is None else claim.salt
         signed = request.to_sign(hub_id=self._rules.hub_id, chain_id=self._rules.chain_id, salt=salt)
         request.check_client_signature(signed, now_s=int(time.time()))
-        offered, workers = await self._offer(client.owner, request)
+        offered, workers = await self._offer(client.owner, request, None if own is None else own.only)
         await self._check_room(workers, request)
         self._check_deadline(request, offered)
         secured = None
@@ -160,9 +182,12 @@ class Acceptance:
             assert claim is not None
             secured = await self._deposits.read(request.client or "")
         job, shard = await self._row(client, request, salt, signed, offered, workers)
+        if own is not None:
+            job = replace(job, client=own.client, facts={**job.facts, **own.facts})
+            others = [to_checksum_address(worker.address) for worker in workers if worker.address != own.only]
+            shard = replace(shard, excluded=others)
         nonce = None if claim is None else ClientNonce(request.client or "", to_hex(claim.nonce), claim.expiry)
         now = now_ms()
-        most_atoms = int(job.facts["most_atoms"])
 
         def unit(transaction: Transaction) -> None:
             use = use_of(job.images, offered.quote.most_atoms)
@@ -173,7 +198,7 @@ class Acceptance:
                     job_id=job.job_id,
                     client=job.client,
                     request_hash=job.request_hash,
-                    amount=most_atoms,
+                    amount=int(claim.max_price),
                     until_s=end_s,
                 )
                 promises.reserve(
@@ -213,6 +238,11 @@ class Acceptance:
             runs = max(1, too_many * max(1, len(waiting_runs)) // max(1, self._queue.pictures))
             raise QueueFull(retry_after_s(workers, waiting_runs, time.monotonic(), room=runs))
 
+    async def _check_webhook(self, request: JobRequest) -> None:
+        fault = None if request.webhook is None else await self._caller.fault(request.webhook.url)
+        if fault is not None:
+            raise WebhookRefused(fault)
+
     def _check_deadline(self, request: JobRequest, offered: Offered) -> None:
         if request.deadline_s is not None and offered.quote.estimate.ends_s > request.deadline_s:
             raise TooLate(offered.quote.estimate.ends_s)
@@ -228,8 +258,16 @@ class Acceptance:
     ) -> tuple[NewJob, NewShard]:
         need, now = offered.need, now_ms()
         fleet_s = fleet_seconds(workers, need, request.pictures)
+        last_s = None  # What other processes have admitted counts, too.
+        if self._store.is_shared:
+            last_s = await self._store.read(lambda r: jobs.last_finish_s(r, client.owner))
         rank = self._clock.admit(
-            client.owner, priority=request.priority, pictures=request.pictures, fleet_s=fleet_s, now_s=now / 1000
+            client.owner,
+            priority=request.priority,
+            pictures=request.pictures,
+            fleet_s=fleet_s,
+            now_s=now / 1000,
+            last_finish_s=last_s,
         )
         snapshot = self._chain.snapshot
         ceiling = Amount(0) if snapshot is None else snapshot.receipt_ceiling_atoms

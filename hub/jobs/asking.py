@@ -1,17 +1,28 @@
 """The providers who help with a check: who is asked, and what their answers and silences mean."""
 
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Protocol, TypeVar
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, Protocol, TypeVar
 
 from chain.primitives.provider_messages import Checked, Computed, Opened, Plan
 from chain.primitives.types import Address
 from chain.primitives.worker_fields import PictureRun, Place, ProfileClaim
+from hub.jobs.roster import Roster, is_paused
+from hub.store.providers import Standing
 from hub.verification.errors import Unanswered
 from hub.workers.desk import WorkerView
-from hub.workers.errors import WorkerError
+from hub.workers.errors import WorkerError, WorkerGone, WorkerRefused
 from hub.workers.orders import Orders
 
+_TRIES: Final = 4
+_LONGEST_PAUSE_S: Final = 30.0
+
 T = TypeVar("T")
+
+
+class ProviderAway(Exception):
+    """The provider whose result is checked has gone; it may come back."""
 
 
 class Connected(Protocol):
@@ -27,10 +38,11 @@ class Connected(Protocol):
 
 
 class HelpingHands:
-    """`hub.verification.examination.Hands` among those who are connected to this process."""
+    """`hub.verification.examination.Hands` among those who are connected, to whichever process."""
 
-    def __init__(self, workers: Connected) -> None:
+    def __init__(self, workers: Connected, roster: Roster) -> None:
         self._workers = workers
+        self._roster = roster
 
     def is_here(self, provider: Address) -> bool:
         """Whether it can be asked."""
@@ -39,31 +51,45 @@ class HelpingHands:
     async def find_checker(
         self, run: PictureRun, *, excluded: frozenset[Address], profile: ProfileClaim | None
     ) -> Address | None:
-        """Another one that has the model: of the same kind of device first, the least busy first."""
+        """Another one that has the model, drawn by lot among the best: those with a standing, before newcomers that
+        anybody can bring along; of the same kind of device; with nothing to do."""
+        await self._roster.refresh()
         able = [
             view
-            for view in self._workers.views()
+            for view in (*self._workers.views(), *self._roster.views_elsewhere())
             if view.address not in excluded
             and run.model in view.models
             and view.suspension is None
             and not view.is_draining
+            and not is_paused(self._roster.record(view.address))
         ]
         if not able:
             return None
         # A claim names the GPU, a view only the kind.
         wanted = "cpu" if profile is not None and profile.device_class == "cpu" else "cuda"
-        best = min(able, key=lambda view: (view.device_class != wanted, view.leased_pictures, view.address))
-        return best.address
+
+        def place(view: WorkerView) -> tuple[bool, bool, bool]:
+            record = self._roster.record(view.address)
+            is_new = record is None or record.standing == Standing.NEW
+            return is_new, view.device_class != wanted, view.leased_pictures > 0
+
+        best = min(place(view) for view in able)
+        return secrets.choice([view for view in able if place(view) == best]).address
 
     async def open_steps(
         self, provider: Address, *, lease_id: str, places: Sequence[Place]
     ) -> tuple[Opened, tuple[bytes, ...]]:
-        """As `Orders`."""
-        return await _answered(self._workers.orders.open_steps(provider, lease_id=lease_id, places=places))
+        """As `Orders`; raises ProviderAway where its connection ends."""
+        try:
+            return await _asked(lambda: self._workers.orders.open_steps(provider, lease_id=lease_id, places=places))
+        except WorkerGone as gone:
+            raise ProviderAway(gone.detail) from None
+        except WorkerError as error:
+            raise Unanswered(error.detail, reason=error.reason) from None
 
     async def plan_check(self, provider: Address, run: PictureRun, places: Sequence[Place]) -> Plan:
         """As `Orders`."""
-        return await _answered(self._workers.orders.plan_check(provider, run, places))
+        return await _answered(lambda: self._workers.orders.plan_check(provider, run, places))
 
     async def check_steps(
         self,
@@ -73,21 +99,36 @@ class HelpingHands:
         opened: Mapping[Place, bytes],
         *,
         batch_rows: int,
+        dtype: str,
         source: bytes | None = None,
     ) -> tuple[Checked, tuple[bytes, ...]]:
         """As `Orders`."""
-        asked = self._workers.orders.check_steps(provider, run, places, opened, batch_rows=batch_rows, source=source)
-        return await _answered(asked)
+        orders = self._workers.orders
+        return await _answered(
+            lambda: orders.check_steps(provider, run, places, opened, batch_rows=batch_rows, dtype=dtype, source=source)
+        )
 
     async def compute(
         self, provider: Address, run: PictureRun, *, purpose: str, source: bytes | None = None
     ) -> tuple[Computed, tuple[bytes, ...], tuple[bytes, ...]]:
         """As `Orders`."""
-        return await _answered(self._workers.orders.compute(provider, run, purpose=purpose, source=source))
+        return await _answered(lambda: self._workers.orders.compute(provider, run, purpose=purpose, source=source))
 
 
-async def _answered(asked: Awaitable[T]) -> T:
+async def _answered(ask: Callable[[], Awaitable[T]]) -> T:
     try:
-        return await asked
+        return await _asked(ask)
     except WorkerError as error:
         raise Unanswered(error.detail, reason=error.reason) from None
+
+
+async def _asked(ask: Callable[[], Awaitable[T]]) -> T:
+    """Again where it says when."""
+    for _ in range(_TRIES - 1):
+        try:
+            return await ask()
+        except WorkerRefused as refusal:
+            if refusal.retry_after_s is None:
+                raise
+            await asyncio.sleep(min(_LONGEST_PAUSE_S, refusal.retry_after_s))
+    return await ask()

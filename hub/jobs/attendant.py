@@ -14,17 +14,17 @@ import structlog
 from chain.primitives.hexadecimal import parse_address, to_checksum_address, to_hex
 from chain.primitives.receipt import Receipt
 from chain.primitives.rejection import Rejected
-from hub.attestation.disputes import window_until_ms
+from hub.attestation.disputes import lock_open_job, window_until_ms
 from hub.attestation.forms import form_of
-from hub.jobs.composing import composed, signers
-from hub.jobs.ending import CLOSING, finish
+from hub.jobs.composing import composed, is_whole, signers
+from hub.jobs.ending import CLOSING, Endings
 from hub.jobs.queueing import Queue
 from hub.jobs.roster import Roster
 from hub.metrics import HubMetrics
 from hub.reputation.noting import note
-from hub.reputation.rules import Outcome
+from hub.reputation.rules import Outcome, is_late
 from hub.scheduling.filters import Obstacle, obstacle
-from hub.store import checks, jobs, leases, receipts, results, shards
+from hub.store import checks, jobs, receipts, results, shards
 from hub.store.jobs import Job, JobState
 from hub.store.leases import Lease
 from hub.store.receipts import NewReceipt
@@ -38,8 +38,11 @@ from hub.workers.workers import Workers
 _SWEEP_S: Final = 3.0
 _AT_ONE_TIME: Final = 32
 _MOST_SWEPT: Final = 2_000
+_JITTER_S: Final = 1.0
+"""Of networks and queues, which says nothing about a provider: pictures of a few milliseconds are never late by it."""
 UNSIGNED_S: Final = 600.0
 """How long providers that must sign a whole job's receipt may stay away, before the job has failed."""
+_BEFORE_CHECKS: Final = (JobState.QUEUED, JobState.RUNNING)
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.attendant")
 
@@ -52,7 +55,6 @@ class Sight:
     shards: Sequence[Shard]
     """Of its work."""
     results: Sequence[Result]
-    leases: Sequence[Lease]
     open_checks: int
     has_receipt: bool
 
@@ -80,6 +82,7 @@ class Attendant:
         workers: Workers,
         roster: Roster,
         queue: Queue,
+        endings: Endings,
         metrics: HubMetrics,
         *,
         max_attempts: int,
@@ -89,6 +92,7 @@ class Attendant:
         self._workers = workers
         self._roster = roster
         self._queue = queue
+        self._endings = endings
         self._metrics = metrics
         self._max_attempts = max_attempts
         self._challenge_window_s = challenge_window_s
@@ -160,6 +164,7 @@ class Attendant:
     # One job
 
     async def _look(self, job_id: str) -> None:
+        await self._roster.refresh()
         sight = await self._store.read(lambda r: _sight(r, job_id))
         if sight is None or sight.job.ended_at_ms is not None or sight.has_receipt:
             return
@@ -171,9 +176,15 @@ class Attendant:
                 return
             if sight.is_under_way:
                 return
+        elif sight.is_under_way:  # A check has refused a part of it meanwhile.
+            await self._call_off(sight, sight.job.facts[CLOSING])
+            self.news(job_id)
+            return
         if not sight.results:
             await self._end_empty(sight.job)
-        elif await self._is_verified(sight):
+        elif sight.open_checks:
+            await self._verify(sight)
+        else:
             await self._compose(sight)
 
     def _closing(self, sight: Sight) -> Closing | None:
@@ -191,7 +202,7 @@ class Attendant:
             return Closing(
                 JobState.FAILED, "providers_failed", f"{self._max_attempts} providers failed at a part of it"
             )
-        need, workers = self._queue.need_of(job), self._roster.workers(self._workers.views())
+        need, workers = self._queue.need_of(job), self._roster.everyone(self._workers.views())
         for shard in waiting:
             excluded = frozenset(parse_address(text) for text in shard.excluded)
             if excluded and obstacle(workers, need, excluded) == Obstacle.ALL_EXCLUDED:
@@ -202,16 +213,17 @@ class Attendant:
 
     async def _close(self, sight: Sight, closing: Closing) -> None:
         """What waits or is under way is called off; what was delivered goes on to its receipt."""
+        await self._call_off(sight, {"state": str(closing.state), "reason": closing.reason, "detail": closing.detail})
+
+    async def _call_off(self, sight: Sight, told: dict[str, str]) -> None:
         job_id, now = sight.job.job_id, now_ms()
-        told = {"state": str(closing.state), "reason": closing.reason, "detail": closing.detail}
 
         def unit(transaction: Transaction) -> list[Lease]:
             jobs.keep_facts(transaction, job_id, **{CLOSING: told})
-            return jobs.call_off(transaction, job_id, closing.reason, now)
+            return jobs.call_off(transaction, job_id, told["reason"], now)
 
         for lease in await self._store.write(unit):
-            self._roster.release(lease.lease_id)
-            await self._workers.cancel(lease.lease_id)
+            self._roster.release(lease.lease_id)  # Whoever has it is told by `recalling`.
 
     async def _end_empty(self, job: Job) -> None:
         """Nothing of it is there, so there is nothing to attest."""
@@ -221,35 +233,23 @@ class Attendant:
             "detail": "no picture of it was accepted",
         }
         now, state = now_ms(), JobState(closing["state"])
-        await self._store.write(lambda t: finish(t, job, state, closing["reason"], closing["detail"], now))
+        await self._store.write(
+            lambda t: self._endings.finish(t, job, state, closing["reason"], closing["detail"], now)
+        )
 
-    async def _is_verified(self, sight: Sight) -> bool:
-        """Whether all checks are over; accepts the results then."""
-        job, now = sight.job, now_ms()
-        if job.state in (JobState.QUEUED, JobState.RUNNING):
-            await self._store.write(
-                lambda t: jobs.set_state(
-                    t, job.job_id, JobState.VERIFYING, only_from=(JobState.QUEUED, JobState.RUNNING), now_ms=now
-                )
-            )
-        if sight.open_checks:
-            return False
-        fresh = [result for result in sight.results if result.state == ResultState.DELIVERED]
-
-        def accept(transaction: Transaction) -> None:
-            for result in fresh:
-                if results.accept(transaction, result.lease_id, now):
-                    note(transaction, result.provider, Outcome.SERVED, now)
-
-        if fresh:
-            await self._store.write(accept)
-        return True
+    async def _verify(self, sight: Sight) -> None:
+        """All of it is there; its checks are under way."""
+        now = now_ms()
+        if sight.job.state in _BEFORE_CHECKS:
+            await self._store.write(lambda t: _set_verifying(t, sight, now))
 
     async def _compose(self, sight: Sight) -> None:
         parts = [Receipt.from_json(result.receipt_json) for result in sight.results]
-        if len(parts) == 1:
+        if is_whole(sight.job, parts):
             await self._keep(sight.job, parts[0], sight.results[0].provider_signature, sight)
             return
+        now = now_ms()
+        await self._store.write(lambda t: _accept(t, sight, now))
         for provider in signers(parts):
             try:
                 whole = composed(sight.job, parts, provider=provider)
@@ -268,7 +268,7 @@ class Attendant:
 
     async def _give_up(self, job: Job, reason: str, detail: str) -> None:
         now = now_ms()
-        await self._store.write(lambda t: finish(t, job, JobState.FAILED, reason, detail, now))
+        await self._store.write(lambda t: self._endings.finish(t, job, JobState.FAILED, reason, detail, now))
 
     async def _keep(self, job: Job, receipt: Receipt, signature: str, sight: Sight) -> None:
         """From here on it is `hub.attestation`'s."""
@@ -291,13 +291,36 @@ class Attendant:
 
         def unit(transaction: Transaction) -> bool:
             """Unless a check has refused a part of it meanwhile."""
+            if not lock_open_job(transaction, job.job_id) or checks.open_of_job(transaction, job.job_id):
+                return False
             if {result.lease_id for result in results.of_job(transaction, job.job_id)} != counted:
                 return False
+            if receipts.get(transaction, job.job_id) is not None:  # Another process was quicker.
+                return False
+            _accept(transaction, sight, now)
             receipts.keep(transaction, row, now)
             return True
 
         if await self._store.write(unit):
             self._metrics.composed.labels(str(form)).inc()
+
+
+def _set_verifying(transaction: Transaction, sight: Sight, now_ms: int) -> None:
+    jobs.set_state(transaction, sight.job.job_id, JobState.VERIFYING, only_from=_BEFORE_CHECKS, now_ms=now_ms)
+
+
+def _accept(transaction: Transaction, sight: Sight, now_ms: int) -> None:
+    """All checks are over; what was accepted before stays so."""
+    _set_verifying(transaction, sight, now_ms)
+    for result in sight.results:
+        if result.state == ResultState.DELIVERED and results.accept(transaction, result.lease_id, now_ms):
+            note(transaction, result.provider, _outcome_of(result), now_ms, micro_units=result.micro_units)
+
+
+def _outcome_of(result: Result) -> Outcome:
+    """Whether it came in the time that its provider has shown to need for such pictures."""
+    took_s, expected_s = (float(result.facts.get(name) or 0.0) for name in ("wall_s", "expected_s"))
+    return Outcome.LATE if is_late(took_s - _JITTER_S, expected_s) else Outcome.SERVED
 
 
 def _sight(reader: Reader, job_id: str) -> Sight | None:
@@ -308,7 +331,6 @@ def _sight(reader: Reader, job_id: str) -> Sight | None:
         job=job,
         shards=[shard for shard in shards.of_job(reader, job_id) if shard.purpose == Purpose.WORK],
         results=results.of_job(reader, job_id),
-        leases=leases.active(reader, job_id=job_id),
         open_checks=checks.open_of_job(reader, job_id),
         has_receipt=receipts.get(reader, job_id) is not None,
     )

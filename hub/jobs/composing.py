@@ -20,8 +20,13 @@ def signers(parts: Sequence[Receipt]) -> list[Address]:
     return sorted(units, key=lambda provider: -units[provider])
 
 
+def is_whole(job: Job, parts: Sequence[Receipt]) -> bool:
+    """Whether the one receipt there is can be the job's. Of a list of prompts cut short, a part's is for some."""
+    return len(parts) == 1 and parts[0].prompt_hash == _prompt_hash(job)
+
+
 def composed(job: Job, parts: Sequence[Receipt], *, provider: Address) -> Receipt:
-    """The receipt of at least two shards, in the order of their pictures, for `provider` to sign; raises Rejected.
+    """The receipt of shards, in the order of their pictures, for `provider` to sign; raises Rejected.
 
     Whoever composes it of the same parts for the same provider comes to the same bytes, its nonce included.
     """
@@ -34,7 +39,7 @@ def composed(job: Job, parts: Sequence[Receipt], *, provider: Address) -> Receip
         micro_units=units,
         unit_type=first.unit_type,
         model=first.model,
-        prompt_hash="sha256:" + parse_hash(job.facts[FACT]["prompt_hash"]).hex(),
+        prompt_hash=_prompt_hash(job),
         request_hash=first.request_hash,
         client_signature=first.client_signature,
         started_at=min(part.started_at for part in parts),
@@ -56,3 +61,7 @@ def composed(job: Job, parts: Sequence[Receipt], *, provider: Address) -> Receip
         ),
     )
     return whole.checked()
+
+
+def _prompt_hash(job: Job) -> str:
+    return "sha256:" + parse_hash(job.facts[FACT]["prompt_hash"]).hex()

@@ -3,6 +3,7 @@
 import json
 from typing import Any, Final
 
+from hub.metrics import HubMetrics
 from hub.store import jobs, promises, receipts, webhooks
 from hub.store.jobs import Job, JobState
 from hub.store.transaction import Transaction
@@ -12,50 +13,61 @@ CLOSING: Final = "closing"
 WEBHOOK: Final = "webhook"
 
 
-def end_attested(t: Transaction, job_id: str, now_ms: int) -> None:
-    """The receipt is attested: done, or how it was to be closed with what there was; nothing where it had ended."""
-    job = jobs.get(t, job_id)
-    if job is None or job.ended_at_ms is not None:
-        return
-    jobs.set_state(t, job_id, JobState.ATTESTED, only_from=(JobState.VERIFYING,), now_ms=now_ms)
-    closing = job.facts.get(CLOSING)
-    if closing is None:
-        finish(t, job, JobState.DONE, None, None, now_ms)
-        return
-    finish(t, job, JobState(closing["state"]), closing["reason"], closing["detail"], now_ms)
+class Endings:
+    """`hub.attestation.disputes.Endings`, and what the attendant ends by itself."""
 
+    def __init__(self, metrics: HubMetrics) -> None:
+        self._metrics = metrics
 
-def end_unattested(t: Transaction, job_id: str, reason: str, detail: str, now_ms: int) -> None:
-    """The receipt will never be attested, or there is none."""
-    job = jobs.get(t, job_id)
-    if job is not None and job.ended_at_ms is None:
-        finish(t, job, JobState.FAILED, reason, detail, now_ms)
+    def end_attested(self, transaction: Transaction, job_id: str, now_ms: int) -> None:
+        """The receipt is attested: done, or how it was to be closed with what there was; nothing where it had ended."""
+        job = jobs.get(transaction, job_id)
+        if job is None or job.ended_at_ms is not None:
+            return
+        jobs.set_state(transaction, job_id, JobState.ATTESTED, only_from=(JobState.VERIFYING,), now_ms=now_ms)
+        closing = job.facts.get(CLOSING)
+        if closing is None:
+            self.finish(transaction, job, JobState.DONE, None, None, now_ms)
+            return
+        self.finish(transaction, job, JobState(closing["state"]), closing["reason"], closing["detail"], now_ms)
 
+    def end_unattested(self, transaction: Transaction, job_id: str, reason: str, detail: str, now_ms: int) -> None:
+        """The receipt will never be attested, or there is none."""
+        job = jobs.get(transaction, job_id)
+        if job is not None and job.ended_at_ms is None:
+            self.finish(transaction, job, JobState.FAILED, reason, detail, now_ms)
 
-def finish(
-    transaction: Transaction, job: Job, state: JobState, reason: str | None, detail: str | None, now_ms: int
-) -> bool:
-    """Ends it and has its client told; False where it had ended already."""
-    if not jobs.end(transaction, job.job_id, state, reason=reason, detail=detail, now_ms=now_ms):
-        return False
-    if job.is_paid and receipts.get(transaction, job.job_id) is None:
-        promises.release(transaction, job.job_id)
-    target = job.facts.get(WEBHOOK)
-    if "negative_prompt" in job.facts:
-        jobs.keep_facts(transaction, job.job_id, negative_prompt="")
-    if target is not None:
-        body = _told(job, state, reason, detail, now_ms)
-        webhooks.add(
-            transaction,
-            job.job_id,
-            url=target["url"],
-            secret=target["secret"],
-            event=body["event"],
-            body=json.dumps(body),
-            now_ms=now_ms,
-        )
-        jobs.keep_facts(transaction, job.job_id, **{WEBHOOK: {"url": target["url"]}})
-    return True
+    def finish(
+        self,
+        transaction: Transaction,
+        job: Job,
+        state: JobState,
+        reason: str | None,
+        detail: str | None,
+        now_ms: int,
+    ) -> bool:
+        """Ends it and has its client told; False where it had ended already."""
+        if not jobs.end(transaction, job.job_id, state, reason=reason, detail=detail, now_ms=now_ms):
+            return False
+        transaction.after_commit(lambda: self._metrics.count_end(state, (now_ms - job.created_at_ms) / 1000))
+        if job.is_paid and receipts.get(transaction, job.job_id) is None:
+            promises.release(transaction, job.job_id)
+        target = job.facts.get(WEBHOOK)
+        if "negative_prompt" in job.facts:
+            jobs.keep_facts(transaction, job.job_id, negative_prompt="")
+        if target is not None:
+            body = _told(job, state, reason, detail, now_ms)
+            webhooks.add(
+                transaction,
+                job.job_id,
+                url=target["url"],
+                secret=target["secret"],
+                event=body["event"],
+                body=json.dumps(body),
+                now_ms=now_ms,
+            )
+            jobs.keep_facts(transaction, job.job_id, **{WEBHOOK: {"url": target["url"]}})
+        return True
 
 
 def _told(job: Job, state: JobState, reason: str | None, detail: str | None, now_ms: int) -> dict[str, Any]:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.types import Address, Amount
 from chain.primitives.worker_fields import PictureRun
+from hub.jobs.checking import CANARY
 from hub.scheduling.runs import Need
 from hub.scheduling.speed import SpeedBook
-from hub.store import perceptual
-from hub.store.results import NewPicture
-from hub.store.transaction import Transaction
+from hub.store import checks, perceptual, results
+from hub.store.perceptual import NearPicture
+from hub.store.results import NewPicture, Result, ResultState
+from hub.store.transaction import Reader, Transaction
 from hub.verification import answers, likeness, pictures
 from hub.verification.suspicion import Suspicion
 from hub.workers.desk import Delivery, WorkerView
@@ -80,21 +82,32 @@ def look_at(
 
 def check_likeness(
     transaction: Transaction, judged: Judged, *, job_id: str, first_picture: int, provider: Address, now_ms: int
-) -> tuple[Suspicion, ...]:
-    """Against everything of the last month, and keeps these for later ones; raises AnswerRefused."""
+) -> tuple[tuple[Suspicion, ...], tuple[Result, ...]]:
+    """Against everything of the last month, and keeps these for later ones; raises AnswerRefused.
+
+    Also earlier results that have the very same file for another request, where it is not known which one is right.
+    """
     found: list[Suspicion] = []
+    doubtful: list[Result] = []
     name = to_checksum_address(provider)
     for index, (look, run_key) in enumerate(zip(judged.looks, judged.run_keys, strict=True)):
-        near = perceptual.near(
-            transaction,
-            look.hash64,
-            max_distance=likeness.MAX_DISTANCE,
-            since_ms=now_ms - _LIKENESS_DAYS_MS,
-            limit=_NEAR,
-        )
-        suspicion = likeness.judge(look, run_key, near)
+        since_ms = now_ms - _LIKENESS_DAYS_MS
+        near = [
+            *perceptual.same_file(transaction, look.hash64, look.sha256, since_ms=since_ms, limit=_NEAR),
+            *(
+                each
+                for each in perceptual.near(
+                    transaction, look.hash64, max_distance=likeness.MAX_DISTANCE, since_ms=since_ms, limit=_NEAR
+                )
+                if each.sha256 != look.sha256
+            ),
+        ]
+        earlier = [known for each in near if (known := _earlier(transaction, each, look.sha256)) is not None]
+        suspicion = likeness.judge(look, run_key, [each for each, _ in earlier], provider=name)
         if suspicion is not None:
             found.append(suspicion)
+        if suspicion is not None and suspicion.reason == likeness.COPIED:
+            doubtful += [result for each, result in earlier if result is not None and each.run_key != run_key]
         perceptual.keep(
             transaction,
             job_id=job_id,
@@ -105,7 +118,24 @@ def check_likeness(
             sha256=look.sha256,
             now_ms=now_ms,
         )
-    return tuple(found)
+    return tuple(found), tuple(doubtful)
+
+
+def _earlier(reader: Reader, near: NearPicture, sha256: str) -> tuple[likeness.Earlier, Result | None] | None:
+    """With what is known of it where its file is this one; None where that was refused, so that it says nothing."""
+    found = results.of_file(reader, near.job_id, near.picture, sha256) if near.sha256 == sha256 else None
+    result, index = (None, 0) if found is None else found
+    if result is not None and result.state == ResultState.REFUSED:
+        return None
+    look = None if result is None else checks.get(reader, result.lease_id)
+    # Of a shard's pictures one is examined: the others are as good as their provider.
+    is_certain = (
+        look is not None
+        and look.verdict == checks.Verdict.PASSED
+        and index in look.evidence.get("pictures", (0,) if look.kind == CANARY else ())
+    )
+    earlier = likeness.Earlier(near.job_id, near.provider, near.sha256, near.run_key, near.distance, is_certain)
+    return earlier, result
 
 
 def expected_picture_s(book: SpeedBook, need: Need) -> float | None:

@@ -1,13 +1,17 @@
-"""The providers that are connected here, as the scheduler sees them: offers, speeds, standing, what they have to do."""
+"""The providers that are connected, as the scheduler sees them: offers, speeds, standing, what they have to do."""
 
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
+import msgspec
+
 from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.types import Address
 from hub.chain_view import RegisteredProvider
+from hub.jobs import elsewhere
+from hub.jobs.elsewhere import Elsewhere
 from hub.scheduling.speed import SpeedBook
 from hub.scheduling.workers import Offer, Standing, Worker
 from hub.store import providers
@@ -23,11 +27,15 @@ SPEEDS_FACT: Final = "speeds"
 class Roster:
     """On the event loop's thread. What is known of a provider is read again every two seconds."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, process: str) -> None:
+        """`process`: this one's name among those that share the database."""
         self._store = store
+        self._process = process
+        self._elsewhere = Elsewhere({}, {})
         self._records: dict[str, Provider] = {}
         self._speeds: dict[Address, SpeedBook] = {}
         self._expected: dict[str, tuple[Address, float]] = {}
+        self._held_until_s: dict[Address, float] = {}
         self._registered: dict[Address, RegisteredProvider] = {}
         self._read_at_s = float("-inf")
 
@@ -37,6 +45,7 @@ class Roster:
             return
         self._read_at_s = time.monotonic()
         self._records = {record.address: record for record in await self._store.read(providers.every)}
+        self._elsewhere = await self._store.read(lambda r: elsewhere.read(r, self._process))
 
     def forget(self) -> None:
         """The next refresh reads anew."""
@@ -65,6 +74,10 @@ class Roster:
         """Whether anybody here is at work."""
         return bool(self._expected)
 
+    def hold(self, provider: Address, until_s: float) -> None:
+        """It has said that it is busy: it gets nothing until then, on the monotonic clock."""
+        self._held_until_s[provider] = until_s
+
     def release_all(self, provider: Address) -> None:
         """Of a provider whose session has ended."""
         for lease_id in [key for key, (holder, _) in self._expected.items() if holder == provider]:
@@ -77,7 +90,46 @@ class Roster:
         busy: dict[Address, list[float]] = {}
         for provider, ends_at_s in self._expected.values():
             busy.setdefault(provider, []).append(ends_at_s)
-        return [self._worker(view, sorted(busy.get(view.address, ()))) for view in views]
+        now_s = time.monotonic()
+        self._held_until_s = {who: until_s for who, until_s in self._held_until_s.items() if until_s > now_s}
+        return [self._worker(view, self._busy_until_s(view, busy.get(view.address, ()))) for view in views]
+
+    def _busy_until_s(self, view: WorkerView, leases_s: Sequence[float]) -> Sequence[float]:
+        """When each of its slots is free; whoever is held has none before."""
+        held_s = self._held_until_s.get(view.address)
+        idle = max(0, max(1, view.slots) - len(leases_s))
+        return sorted(leases_s if held_s is None else [*leases_s, *[held_s] * idle])
+
+    def everyone(self, here: Iterable[WorkerView]) -> list[Worker]:
+        """Those who are connected to this process, and those of other processes, as of the last refresh."""
+        mine = self.workers(here)
+        present = {worker.address for worker in mine}
+        busy = self._elsewhere.busy_until_s
+        return mine + [
+            self._worker(view, sorted(busy.get(view.address, ())))
+            for view in self.views_elsewhere()
+            if view.address not in present
+        ]
+
+    def taken_elsewhere(self) -> list[Worker]:
+        """Those of other processes, without a free slot: they count where work is laid out, and are given none here."""
+        now_s = time.monotonic()
+        busy = self._elsewhere.busy_until_s
+        found = [self._worker(view, busy.get(view.address, ())) for view in self.views_elsewhere()]
+        return [
+            msgspec.structs.replace(
+                worker, busy_until_s=tuple(sorted((*worker.busy_until_s, *[now_s] * worker.free_slots)))
+            )
+            for worker in found
+        ]
+
+    def views_elsewhere(self) -> list[WorkerView]:
+        """Whoever is connected to another process of this hub, as of the last refresh."""
+        return list(self._elsewhere.views.values())
+
+    def is_elsewhere(self, provider: Address) -> bool:
+        """Whether another process had its session at the last refresh."""
+        return provider in self._elsewhere.views
 
     def _worker(self, view: WorkerView, busy_until_s: Sequence[float]) -> Worker:
         record = self.record(view.address)

@@ -60,11 +60,7 @@ def post(transaction: Transaction, entry: NewEntry, now_ms: int) -> bool:
     """
     _check(entry)
     moves = [move for move in entry.moves if move.amount]
-    if transaction.execute(_BOOKED, {"the_entry": entry.entry_id}).first() is not None:
-        rows = transaction.execute(_MOVES, {"the_entry": entry.entry_id})
-        booked = [Move(row.debit, row.credit, row.amount) for row in rows]
-        if booked != moves:
-            raise BookedOtherwise(f"{entry.entry_id} is booked with other moves")
+    if not transaction.is_first_try and _is_booked(transaction, entry.entry_id, moves):
         return False
     transaction.insert(
         LEDGER_ENTRIES,
@@ -83,6 +79,16 @@ def post(transaction: Transaction, entry: NewEntry, now_ms: int) -> bool:
             credit=move.credit,
             amount=move.amount,
         )
+    return True
+
+
+def _is_booked(transaction: Transaction, entry_id: str, moves: Sequence[Move]) -> bool:
+    """Raises BookedOtherwise."""
+    if transaction.execute(_BOOKED, {"the_entry": entry_id}).first() is None:
+        return False
+    rows = transaction.execute(_MOVES, {"the_entry": entry_id})
+    if [Move(row.debit, row.credit, row.amount) for row in rows] != moves:
+        raise BookedOtherwise(f"{entry_id} is booked with other moves")
     return True
 
 
@@ -109,47 +115,18 @@ def book_mint(transaction: Transaction, receipt_hash: str, shares: Sequence[tupl
     return post(transaction, NewEntry("mint", receipt_hash, moves), now_ms)
 
 
-def book_deposit(transaction: Transaction, reference: str, client: str, amount: int, now_ms: int) -> bool:
-    """A client's deposit was seen on the chain; `reference` is its transaction (and event) there."""
-    return post(transaction, deposit_entry(reference, client, amount), now_ms)
-
-
 def deposit_entry(reference: str, client: str, amount: int) -> NewEntry:
-    """What `book_deposit` posts."""
+    """A client's deposit was seen on the chain; `reference` is its transaction (and event) there."""
     return NewEntry("deposit", reference, [Move(ESCROW, client_deposit(client), amount)])
 
 
-def book_settlement(
-    transaction: Transaction,
-    receipt_hash: str,
-    client: str,
-    shares: Sequence[tuple[str, int]],
-    *,
-    fee: int = 0,
-    now_ms: int,
-) -> bool:
-    """The chain has settled a receipt from the client's deposit: each provider's share in atoms, and the hub's fee."""
-    return post(transaction, settlement_entry(receipt_hash, client, shares, fee=fee), now_ms)
-
-
 def settlement_entry(receipt_hash: str, client: str, shares: Sequence[tuple[str, int]], *, fee: int = 0) -> NewEntry:
-    """What `book_settlement` posts."""
+    """The chain has settled a receipt from the client's deposit: each provider's share in atoms, and the hub's fee."""
     deposit = client_deposit(client)
     moves = [Move(deposit, provider_earnings(provider), amount) for provider, amount in shares]
     return NewEntry("settlement", receipt_hash, [*moves, Move(deposit, HUB_FEE, fee)])
 
 
-def book_refund(transaction: Transaction, reference: str, client: str, amount: int, now_ms: int) -> bool:
-    """What was left of a deposit went back to its client."""
-    return post(transaction, refund_entry(reference, client, amount), now_ms)
-
-
 def refund_entry(reference: str, client: str, amount: int) -> NewEntry:
-    """What `book_refund` posts."""
+    """What was left of a deposit went back to its client."""
     return NewEntry("refund", reference, [Move(client_deposit(client), ESCROW, amount)])
-
-
-def book_withdrawal(transaction: Transaction, reference: str, provider: str, amount: int, now_ms: int) -> bool:
-    """A provider took settled earnings out of the escrow module."""
-    moves = [Move(provider_earnings(provider), ESCROW, amount)]
-    return post(transaction, NewEntry("withdrawal", reference, moves), now_ms)

@@ -19,11 +19,13 @@ _COUNTED: Final = {
     Outcome.LIED: "refused",
     Outcome.DISPUTED: "refused",
     Outcome.FAILED: "failed",
+    Outcome.UNOPENED: "failed",
     Outcome.TIMED_OUT: "timed_out",
 }
 _ON_CHAIN: Final = {
     Outcome.FAILED: OutcomeKind.FAILURE,
     Outcome.TIMED_OUT: OutcomeKind.FAILURE,
+    Outcome.UNOPENED: OutcomeKind.FAILURE,
     Outcome.LIED: OutcomeKind.DISPUTE,
     Outcome.DISPUTED: OutcomeKind.DISPUTE,
 }
@@ -44,11 +46,12 @@ def note(
     *,
     detail: str = "",
     evidence: Mapping[str, Any] | None = None,
+    micro_units: int = 0,
 ) -> Provider:
     """Counts an outcome, and pauses the provider where the rules say so; the provider as it is then.
 
     `detail` is a sentence for the provider and the operator, `evidence` what shows it (ids and figures, no prompt):
-    its hash goes on the chain with failures and disputes.
+    its hash goes on the chain with failures and disputes. `micro_units`: of work that was accepted.
     """
     outcome = Outcome(kind)
     suspicions: list[Suspicion] = []
@@ -69,6 +72,7 @@ def note(
                 first_seen_ms=known.first_seen_at_ms,
                 now_ms=now_ms,
             ),
+            micro_units=changed.micro_units + micro_units,
             last_seen_at_ms=now_ms,
             facts={**known.facts, FACT: record.to_object()},
         )

@@ -30,6 +30,10 @@ class Outcome(StrEnum):
     """An answer that no honest provider gives."""
     DISPUTED = "disputed"
     """Others computed it again, and it is not what it claims to be."""
+    UNOPENED = "unopened"
+    """Sampled, and it did not show what it had committed to."""
+    DOUBTED = "doubted"
+    """One other came to another picture, and nobody was there to decide; or it said so of another's, and two say no."""
 
 
 _GOOD: Final = {Outcome.SERVED: 1.0, Outcome.LATE: 0.5, Outcome.PASSED: 1.0}
@@ -40,13 +44,17 @@ _BAD: Final = {
     Outcome.TIMED_OUT: 1.0,
     Outcome.LIED: 5.0,
     Outcome.DISPUTED: 20.0,
+    Outcome.UNOPENED: 5.0,
+    Outcome.DOUBTED: 1.0,
 }
 """A lie costs as much as five failures. A dispute that was lost must outweigh all that was earned while 19 of 20 pieces
-of a proven provider's work went unchecked."""
+of a proven provider's work went unchecked. Silence when sampled costs five: a cheat with a proven standing that keeps
+silent each time (1 of 20) is at 0.79 then, and loses it; at the price of a failure it would be at 0.95, and keep it."""
 LATE_FACTOR: Final = 1.5
 """Later than this times its own benchmark's time is late: below it, other load on the machine explains it."""
-_OFFENCES: Final = (Outcome.LIED, Outcome.DISPUTED)
-_STUMBLES: Final = (Outcome.FAILED, Outcome.TIMED_OUT)
+OFFENCE_REASONS: Final = frozenset({"false_answer", "dispute_lost", "disputes_lost"})
+"""What a pause is for where it is for an offence: something that no honest provider does."""
+_STUMBLES: Final = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.UNOPENED)
 
 NORMAL_PASSED: Final = 5
 NORMAL_ACCEPTED: Final = 20
@@ -193,8 +201,3 @@ def _doubled(first_ms: int, times: float) -> int:
 def is_late(took_s: float, promised_s: float) -> bool:
     """Whether a result came much later than the provider's own benchmark says it takes."""
     return promised_s > 0 and took_s > promised_s * LATE_FACTOR
-
-
-def is_offence(outcome: Outcome) -> bool:
-    """Whether no honest provider causes it."""
-    return outcome in _OFFENCES

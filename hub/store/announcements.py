@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from sqlalchemy import text
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 if TYPE_CHECKING:
     import psycopg
@@ -77,9 +78,11 @@ class Announcements:
             connected.wait()
 
     def close(self) -> None:
-        """Ends the listener."""
+        """Ends the listener, which sees it at once where the database can still wake it."""
         self._closing.set()
         if self._listener is not None:
+            with contextlib.suppress(SQLAlchemyError), self._engine.begin() as connection:
+                self._notify(connection, [self._own_mark])
             self._listener.join()
 
     @contextlib.asynccontextmanager

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import rfc8785
-from sqlalchemy import insert, select, text
+from sqlalchemy import select, text
 from sqlalchemy.engine import Connection
 
 from chain.primitives.hashing import sha256
+from hub.store.inserting import insert_rows
 from hub.store.tables.records import AUDIT_LOG
 
 FIRST_PREVIOUS_HASH: Final = "0" * 64
@@ -58,4 +59,4 @@ def append_notes(connection: Connection, notes: list[AuditNote]) -> None:
             }
         )
         previous_hash = digest
-    connection.execute(insert(AUDIT_LOG), rows)
+    insert_rows(connection, AUDIT_LOG, rows)

@@ -125,20 +125,7 @@ def open_of_job(reader: Reader, job_id: str) -> int:
     return reader.execute(query).scalar_one()
 
 
-def of_provider(reader: Reader, provider: str, *, limit: int) -> list[Check]:
-    """The newest of a provider's work."""
-    query = _CHECK.where(CHECKS.c.provider == provider).order_by(CHECKS.c.sequence.desc()).limit(limit)
-    return [_check_of(row) for row in reader.execute(query).mappings()]
-
-
 def open_checks(reader: Reader, *, limit: int = 1_000) -> list[Check]:
     """Those without a verdict, oldest first: what a process that starts takes up again."""
     query = _CHECK.where(CHECKS.c.verdict.is_(None)).order_by(CHECKS.c.sequence).limit(limit)
-    return [_check_of(row) for row in reader.execute(query).mappings()]
-
-
-def overdue(reader: Reader, now_ms: int, *, limit: int) -> list[Check]:
-    """Those without a verdict whose time is up, the longest first."""
-    due = CHECKS.c.deadline_ms
-    query = _CHECK.where(CHECKS.c.verdict.is_(None), due <= now_ms).order_by(due).limit(limit)
     return [_check_of(row) for row in reader.execute(query).mappings()]

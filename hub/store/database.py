@@ -19,6 +19,9 @@ from hub.store.migrations import ADOPTED, HEAD, KNOWN
 POOL_CONNECTIONS: Final = 6
 _BUSY_TIMEOUT_MS: Final = 10_000
 _MIGRATION_LOCK: Final = 0x61697462  # Two processes that start at once: the second waits, and finds it done.
+_SESSION_OPTIONS: Final = "-c jit=off -c enable_seqscan=off"
+"""A statement that was prepared while a table was small would read the whole of it until the next ANALYZE; and every
+plan that then counts as dear would be compiled."""
 IS_WRITING: Final = "hub_is_writing"
 """Execution option: the transaction is to write, so it asks SQLite for the lock as it begins."""
 
@@ -67,7 +70,8 @@ def _create_engine(url: URL) -> Engine:
         _use_durable_sqlite(engine)
     elif url.drivername == "postgresql+psycopg":
         # A server that was restarted is found by the first use after, not by the first unit that fails.
-        engine = create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10}, **options)
+        arguments = {"connect_timeout": 10, "options": _SESSION_OPTIONS}
+        engine = create_engine(url, pool_pre_ping=True, connect_args=arguments, **options)
     else:
         raise HubConfigurationError("the hub's database must be sqlite:///… or postgresql://…")
     return engine

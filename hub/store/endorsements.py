@@ -29,7 +29,7 @@ class NewEndorsement:
 
     receipt_hash: str
     hub_id: str
-    """Of the receipt; a provider's address for a job that it served directly."""
+    """Of the receipt."""
     job_id: str
     asked_by: str
     form: Form
@@ -61,6 +61,17 @@ def get(reader: Reader, receipt_hash: str) -> Endorsement | None:
     """Of the receipt with this hash."""
     row = reader.execute(_ENDORSEMENT.where(ENDORSEMENTS.c.receipt_hash == receipt_hash)).mappings().one_or_none()
     return None if row is None else _endorsement_of(row)
+
+
+def signed(reader: Reader, *, limit: int, offset: int) -> list[Endorsement]:
+    """Those with this attester's signature, the newest first."""
+    query = (
+        _ENDORSEMENT.where(ENDORSEMENTS.c.state == EndorsementState.SIGNED)
+        .order_by(ENDORSEMENTS.c.asked_at_ms.desc(), ENDORSEMENTS.c.receipt_hash)
+        .limit(limit)
+        .offset(offset)
+    )
+    return [_endorsement_of(row) for row in reader.execute(query).mappings()]
 
 
 def begin(transaction: Transaction, wanted: NewEndorsement, now_ms: int) -> Endorsement:

@@ -40,6 +40,11 @@ def topic(job_id: str) -> str:
     return f"job/{job_id}"
 
 
+def end_topic(job_id: str) -> str:
+    """What is announced when the job has ended: who waits for that alone is woken once."""
+    return f"end/{job_id}"
+
+
 def append(transaction: Transaction, job_id: str, kind: str, data: dict[str, Any], now_ms: int) -> None:
     """The job's next event; nothing where there is no such job. Locks the job's row until the commit, so that numbers
     are given out in the order in which readers come to see them."""

@@ -1,7 +1,6 @@
 """Jobs: accepted once, ended once.
 
-queued → running → verifying → attested → done, or failed, or cancelled. In a deployment of several processes each open
-job is attended by one of them; a process that dies leaves its jobs to the others when its time has run out.
+queued → running → verifying → attested → done, or failed, or cancelled.
 """
 
 from collections.abc import Collection, Sequence
@@ -9,13 +8,12 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, or_, select, update
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import bindparam, func, select, update
 
 from hub.store import events, leases, shards
 from hub.store.records import Row, columns_of, made
 from hub.store.shards import NewShard, ShardState
-from hub.store.tables.jobs import CLIENT_NONCES, IDEMPOTENCY_KEYS, JOBS, SHARDS
+from hub.store.tables.jobs import CLIENT_NONCES, IDEMPOTENCY_KEYS, JOBS, LEASES, SHARDS
 from hub.store.transaction import Reader, Transaction
 
 
@@ -92,8 +90,6 @@ class Job(NewJob):
     pictures_done: int
     event_count: int
     shard_count: int
-    attended_by: str | None
-    attended_until_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +173,24 @@ def of_owner(reader: Reader, owner: str, *, before: int | None = None, limit: in
     return [job_of(row) for row in reader.execute(query).mappings()]
 
 
+def newest_request(reader: Reader, model: str, *, but_of: str) -> dict[str, Any] | None:
+    """What was asked for last with this model, by others than this owner."""
+    query = (
+        select(JOBS.c.request)
+        .where(JOBS.c.model == model, JOBS.c.owner != but_of)
+        .order_by(JOBS.c.sequence.desc())
+        .limit(1)
+    )
+    found: dict[str, Any] | None = reader.execute(query).scalar_one_or_none()
+    return found
+
+
+def providers_of(reader: Reader, job_id: str) -> list[str]:
+    """Whoever was given any of it."""
+    query = select(LEASES.c.provider).where(LEASES.c.job_id == job_id).distinct()
+    return list(reader.execute(query).scalars())
+
+
 def open_jobs(reader: Reader, states: Collection[JobState] = OPEN, *, limit: int = 1_000) -> list[Job]:
     """Those that have not ended, oldest first."""
     query = _JOB.where(JOBS.c.ended_at_ms.is_(None), JOBS.c.state.in_(states)).order_by(JOBS.c.sequence).limit(limit)
@@ -189,9 +203,9 @@ def open_counts(reader: Reader) -> dict[JobState, int]:
     return {JobState(state): count for state, count in reader.execute(query)}
 
 
-def last_finish_s(reader: Reader, client: str) -> float | None:
-    """The largest `finish_s` of the client's open jobs."""
-    query = select(func.max(JOBS.c.finish_s)).where(JOBS.c.client == client, JOBS.c.ended_at_ms.is_(None))
+def last_finish_s(reader: Reader, owner: str) -> float | None:
+    """The largest `finish_s` of the key's open jobs."""
+    query = select(func.max(JOBS.c.finish_s)).where(JOBS.c.owner == owner, JOBS.c.ended_at_ms.is_(None))
     latest: float | None = reader.execute(query).scalar()
     return latest
 
@@ -263,11 +277,13 @@ def end(
     row = transaction.execute(_END, step).one_or_none()
     if row is None:
         return False
-    transaction.execute(_CANCEL_SHARDS, {"the_job": job_id})
+    if transaction.execute(_CANCEL_SHARDS, {"the_job": job_id}).rowcount:
+        transaction.announce(leases.TOPIC)
     data: dict[str, Any] = {"pictures_done": row.pictures_done}
     if reason is not None:
         data["reason"] = reason
     events.keep(transaction, job_id, row.event_count, state, data, now_ms)
+    transaction.announce(events.end_topic(job_id))
     transaction.erases()
     return True
 
@@ -294,8 +310,9 @@ def request_cancel(transaction: Transaction, job_id: str, now_ms: int) -> Job | 
 
 
 def call_off(transaction: Transaction, job_id: str, outcome: str, now_ms: int) -> list["leases.Lease"]:
-    """Takes back what waits or is leased of an open job that shall end with what was delivered; the leases that ended."""
+    """Takes back what waits or is leased of an open job that shall end with what was delivered; the ended leases."""
     transaction.execute(_CANCEL_SHARDS, {"the_job": job_id})
+    transaction.announce(leases.TOPIC)
     ended = leases.active(transaction, job_id=job_id)
     for lease in ended:
         leases.fail(transaction, lease.lease_id, outcome=outcome, detail=None, excludes=False, now_ms=now_ms)
@@ -307,61 +324,3 @@ def keep_facts(transaction: Transaction, job_id: str, **facts: Any) -> None:
     query = select(JOBS.c.facts).where(JOBS.c.job_id == job_id).with_for_update()
     known = transaction.execute(query).scalar_one()
     transaction.execute(update(JOBS).where(JOBS.c.job_id == job_id).values(facts={**known, **facts}))
-
-
-def set_price(transaction: Transaction, job_id: str, price_per_unit: int) -> None:
-    """The job's one price, in atoms."""
-    transaction.execute(update(JOBS).where(JOBS.c.job_id == job_id).values(price_per_unit=price_per_unit))
-
-
-# Several processes
-
-
-def attend(
-    transaction: Transaction,
-    process: str,
-    states: Collection[JobState],
-    *,
-    now_ms: int,
-    hold_ms: int,
-    limit: int,
-) -> list[Job]:
-    """Open jobs in these states that nobody attends now, oldest first: `process` does from here, for `hold_ms`."""
-    unattended: ColumnElement[bool] = or_(JOBS.c.attended_by.is_(None), JOBS.c.attended_until_ms < now_ms)
-    free = (
-        select(JOBS.c.sequence)
-        .where(JOBS.c.ended_at_ms.is_(None), JOBS.c.state.in_(states), unattended)
-        .order_by(JOBS.c.sequence)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    chosen = transaction.execute(free).scalars().all()
-    if not chosen:
-        return []
-    rows = transaction.execute(
-        update(JOBS)
-        .where(JOBS.c.sequence.in_(chosen))
-        .values(attended_by=process, attended_until_ms=now_ms + hold_ms)
-        .returning(*columns_of(JOBS, Job))
-    ).mappings()
-    return sorted((job_of(row) for row in rows), key=lambda job: job.sequence)
-
-
-def renew(transaction: Transaction, process: str, *, now_ms: int, hold_ms: int) -> int:
-    """Holds all that the process attends for another `hold_ms`; how many they are."""
-    held = transaction.execute(
-        update(JOBS)
-        .where(JOBS.c.attended_by == process, JOBS.c.ended_at_ms.is_(None))
-        .values(attended_until_ms=now_ms + hold_ms)
-    )
-    return held.rowcount
-
-
-def leave(transaction: Transaction, process: str) -> int:
-    """The process attends nothing any more; others may at once."""
-    left = transaction.execute(
-        update(JOBS)
-        .where(JOBS.c.attended_by == process, JOBS.c.ended_at_ms.is_(None))
-        .values(attended_by=None, attended_until_ms=0)
-    )
-    return left.rowcount

@@ -1,15 +1,15 @@
 """Leases: a provider's turns at shards, each with an end. What has lapsed waits again, unless a twin still runs."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import bindparam, or_, select, text, update
 
 from hub.store import shards
 from hub.store.records import Row, columns_of, made
-from hub.store.shards import ShardState
+from hub.store.shards import Purpose, ShardState
 from hub.store.tables.jobs import LEASES, SHARDS
 from hub.store.transaction import Reader, Transaction
 
@@ -28,9 +28,11 @@ class LeaseState(StrEnum):
     LAPSED = "lapsed"
     """Its time ran out; a late result is still taken while the shard has none."""
     LOST = "lost"
-    """The provider's session ended."""
+    """Stage 1's hub was stopped meanwhile."""
 
 
+TOPIC: Final = "leases"
+"""Announced when some have become needless."""
 IS_ACTIVE: Final = text("leases.state = 'active'")
 """Spelled out, as the partial indexes are: a database would not use them for a parameter."""
 
@@ -68,7 +70,6 @@ class Lease:
     detail: str | None
     attributes: dict[str, Any]
     started_at_ms: int
-    begun_at_ms: int | None
     deadline_ms: int
     ended_at_ms: int | None
 
@@ -112,15 +113,31 @@ def active(
     return [lease_of(row) for row in reader.execute(query).mappings()]
 
 
+def needless(reader: Reader, lease_ids: Collection[str]) -> list[str]:
+    """Which of these nobody wants the result of: their shard has another's, or was called off."""
+    query = (
+        select(LEASES.c.lease_id)
+        .join_from(LEASES, SHARDS, (LEASES.c.job_id == SHARDS.c.job_id) & (LEASES.c.number == SHARDS.c.number))
+        .where(
+            LEASES.c.lease_id.in_(lease_ids),
+            or_(SHARDS.c.state == ShardState.CANCELLED, SHARDS.c.lease_id != LEASES.c.lease_id),
+        )
+    )
+    return list(reader.execute(query).scalars())
+
+
 def add_second(transaction: Transaction, lease: NewLease, *, number: int, process: str, now_ms: int) -> bool:
-    """A straggler's twin: the same shard to another provider as well; False where it is not just leased, or was cut
-    otherwise meanwhile."""
+    """A straggler's twin: the same shard to another provider as well; False where it is not just leased, was cut
+    otherwise meanwhile, or has a twin from another process."""
     shard = shards.locked(transaction, lease.job_id, number)
     if (
         shard is None
         or shard.state != ShardState.LEASED
         or (shard.first_picture, shard.pictures) != (lease.first_picture, lease.pictures)
     ):
+        return False
+    place = {"the_job": lease.job_id, "the_number": number}
+    if len(transaction.execute(_ACTIVE_OF_SHARD, place).all()) != 1:
         return False
     insert_row(transaction, lease, number=number, attempt=shard.attempts + 1, process=process, now_ms=now_ms)
     transaction.execute(
@@ -152,21 +169,6 @@ def insert_row(
     )
 
 
-def begun(transaction: Transaction, lease_id: str, now_ms: int) -> None:
-    """The provider has said that it took it."""
-    transaction.execute(
-        update(LEASES).where(LEASES.c.lease_id == lease_id, LEASES.c.begun_at_ms.is_(None)).values(begun_at_ms=now_ms)
-    )
-
-
-def renew(transaction: Transaction, lease_id: str, deadline_ms: int) -> bool:
-    """Moves the end of an active lease; False where it has ended."""
-    moved = transaction.execute(
-        update(LEASES).where(LEASES.c.lease_id == lease_id, IS_ACTIVE).values(deadline_ms=deadline_ms)
-    )
-    return moved.rowcount == 1
-
-
 def rehome(transaction: Transaction, lease_id: str, *, session: str, process: str) -> bool:
     """The provider has come back with another session; False where the lease has ended."""
     moved = transaction.execute(
@@ -176,11 +178,28 @@ def rehome(transaction: Transaction, lease_id: str, *, session: str, process: st
 
 
 def fail(
-    transaction: Transaction, lease_id: str, *, outcome: str, detail: str | None, excludes: bool = True, now_ms: int
+    transaction: Transaction,
+    lease_id: str,
+    *,
+    outcome: str,
+    detail: str | None,
+    excludes: bool = True,
+    is_attempt: bool = True,
+    now_ms: int,
 ) -> bool:
-    """The turn ends without a result; its shard waits again, for others if it `excludes`. False where it had ended."""
+    """The turn ends without a result; its shard waits again, for others if it `excludes`. False where it had ended.
+
+    `is_attempt`: whether it counts among those that the shard may have.
+    """
     query = _LEASE.where(LEASES.c.lease_id == lease_id, IS_ACTIVE).with_for_update()
     ended = _end(transaction, query, LeaseState.FAILED, outcome, detail, excludes=excludes, now_ms=now_ms)
+    if ended and not is_attempt:
+        (lease,) = ended
+        transaction.execute(
+            update(SHARDS)
+            .where(SHARDS.c.job_id == lease.job_id, SHARDS.c.number == lease.number, SHARDS.c.attempts > 0)
+            .values(attempts=SHARDS.c.attempts - 1)
+        )
     return bool(ended)
 
 
@@ -193,12 +212,6 @@ def lapse(transaction: Transaction, now_ms: int, *, limit: int = 256) -> list[Le
         .with_for_update(skip_locked=True)
     )
     return _end(transaction, query, LeaseState.LAPSED, "timed_out", None, excludes=True, now_ms=now_ms)
-
-
-def release(transaction: Transaction, session: str, now_ms: int) -> list[Lease]:
-    """Ends those of a session that is gone; their shards wait again, for anybody."""
-    query = _LEASE.where(LEASES.c.session == session, IS_ACTIVE).with_for_update()
-    return _end(transaction, query, LeaseState.LOST, "session_gone", None, excludes=False, now_ms=now_ms)
 
 
 def _end(
@@ -236,5 +249,25 @@ def _put_back(transaction: Transaction, ended: Iterable[Lease], *, excludes: boo
 _ACTIVE_OF_SHARD: Final = (
     select(LEASES.c.sequence)
     .where(LEASES.c.job_id == bindparam("the_job"), LEASES.c.number == bindparam("the_number"), IS_ACTIVE)
-    .limit(1)
+    .limit(2)
 )
+
+
+def accepted_turns(reader: Reader, provider: str, *, since_ms: int, limit: int) -> list[Lease]:
+    """Turns that this provider was given since then, and that are over: the newest first, those of work alone.
+
+    Not those in which another was quicker: nobody knows how they would have ended.
+    """
+    query = (
+        select(*columns_of(LEASES, Lease))
+        .join_from(LEASES, SHARDS, (LEASES.c.job_id == SHARDS.c.job_id) & (LEASES.c.number == SHARDS.c.number))
+        .where(
+            LEASES.c.provider == provider,
+            LEASES.c.started_at_ms >= since_ms,
+            LEASES.c.state.in_((LeaseState.DELIVERED, LeaseState.FAILED, LeaseState.LAPSED, LeaseState.LOST)),
+            SHARDS.c.purpose == Purpose.WORK,
+        )
+        .order_by(LEASES.c.sequence.desc())
+        .limit(limit)
+    )
+    return [lease_of(row) for row in reader.execute(query).mappings()]

@@ -103,11 +103,3 @@ def records_since(reader: Reader, since_ms: int) -> int:
         OUTCOMES.c.record_hash.is_not(None), OUTCOMES.c.at_ms >= since_ms
     )
     return reader.execute(query).scalar_one()
-
-
-def reopen(transaction: Transaction, record_hash: str) -> int:
-    """The record is to be sent again, as it is: harmless where it arrived, since the chain counts its hash once."""
-    again = transaction.execute(
-        update(OUTCOMES).where(OUTCOMES.c.record_hash == record_hash).values(state=OutcomeState.RECORDING)
-    )
-    return again.rowcount

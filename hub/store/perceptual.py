@@ -6,7 +6,7 @@ in at most one (7 = 4 × 1 + 3), so 17 values in each band's index find every su
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import bindparam, or_, select
 
@@ -100,16 +100,37 @@ def near(reader: Reader, hash64: int, *, max_distance: int, since_ms: int = 0, l
         bands = (row.band_0, row.band_1, row.band_2, row.band_3)
         distance = sum((ours ^ theirs).bit_count() for ours, theirs in zip(wanted, bands, strict=True))
         if distance <= max_distance:
-            found.append(
-                NearPicture(
-                    job_id=row.job_id,
-                    picture=row.picture,
-                    provider=row.provider,
-                    at_ms=row.at_ms,
-                    hash64=hash_of(bands),
-                    run_key=row.run_key,
-                    sha256=row.sha256,
-                    distance=distance,
-                )
-            )
+            found.append(_near_picture(row, distance))
     return sorted(found, key=lambda item: item.distance)[:limit]
+
+
+_SAME: Final = (
+    select(_C.job_id, _C.picture, _C.provider, _C.at_ms, _C.run_key, _C.sha256, *_BAND_COLUMNS)
+    .where(
+        *(column == bindparam(f"band_is_{place}") for place, column in enumerate(_BAND_COLUMNS)),
+        _C.sha256 == bindparam("the_sha256"),
+        _C.at_ms >= bindparam("since"),
+    )
+    .order_by(_C.sequence)
+    .limit(bindparam("most"))
+)
+
+
+def same_file(reader: Reader, hash64: int, sha256: str, *, since_ms: int, limit: int) -> list[NearPicture]:
+    """The very same file since then, the oldest first: also behind more that look like it than `near` tells."""
+    parameters = {f"band_is_{place}": band for place, band in enumerate(bands_of(hash64))}
+    rows = reader.execute(_SAME, {**parameters, "the_sha256": sha256, "since": since_ms, "most": limit})
+    return [_near_picture(row, 0) for row in rows]
+
+
+def _near_picture(row: Any, distance: int) -> NearPicture:
+    return NearPicture(
+        job_id=row.job_id,
+        picture=row.picture,
+        provider=row.provider,
+        at_ms=row.at_ms,
+        hash64=hash_of((row.band_0, row.band_1, row.band_2, row.band_3)),
+        run_key=row.run_key,
+        sha256=row.sha256,
+        distance=distance,
+    )

@@ -1,14 +1,16 @@
 """The receipt of each whole job, attestations of it, and how far both have come: to the provider, and on the chain."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, exists, select, update
 
 from hub.store.errors import AlreadyUsed
 from hub.store.records import columns_of, made
 from hub.store.tables.jobs import JOBS
+from hub.store.tables.providers import CHECKS
 from hub.store.tables.receipts import ATTESTATIONS, RECEIPTS
 from hub.store.transaction import Reader, Transaction
 
@@ -73,6 +75,8 @@ class Attestation:
 
 
 _RECEIPT: Final = select(*columns_of(RECEIPTS, Receipt))
+_MOST_NAMED: Final = 500
+"""Values that one statement names."""
 
 
 def _receipt_of(row: Any) -> Receipt:
@@ -84,7 +88,7 @@ def keep(transaction: Transaction, receipt: NewReceipt, now_ms: int, *, attestat
 
     The same again is fine; another raises AlreadyUsed (`job_id`).
     """
-    kept = get(transaction, receipt.job_id)
+    kept = None if transaction.is_first_try else get(transaction, receipt.job_id)
     if kept is not None:
         if kept.receipt_hash != receipt.receipt_hash:
             raise AlreadyUsed("job_id")
@@ -130,12 +134,6 @@ def of_hash(reader: Reader, receipt_hash: str) -> Receipt | None:
     return None if row is None else _receipt_of(row)
 
 
-def of_provider(reader: Reader, provider: str, *, limit: int) -> list[Receipt]:
-    """The newest that name this provider as theirs."""
-    query = _RECEIPT.where(RECEIPTS.c.provider == provider).order_by(RECEIPTS.c.kept_at_ms.desc()).limit(limit)
-    return [_receipt_of(row) for row in reader.execute(query).mappings()]
-
-
 # Attestations
 
 
@@ -164,6 +162,18 @@ def attestations(reader: Reader, receipt_hash: str) -> list[Attestation]:
     return sorted(found, key=lambda item: item.attester.lower())
 
 
+def signed_by(reader: Reader, attester: str, *, limit: int, offset: int) -> list[Receipt]:
+    """Receipts with this attester's signature, the newest signature first."""
+    query = (
+        _RECEIPT.join_from(RECEIPTS, ATTESTATIONS, RECEIPTS.c.receipt_hash == ATTESTATIONS.c.receipt_hash)
+        .where(ATTESTATIONS.c.attester == attester)
+        .order_by(ATTESTATIONS.c.at_ms.desc(), RECEIPTS.c.receipt_hash)
+        .limit(limit)
+        .offset(offset)
+    )
+    return [_receipt_of(row) for row in reader.execute(query).mappings()]
+
+
 def attested(transaction: Transaction, job_id: str, attestation: str, now_ms: int) -> bool:
     """The bytes that go on chain are complete: delivery and the look-out for the chain are due at once. False where
     they were before."""
@@ -177,10 +187,15 @@ def attested(transaction: Transaction, job_id: str, attestation: str, now_ms: in
 
 
 def due_for_attestation(reader: Reader, now_ms: int, *, limit: int) -> list[Receipt]:
-    """Not attested, their window over, their job open; the longest waiting first."""
+    """Not attested, their window over, their job open, no look at any of it under way; the longest waiting first."""
     query = (
         _RECEIPT.join_from(RECEIPTS, JOBS, RECEIPTS.c.job_id == JOBS.c.job_id)
-        .where(RECEIPTS.c.attested_at_ms.is_(None), RECEIPTS.c.window_until_ms <= now_ms, JOBS.c.ended_at_ms.is_(None))
+        .where(
+            RECEIPTS.c.attested_at_ms.is_(None),
+            RECEIPTS.c.window_until_ms <= now_ms,
+            JOBS.c.ended_at_ms.is_(None),
+            ~exists().where(CHECKS.c.job_id == RECEIPTS.c.job_id, CHECKS.c.verdict.is_(None)),
+        )
         .order_by(RECEIPTS.c.window_until_ms)
         .limit(limit)
     )
@@ -203,10 +218,17 @@ def next_window_ms(reader: Reader, now_ms: int) -> int | None:
 # To the provider, and on the chain
 
 
-def due_deliveries(reader: Reader, now_ms: int, *, limit: int) -> list[Receipt]:
-    """Attested receipts whose next delivery is due, the longest waiting first."""
+def due_deliveries(
+    reader: Reader, now_ms: int, *, limit: int, without: Collection[str] = (), under_way: Collection[str] = ()
+) -> list[Receipt]:
+    """Attested receipts whose next delivery is due, the longest waiting first; `without` these providers' and those
+    jobs whose delivery is under way."""
     due = RECEIPTS.c.next_delivery_ms
     query = _RECEIPT.where(due.is_not(None), due <= now_ms).order_by(due).limit(limit)
+    if without:
+        query = query.where(RECEIPTS.c.provider.not_in(sorted(without)))
+    if under_way:
+        query = query.where(RECEIPTS.c.job_id.not_in(sorted(under_way)))
     return [_receipt_of(row) for row in reader.execute(query).mappings()]
 
 
@@ -232,6 +254,16 @@ def deliver_again(transaction: Transaction, provider: str, now_ms: int) -> int:
     if woken.rowcount:
         transaction.announce(ATTESTATION_TOPIC)
     return woken.rowcount
+
+
+def not_on_chain(reader: Reader, receipt_hashes: Sequence[str]) -> list[Receipt]:
+    """Those of these hashes that are this hub's, and that it has not seen on the chain yet."""
+    found: list[Receipt] = []
+    for start in range(0, len(receipt_hashes), _MOST_NAMED):
+        some = receipt_hashes[start : start + _MOST_NAMED]
+        query = _RECEIPT.where(RECEIPTS.c.receipt_hash.in_(some), RECEIPTS.c.chain_transaction.is_(None))
+        found += [_receipt_of(row) for row in reader.execute(query).mappings()]
+    return found
 
 
 def due_chain_checks(reader: Reader, now_ms: int, *, limit: int) -> list[Receipt]:

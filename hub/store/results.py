@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import bindparam, case, exists, or_, select, update
+from sqlalchemy import bindparam, case, exists, func, or_, select, update
 
-from hub.store import events, shards
+from hub.store import events, leases, shards
 from hub.store.errors import AlreadyServed, WrongState
 from hub.store.leases import IS_ACTIVE, Lease, LeaseState, lease_of
 from hub.store.records import Row, columns_of, made
 from hub.store.shards import Purpose, ShardState
 from hub.store.tables.jobs import JOBS, LEASES, PICTURES, RESULTS, SHARDS
+from hub.store.tables.providers import CHECKS
+from hub.store.tables.receipts import RECEIPTS
 from hub.store.transaction import Reader, Transaction
 
 
@@ -139,6 +141,8 @@ def deliver(transaction: Transaction, result: NewResult, pictures: Sequence[NewP
     else:
         transaction.announce("checks")
     _insert(transaction, ours, result, pictures, now_ms)
+    if len(ended) > 1:
+        transaction.announce(leases.TOPIC)
     return [lease_of(lease) for lease in ended if lease["lease_id"] != result.lease_id]
 
 
@@ -276,6 +280,38 @@ def of_job(reader: Reader, job_id: str, *, purpose: Purpose = Purpose.WORK) -> l
     return [_result_of(row) for row in reader.execute(query).mappings()]
 
 
+def of_file(reader: Reader, job_id: str, picture: int, sha256: str) -> tuple[Result, int] | None:
+    """The one that brought this file as this picture, whether it counts or was refused; and which of its own it is."""
+    named = (PICTURES.c.job_id == job_id, PICTURES.c.picture == picture, PICTURES.c.sha256 == sha256)
+    query = _RESULT.join_from(RESULTS, PICTURES, RESULTS.c.lease_id == PICTURES.c.lease_id).where(*named)
+    row = reader.execute(query.order_by(RESULTS.c.delivered_at_ms).limit(1)).mappings().one_or_none()
+    if row is None:
+        return None
+    result = _result_of(row)
+    first = select(func.min(PICTURES.c.picture)).where(PICTURES.c.lease_id == result.lease_id)
+    return result, picture - reader.execute(first).scalar_one()
+
+
+def unchecked_of_provider(reader: Reader, provider: str, *, limit: int) -> list[Result]:
+    """Those that count for open jobs, that nobody has looked at again, and whose receipt is not attested."""
+    query = (
+        _RESULT.join_from(
+            RESULTS, SHARDS, (RESULTS.c.lease_id == SHARDS.c.lease_id) & (RESULTS.c.job_id == SHARDS.c.job_id)
+        )
+        .join(JOBS, JOBS.c.job_id == RESULTS.c.job_id)
+        .where(
+            RESULTS.c.provider == provider,
+            JOBS.c.ended_at_ms.is_(None),
+            SHARDS.c.purpose == Purpose.WORK,
+            ~exists().where(CHECKS.c.lease_id == RESULTS.c.lease_id, CHECKS.c.job_id == RESULTS.c.job_id),
+            ~exists().where(RECEIPTS.c.job_id == RESULTS.c.job_id, RECEIPTS.c.attested_at_ms.is_not(None)),
+        )
+        .order_by(RESULTS.c.delivered_at_ms)
+        .limit(limit)
+    )
+    return [_result_of(row) for row in reader.execute(query).mappings()]
+
+
 def pictures(reader: Reader, job_id: str) -> list[Picture]:
     """The job's pictures that count, in their order."""
     query = (
@@ -287,9 +323,3 @@ def pictures(reader: Reader, job_id: str) -> list[Picture]:
         .order_by(PICTURES.c.picture)
     )
     return [made(Picture, row) for row in reader.execute(query).mappings()]
-
-
-def has_picture(reader: Reader, sha256: str, *, but_of_lease: str | None = None) -> bool:
-    """Whether any result, also one of long ago, has a picture with these bytes."""
-    query = select(exists().where(PICTURES.c.sha256 == sha256, PICTURES.c.lease_id != (but_of_lease or "")))
-    return bool(reader.execute(query).scalar())

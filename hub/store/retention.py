@@ -1,4 +1,5 @@
-"""What is forgotten, and when. Jobs, receipts, attestations, verdicts, audit log and books are kept for good."""
+"""What is forgotten, and when. What a job asked for and how it ended, its receipt, attestations and verdicts, the audit
+log and the books are kept for good."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -7,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Table, delete, select, text, tuple_, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from hub.store.tables.jobs import CLIENT_NONCES, EVENTS, IDEMPOTENCY_KEYS, JOBS
+from hub.store.tables.jobs import CLIENT_NONCES, EVENTS, IDEMPOTENCY_KEYS, JOBS, SHARDS
 from hub.store.tables.providers import ORDERS, PERCEPTUAL_HASHES
 from hub.store.tables.receipts import WEBHOOKS
 from hub.store.tables.records import QUOTAS
@@ -23,6 +24,8 @@ class RetentionRules:
 
     events_ms: int = _DAY_MS
     """Of a job that has ended: so long may a client that lost its connection take up the stream."""
+    work_ms: int = 90 * _DAY_MS
+    """Who had which of a job's pictures, and what came of it: shards, leases, results and what is known of pictures."""
     idempotency_keys_ms: int = 7 * _DAY_MS
     nonces_ms: int = _HOUR_MS
     """After a signed request's expiry: a clock that is set back by less takes no expired request for a fresh one."""
@@ -33,8 +36,8 @@ class RetentionRules:
 
 
 def prune(transaction: Transaction, now_ms: int, rules: RetentionRules, *, limit: int = 500) -> int:
-    """Forgets up to `limit` rows of each kind (of events: those of as many jobs); how many rows in all. Call it again
-    at once while there are many."""
+    """Forgets up to `limit` rows of each kind (of events and work: those of as many jobs); how many rows in all. Call
+    it again at once while there are many."""
     nonces_before_s = (now_ms - rules.nonces_ms) // 1_000
     today = datetime.fromtimestamp(now_ms / 1_000, UTC).date()
     oldest_day = (today - timedelta(days=rules.quotas_days)).isoformat()
@@ -47,7 +50,8 @@ def prune(transaction: Transaction, now_ms: int, rules: RetentionRules, *, limit
         (QUOTAS, QUOTAS.c.day < oldest_day),
     )
     dropped = sum(_drop(transaction, table, condition, limit) for table, condition in gone)
-    return dropped + _drop_events(transaction, now_ms - rules.events_ms, limit)
+    dropped += _forget(transaction, EVENTS, 1, now_ms - rules.events_ms, limit)
+    return dropped + _forget(transaction, SHARDS, 2, now_ms - rules.work_ms, limit)
 
 
 def _drop(transaction: Transaction, table: Table, condition: ColumnElement[bool], limit: int) -> int:
@@ -56,17 +60,19 @@ def _drop(transaction: Transaction, table: Table, condition: ColumnElement[bool]
     return transaction.execute(delete(table).where(key.in_(chosen))).rowcount
 
 
-def _drop_events(transaction: Transaction, ended_before_ms: int, limit: int) -> int:
+def _forget(transaction: Transaction, table: Table, step: int, ended_before_ms: int, limit: int) -> int:
+    """Drops the rows of ended jobs in a table; `step` is what `forgotten` is after it, one more than before."""
     query = (
         select(JOBS.c.sequence, JOBS.c.job_id)
-        .where(JOBS.c.ended_at_ms.is_not(None), text("jobs.has_events"), JOBS.c.ended_at_ms < ended_before_ms)
+        .where(text("jobs.ended_at_ms IS NOT NULL AND jobs.forgotten < 2"))  # Spelled out, as the partial index is.
+        .where(JOBS.c.forgotten == step - 1, JOBS.c.ended_at_ms < ended_before_ms)
         .order_by(JOBS.c.ended_at_ms)
         .limit(limit)
     )
     jobs = transaction.execute(query).all()
     if not jobs:
         return 0
-    dropped = transaction.execute(delete(EVENTS).where(EVENTS.c.job_id.in_([job.job_id for job in jobs]))).rowcount
+    dropped = transaction.execute(delete(table).where(table.c.job_id.in_([job.job_id for job in jobs]))).rowcount
     numbers = [job.sequence for job in jobs]
-    transaction.execute(update(JOBS).where(JOBS.c.sequence.in_(numbers)).values(has_events=False))
+    transaction.execute(update(JOBS).where(JOBS.c.sequence.in_(numbers)).values(forgotten=step))
     return dropped

@@ -1,9 +1,10 @@
 """Who is connected to which of the hub's processes: one session per provider, a newer one in an older one's place."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hub.store.records import columns_of, made
@@ -52,11 +53,6 @@ def open_session(
     return None if row is None or row["session"] == session else made(Session, row)
 
 
-def declare(transaction: Transaction, session: str, declared: dict[str, Any]) -> None:
-    """What the provider says of itself now."""
-    transaction.execute(update(SESSIONS).where(SESSIONS.c.session == session).values(declared=declared))
-
-
 def beat(transaction: Transaction, process: str, now_ms: int) -> None:
     """All sessions of the process live."""
     transaction.execute(update(SESSIONS).where(SESSIONS.c.process == process).values(beat_at_ms=now_ms))
@@ -70,9 +66,10 @@ def close(transaction: Transaction, session: str) -> bool:
     return closed.rowcount == 1
 
 
-def is_current(reader: Reader, session: str) -> bool:
-    """Whether it is still its provider's."""
-    return bool(reader.execute(select(exists().where(SESSIONS.c.session == session))).scalar())
+def current(reader: Reader, sessions: Collection[str]) -> set[str]:
+    """Which of these are still their providers'."""
+    query = select(SESSIONS.c.session).where(SESSIONS.c.session.in_(sessions))
+    return set(reader.execute(query).scalars())
 
 
 def of_provider(reader: Reader, provider: str) -> Session | None:

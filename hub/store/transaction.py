@@ -1,16 +1,17 @@
 """What a unit of work writes with: a connection's `execute`, and things that are better done once for many units."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import ClauseElement, Column, Table, TextClause, insert
+from sqlalchemy import ClauseElement, Column, Table, TextClause
 from sqlalchemy.engine import Connection, CursorResult
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.visitors import iterate
 
 from hub.store.announcements import Announcements, check_topic
 from hub.store.audit_chain import AuditNote, append_notes
+from hub.store.inserting import insert_rows
 from hub.store.tables import attesting, jobs, providers, receipts, records, schema
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -70,12 +71,16 @@ def _tables_of(statement: Executable) -> frozenset[Table]:
 class Transaction:
     """An open transaction, or a part of one that other callers' units share. Not for several threads."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, is_first_try: bool = False) -> None:
         self._connection = connection
+        self.is_first_try: Final = is_first_try
+        """Whether the unit need not look for rows that are hardly ever there: one that is fails the insert, and then
+        the unit runs again, alone, and must look."""
         self._rows: dict[tuple[Table, frozenset[str]], list[dict[str, Any]]] = {}
         self._own_tables: set[Table] = set()
         self._notes: list[AuditNote] = []
         self._topics: set[str] = set()
+        self._afterwards: list[Callable[[], None]] = []
         self.has_erased = False
 
     @property
@@ -111,6 +116,10 @@ class Transaction:
         """Says that the unit erased something secret, so that SQLite's log is emptied soon."""
         self.has_erased = True
 
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Called in the writer's thread once the unit is on disk: for figures, which nobody waits for."""
+        self._afterwards.append(call)
+
     def note(self, note: AuditNote) -> None:
         """Adds to the audit log at the end of the batch, so that its lock is held for the shortest time."""
         self._notes.append(note)
@@ -124,7 +133,7 @@ class Transaction:
     def flush(self) -> None:
         """Sends the inserts that wait."""
         for (table, _names), rows in sorted(self._rows.items(), key=lambda item: _PLACES[item[0][0]]):
-            self._connection.execute(insert(table), rows)
+            insert_rows(self._connection, table, rows)
         self._rows.clear()
         self._own_tables.clear()
 
@@ -132,7 +141,13 @@ class Transaction:
         """Takes over what a unit by itself has left for the end."""
         self._topics |= other.topics
         self._notes += other._notes
+        self._afterwards += other._afterwards
         self.has_erased |= other.has_erased
+
+    def call_afterwards(self) -> None:
+        """It is committed."""
+        for call in self._afterwards:
+            call()
 
     def finish(self, announcements: Announcements) -> None:
         """What comes last before the commit."""

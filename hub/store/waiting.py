@@ -4,11 +4,11 @@ On PostgreSQL several processes take at once: each locks the rows that it looks 
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, func, or_, select, text, update
+from sqlalchemy import Select, bindparam, func, or_, select, text, tuple_, update
 
 from hub.store import events, leases, shards
 from hub.store.jobs import Job, JobState, job_of
@@ -141,7 +141,7 @@ def _lease(
 ) -> list[Taken | None]:
     """Rows are locked. Each lease takes the first pictures of what waits from its own first picture on."""
     by_place = {(shard.job_id, shard.first_picture): shard for shard in waiting}
-    there = {(shard.job_id, shard.number) for shard in by_place.values()}
+    there = {(shard.job_id, shard.number): shard.pictures for shard in by_place.values()}
     numbers = _numbers_for_rests(transaction, by_place, wanted)
     taken: list[Taken | None] = []
     rests: dict[tuple[str, int], Shard] = {}
@@ -189,8 +189,13 @@ def _rest(shard: Shard, taken: int, number: int) -> Shard:
 
 _LEASED: Final = (
     update(SHARDS)
+    .where(tuple_(SHARDS.c.job_id, SHARDS.c.number).in_(bindparam("the_shards", expanding=True)))
+    .values(state=ShardState.LEASED, attempts=SHARDS.c.attempts + 1)
+)
+_CUT: Final = (
+    update(SHARDS)
     .where(SHARDS.c.job_id == bindparam("the_job"), SHARDS.c.number == bindparam("the_number"))
-    .values(state=ShardState.LEASED, pictures=bindparam("now_pictures"), attempts=bindparam("now_attempts"))
+    .values(pictures=bindparam("now_pictures"))
 )
 _RUNNING: Final = (
     update(JOBS)
@@ -204,25 +209,21 @@ def _keep(
     transaction: Transaction,
     given: Sequence[Taken],
     rests: Sequence[Shard],
-    there: Collection[tuple[str, int]],
+    there: Mapping[tuple[str, int], int],
     *,
     process: str,
     now_ms: int,
 ) -> None:
-    """Statements first, plain inserts last."""
+    """`there`: the rows that were there, and how many pictures each had. Statements first, plain inserts last."""
     if not given:
         return
-    leased = [
-        {
-            "the_job": item.shard.job_id,
-            "the_number": item.shard.number,
-            "now_pictures": item.shard.pictures,
-            "now_attempts": item.shard.attempts,
-        }
-        for item in given
-        if (item.shard.job_id, item.shard.number) in there
-    ]
-    transaction.execute(_LEASED, leased)
+    leased = {(item.shard.job_id, item.shard.number): item.shard.pictures for item in given}
+    before = [place for place in leased if place in there]
+    transaction.execute(_LEASED, {"the_shards": before})
+    cut = [place for place in before if leased[place] != there[place]]
+    if cut:
+        sizes = [{"the_job": job, "the_number": number, "now_pictures": leased[job, number]} for job, number in cut]
+        transaction.execute(_CUT, sizes)
     begun = sorted({item.shard.job_id for item in given})
     for row in transaction.execute(_RUNNING, {"the_jobs": begun, "now": now_ms}).all():
         events.keep(transaction, row.job_id, row.event_count, JobState.RUNNING, {}, now_ms)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import structlog
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection, Engine, NestedTransaction
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from hub.store.announcements import Announcements
@@ -30,7 +30,9 @@ MAX_WAITING_UNITS: Final = 10_000
 _MAX_UNITS_TOGETHER: Final = 256  # Bounds what one failing unit makes run twice, and how long the first one waits.
 _MAX_REPEATS: Final = 8
 _LONGEST_REPEAT_PAUSE_S: Final = 0.05
-_EMPTY_LOG_EVERY_S: Final = 0.5  # So long may an erased prompt stand in SQLite's log while others come.
+_EMPTY_LOG_IDLE_S: Final = 0.5
+_EMPTY_LOG_EVERY_S: Final = 5.0
+"""So long may an erased prompt stand in SQLite's log while others come: emptying it is three syncs more."""
 
 Value = TypeVar("Value")
 Unit = Callable[[Transaction], Value]
@@ -123,20 +125,21 @@ class Writer:
     def _run(self) -> None:
         while True:
             batch = self._next_batch()
+            is_idle = not batch
             if batch:
                 _tell(batch, self._commit([waiting.unit for waiting in batch]))
                 del batch
             elif self._is_closing:
                 self._empty_log()
                 return
-            if self._is_time_to_empty_log():
+            if self._is_time_to_empty_log(is_idle=is_idle):
                 self._empty_log()
 
     def _next_batch(self) -> list[_Waiting]:
         """What waits; nothing when there is another thing to do first."""
         with self._changed:
             if not self._queue and not self._is_closing:
-                self._changed.wait(None if self._log_to_empty_since_s is None else _EMPTY_LOG_EVERY_S)
+                self._changed.wait(None if self._log_to_empty_since_s is None else _EMPTY_LOG_IDLE_S)
             count = min(len(self._queue), _MAX_UNITS_TOGETHER)
             return [self._queue.popleft() for _ in range(count)]
 
@@ -178,7 +181,7 @@ class Writer:
 
     def _together(self, units: list[Unit[Any]]) -> list[_Outcome]:
         with self._transaction() as connection:
-            transaction = Transaction(connection)
+            transaction = Transaction(connection, is_first_try=True)
             outcomes = []
             for unit in units:
                 transaction.begin_unit()
@@ -206,13 +209,13 @@ class Writer:
                 outcome = _Outcome(unit(part))
                 part.flush()
             except IntegrityError as error:
-                savepoint.rollback()
+                _roll_back(savepoint, error)
                 outcome = _Outcome(error=_told(error))
                 continue
             except Exception as error:
                 if connection.invalidated or is_worth_repeating(error):
                     raise
-                savepoint.rollback()
+                _roll_back(savepoint, error)
                 return _Outcome(error=_told(error))
             savepoint.commit()
             whole.absorb(part)
@@ -220,13 +223,18 @@ class Writer:
         return outcome
 
     def _after_commit(self, transaction: Transaction) -> None:
+        try:
+            transaction.call_afterwards()
+        except Exception:  # noqa: BLE001 - a figure must not make a committed batch run again.
+            _log.exception("after_commit_failed")
         self._announcements.wake(transaction.topics)
         if transaction.has_erased and self._is_sqlite and self._log_to_empty_since_s is None:
             self._log_to_empty_since_s = time.monotonic()
 
-    def _is_time_to_empty_log(self) -> bool:
+    def _is_time_to_empty_log(self, *, is_idle: bool) -> bool:
         since_s = self._log_to_empty_since_s
-        return since_s is not None and time.monotonic() - since_s >= _EMPTY_LOG_EVERY_S
+        wait_s = _EMPTY_LOG_IDLE_S if is_idle else _EMPTY_LOG_EVERY_S
+        return since_s is not None and time.monotonic() - since_s >= wait_s
 
     def _empty_log(self) -> None:
         """Empties SQLite's write-ahead log: a prompt that was erased from its table would go on standing there."""
@@ -243,6 +251,15 @@ class Writer:
             _log.warning("log_not_emptied", detail=str(error))
             is_busy = True
         self._log_to_empty_since_s = time.monotonic() if is_busy else None
+
+
+def _roll_back(savepoint: NestedTransaction, error: Exception) -> None:
+    """Raises `error` itself where the database has given up the whole transaction for it, as SQLite does when its disk
+    is full: then there is no savepoint any more, and none of the units is done."""
+    try:
+        savepoint.rollback()
+    except SQLAlchemyError:
+        raise error from None
 
 
 def _told(error: BaseException) -> BaseException:

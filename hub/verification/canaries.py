@@ -5,7 +5,7 @@ receipt that is attested and paid. Its run is one that others have served and th
 nobody who has had that run before, and to a few providers only, since those could keep what they have made.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,13 +14,9 @@ from chain.primitives.worker_fields import PictureRun, ProfileClaim
 from hub.verification.comparison import Comparison, ComputedPicture, compare_pictures
 from hub.verification.errors import FaultReason
 from hub.verification.sampling import Draws
-from hub.verification.verdicts import Verdict
 
 MAX_USES: Final = 8
 """Providers that are asked for one known answer; then it is forgotten."""
-RATES: Final[Mapping[str, float]] = {"new": 0.05, "normal": 0.02, "proven": 0.01}
-"""By standing: canaries beside so many of a provider's other shards, so that a share of its work is always on trial by
-somebody who cannot be bribed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +33,9 @@ class KnownAnswer:
     uses: int = 0
 
 
-def known_answer(
-    run: PictureRun, again: ComputedPicture, verdict: Verdict, had_by: frozenset[Address]
-) -> KnownAnswer | None:
-    """What a checker has computed in an examination that passed, `again`, as PNG; None where it is of no use.
-
-    The run must be one whose prompt the hub may keep: its own, or a client's who allowed it.
-    """
-    if verdict is not Verdict.PASSED or again.profile is None or run.count != 1 or run.strength is not None:
-        return None
-    return KnownAnswer(run, again.content, again.profile, again.latents, had_by)
-
-
 def is_due(draws: Draws, rate: float) -> bool:
-    """Whether a canary follows upon this answer of the provider's."""
+    """Whether a canary follows upon this answer of the provider's: beside a share of its work, so that it is always on
+    trial by somebody who cannot be bribed."""
     return draws.fraction("canary") < rate
 
 
@@ -59,11 +44,6 @@ def choose(known: Sequence[KnownAnswer], worker: Address, models: frozenset[str]
     fresh = [each for each in known if worker not in each.had_by and each.uses < MAX_USES and each.run.model in models]
     chosen = draws.choose("which canary", fresh, 1)
     return chosen[0] if chosen else None
-
-
-def used(known: KnownAnswer, worker: Address) -> KnownAnswer:
-    """The same, after this provider was asked for it."""
-    return replace(known, had_by=known.had_by | {worker}, uses=known.uses + 1)
 
 
 def judge(known: KnownAnswer, answer: ComputedPicture) -> Comparison:

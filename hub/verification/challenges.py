@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from chain.primitives.hashing import sha256
 from chain.primitives.hexadecimal import parse_hash
-from chain.primitives.latents import BYTES_OF_DTYPE, compare_latents, read_values, widened
+from chain.primitives.latents import BYTES_OF_DTYPE, compare_latents, narrowed, read_values, widened
 from chain.primitives.profiles import are_of_one_run, profiles_hash
 from chain.primitives.provider_messages import Checked, Opened, OpenedStep
 from chain.primitives.receipt import Receipt
@@ -21,7 +21,7 @@ from chain.primitives.step_tolerance import choose_steps, tolerance_of_step
 from chain.primitives.trajectory import Opening, TrajectoryContext, verify_opening
 from chain.primitives.types import Hash32
 from chain.primitives.worker_fields import MAX_PLACES, Place, ProfileClaim
-from hub.verification.comparison import unlike
+from hub.verification.comparison import coarser_dtype, unlike
 from hub.verification.errors import AnswerRefused, FaultReason
 from hub.verification.sampling import Draws
 
@@ -70,7 +70,7 @@ class OpenedRun:
         self._context = context_of(receipt, profiles)
         self._latents: dict[Place, bytes] = {}
         self.steps: int | None = None
-        """Of each picture; None before the first entry."""
+        """Of each picture, by the number of entries that the root holds; None before the first opening."""
 
     def missing(self, places: Sequence[Place]) -> list[Place]:
         """Those that are yet to be opened, each once."""
@@ -96,8 +96,6 @@ class OpenedRun:
             raise _unproven("it is of another step than was asked for")
         if opened.pictures != self._pictures:
             raise _unproven(f"a run of {opened.pictures} picture(s), but {self._pictures} were asked for")
-        if self.steps is not None and opened.steps != self.steps:
-            raise _unproven("it is of a run with another number of steps than before")
         _check_latents(latents, self.profiles[place.picture])
         if sha256(latents).hex() != opened.latents_sha256:
             raise _unproven("the latents are not the ones in the proof")
@@ -111,11 +109,11 @@ def choose_places(draws: Draws, picture: int, steps: int, samples: int) -> list[
     return [Place(picture=picture, step=step) for step, _ in chosen]
 
 
-def as_sent(latents: bytes, claimed_dtype: str, checker_dtype: str) -> bytes | None:
-    """The same values in the precision in which the checker computes, or None where they do not fit into it."""
+def as_sent(latents: bytes, claimed_dtype: str, checker_dtype: str) -> bytes:
+    """The same values in the precision in which the checker computes, rounded where that is a shorter one."""
     if claimed_dtype == checker_dtype:
         return latents
-    return widened(latents, claimed_dtype) if checker_dtype == "float32" else None
+    return narrowed(widened(latents, claimed_dtype), checker_dtype)
 
 
 def compare_steps(
@@ -127,10 +125,13 @@ def compare_steps(
     differing = unlike(claim, checked.profile)
     if differing is not None:
         raise AnswerRefused(FaultReason.WRONG_PROFILE, differing)
-    tolerance = tolerance_of_step(claim.dtype, checked.profile.scheduler)
+    dtype = coarser_dtype(claim, checked.profile)
+    # Only who computes in the longer precision can say how far the shorter one moves a step.
+    rounding = checked.rounding if checked.profile.dtype != dtype else ()
+    tolerances = [tolerance_of_step(dtype, checked.profile.scheduler, own) for own in rounding or (None,) * len(places)]
     return [
         _figures(run.latents(place), again, claim.dtype, checked.profile.dtype, place, expected_rms, tolerance)
-        for place, again, expected_rms in zip(places, latents, checked.expected_rms, strict=True)
+        for place, again, expected_rms, tolerance in zip(places, latents, checked.expected_rms, tolerances, strict=True)
     ]
 
 

@@ -190,13 +190,7 @@ class _Inquiry:
         entries = list(dict.fromkeys(entry for each in needed.values() for entry in each))
         await self._open(opened, [*needed, *entries])
         claim = opened.profiles[picture]
-        latents: dict[Place, bytes] = {}
-        for entry in entries:
-            octets = challenges.as_sent(opened.latents(entry), claim.dtype, dtype)
-            if octets is None:
-                figures[f"steps/{picture}"] = f"not computed: {claim.dtype} does not fit into {dtype}"
-                return Vote(checker, None, figures=figures)
-            latents[_of_first(entry)] = octets
+        latents = {_of_first(entry): challenges.as_sent(opened.latents(entry), claim.dtype, dtype) for entry in entries}
         try:
             checked, again = await self._hands.check_steps(
                 checker,
@@ -204,6 +198,7 @@ class _Inquiry:
                 [_of_first(place) for place in needed],
                 latents,
                 batch_rows=claim.batch_rows,
+                dtype=claim.dtype,
                 source=self._subject.source,
             )
             found = challenges.compare_steps(opened, list(needed), checked, again, picture=picture)

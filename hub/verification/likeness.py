@@ -1,8 +1,10 @@
 """Whether a picture is a copy of an earlier one, and for which request each was made.
 
 The same request again gives the same picture, and different requests may give pictures that look alike (a logo in
-another seed). So a file that comes again for another request is refused, for that does not happen; a picture that only
-looks like one is a reason to check the answer, however rarely this provider is sampled.
+another seed). A file that comes again for another request is false in one of the two places. It is refused where it is
+the same provider's, or where the earlier one has been checked; else the earlier one may be the false one, made so that
+an honest picture of a later request looks copied. Then, and where a picture only looks like one, the answer is checked,
+however rarely this provider is sampled.
 """
 
 import hashlib
@@ -20,6 +22,11 @@ from hub.verification.suspicion import Suspicion
 
 MAX_DISTANCE: Final = 2
 """Of 64 bits: what counts as looking alike; docs/hub.md says how many bits copies and honest pictures are apart."""
+MOST_ALIKE: Final = 3
+"""Where more pictures than these look alike, that says nothing: plain motifs. Else a hub that has many small pictures
+would examine every answer."""
+COPIED: Final = "copied"
+"""The suspicion where the same file is there for another request."""
 _KEY_TAG: Final = b"aitbc/hub/run-key/1\0"
 _NOT_THE_PICTURE: Final = ("count", "prompts", "seed", "image_format", "quality")
 """Fields of a run that are those of all its pictures, or of its files alone."""
@@ -38,6 +45,9 @@ class EarlierPicture(Protocol):
     def run_key(self) -> int: ...
     @property
     def distance(self) -> int: ...
+    @property
+    def is_certain(self) -> bool:
+        """Whether it is what was asked for then, as others have found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,7 @@ class Earlier:
     sha256: str
     run_key: int
     distance: int
+    is_certain: bool = False
 
 
 def run_key(secret: bytes, run: PictureRun, index: int, source_sha256: str | None) -> int:
@@ -62,18 +73,25 @@ def run_key(secret: bytes, run: PictureRun, index: int, source_sha256: str | Non
     return int.from_bytes(hmac.digest(secret, _KEY_TAG + text, hashlib.sha256)[:8], "big") >> 1
 
 
-def judge(look: Look, key: int, near: Sequence[EarlierPicture]) -> Suspicion | None:
-    """Raises AnswerRefused (copied_picture) for a file that has been accepted for another request.
+def judge(look: Look, key: int, near: Sequence[EarlierPicture], *, provider: str) -> Suspicion | None:
+    """Raises AnswerRefused (copied_picture) for a file that this provider has delivered for another request, or that is
+    certainly another request's.
 
     `near` are earlier pictures, also other ones of the same answer, that are at most MAX_DISTANCE bits apart.
     """
     others = [earlier for earlier in near if earlier.run_key != key]
-    for earlier in others:
-        if earlier.sha256 == look.sha256:
-            detail = f"the picture has been delivered before, for another request (job {earlier.job_id})"
-            raise AnswerRefused(FaultReason.COPIED_PICTURE, detail)
-    if not others:
+    same = [earlier for earlier in others if earlier.sha256 == look.sha256]
+    false = next((earlier for earlier in same if earlier.is_certain or earlier.provider == provider), None)
+    if false is not None:
+        raise AnswerRefused(FaultReason.COPIED_PICTURE, _copied(false))
+    if same:
+        return Suspicion(COPIED, _copied(same[0]))
+    if not others or len(others) > MOST_ALIKE:
         return None
     closest = min(others, key=lambda earlier: earlier.distance)
     detail = f"it looks like a picture of job {closest.job_id}: {closest.distance} of 64 bits differ"
     return Suspicion("looks_copied", detail)
+
+
+def _copied(earlier: EarlierPicture) -> str:
+    return f"the picture has been delivered before, for another request (job {earlier.job_id})"

@@ -47,8 +47,8 @@ _FRAMING_BYTES: Final = 64 * 1024
 BLANK_LEVELS: Final = 4
 """Of 255: where no channel spreads further than this between its 1st and its 99th percentile, nothing is shown.
 
-A picture of one plain colour that a model has made spreads over 20 levels and more: a decoder's noise. Filters for
-unwanted content answer with plain black.
+Of 96 pictures of the embedded model the plainest spreads over 114 levels; one plain colour over 0, as a WebP of quality
+50 over 6. Filters for unwanted content answer with plain black.
 """
 _OUTSIDE_SHARE: Final = 0.01
 

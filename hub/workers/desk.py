@@ -10,6 +10,7 @@ from chain.primitives.provider_messages import Checked, Computed, Opened, Plan
 from chain.primitives.receipt import Receipt
 from chain.primitives.types import Address, Amount
 from chain.primitives.worker_fields import PictureRun, ProfileClaim
+from chain.primitives.worker_hello import LOOPBACK_HOSTS
 
 GrantedOrder = OpenSteps | PlanCheck | CheckSteps | ComputePictures
 """A piece of a check that a provider does under a lease: its order_id is the lease's id."""
@@ -24,6 +25,8 @@ class HubIdentity:
     chain_id: int
     genesis_hash: str
     """`0x` and 64 digits."""
+    hosts: tuple[str, ...] = LOOPBACK_HOSTS
+    """By which providers dial it: `host:port`, or `host` for every port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,5 +158,10 @@ class ShardDesk(Protocol):
     async def answered(self, lease_id: str, answer: GrantedAnswer, files: Sequence[SpooledFile]) -> None:
         """Keeps the answer to a piece of a check; raises ResultRefused."""
 
-    async def returned(self, lease_id: str, reason: str, detail: str, *, is_fault: bool) -> None:
-        """There will be no result under this lease from this session: refused by the provider, lapsed, or a lie."""
+    async def returned(
+        self, lease_id: str, reason: str, detail: str, *, is_fault: bool, retry_after_s: float | None = None
+    ) -> None:
+        """There will be no result under this lease from this session: refused by the provider, lapsed, or a lie.
+
+        `retry_after_s`: where it refuses for now only.
+        """

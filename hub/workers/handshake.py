@@ -10,7 +10,7 @@ from chain.primitives.provider_messages import Hello
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Address
 from chain.primitives.worker_fields import octets_of
-from chain.primitives.worker_hello import check_hello
+from chain.primitives.worker_hello import check_hello, is_audience_of
 from chain.primitives.worker_messages import decode_from_provider, encode
 from hub.workers.desk import HubIdentity
 from hub.workers.errors import SessionEnds
@@ -42,12 +42,16 @@ async def greet(socket: WorkerSocket, hub: HubIdentity, registry: ProviderRegist
     await socket.send_text(encode(challenge))
     hello = _read(await socket.receive())
     provider = parse_address(hello.address)
+    if not is_audience_of(hello.audience, hub.hosts):
+        detail = f"this hub is not known by {hello.audience}; if it should be, its operator sets AITBC_HUB_WORKER_HOSTS"
+        raise SessionEnds("wrong_audience", detail)
     try:
         check_hello(
             provider,
             octets_of(hello.signature),
             chain_id=hub.chain_id,
             hub_id=hub.hub_id,
+            audience=hello.audience,
             nonce=parse_hash(challenge.nonce),
             genesis_hash=parse_hash(hub.genesis_hash),
         )

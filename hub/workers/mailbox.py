@@ -25,6 +25,7 @@ SESSION_ALIVE_MS: Final = 60_000
 """A process that has not said for so long that it lives has no sessions."""
 _POLL_S: Final = 2.0
 _RETRY_S: Final = 1.0
+_MARK_BYTES: Final = 16
 _ERRORS: Final = {error.__name__: error for error in (WorkerGone, WorkerRefused, WorkerTimedOut, WorkerLied)}
 
 Ask = Callable[[Address, Message, tuple[bytes, ...], int, float], Awaitable[tuple[Message, tuple[bytes, ...]]]]
@@ -36,14 +37,14 @@ _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.workers")
 class FileStore(Protocol):
     """Where the files of both lie, and nothing else: all processes see it, and what was read is removed."""
 
-    def keep(self, pictures: Sequence[bytes]) -> list[str]:
-        """The digits of each one's SHA-256. Blocking."""
+    async def keep(self, pictures: Sequence[bytes]) -> list[str]:
+        """The digits of each one's SHA-256."""
 
-    def read(self, digits: str) -> bytes | None:
-        """None where it is not there (any more). Blocking."""
+    async def read(self, digits: str) -> bytes | None:
+        """None where it is not there (any more)."""
 
-    def remove(self, digits: str) -> bool:
-        """False where it was not there. Blocking."""
+    async def remove(self, digits: str) -> None:
+        """Where it is there."""
 
 
 class Mailbox:
@@ -64,9 +65,10 @@ class Mailbox:
         session = await self._store.read(lambda reader: sessions.of_provider(reader, address))
         if session is None or session.process == self._process or session.beat_at_ms < now_ms - SESSION_ALIVE_MS:
             raise WorkerGone(f"{address} is not connected to this hub")
+        kept = await self._keep(files)
         body = {
             "message": encode(question).decode(),
-            "files": await asyncio.to_thread(self._files.keep, files),
+            "files": kept,
             "most_bytes": most_bytes,
             "timeout_s": timeout_s,
         }
@@ -84,7 +86,7 @@ class Mailbox:
                     if order is not None and order.answer is not None:
                         return await self._answer_of(order)
         finally:
-            await self._remove(body["files"])
+            await self._remove(kept)
         raise WorkerTimedOut(f"no answer within {timeout_s:.0f} s")
 
     async def serve(self, present: Callable[[], Collection[Address]], ask: Ask) -> None:
@@ -130,7 +132,7 @@ class Mailbox:
         )
         return {
             "message": encode(answer).decode(),
-            "files": await asyncio.to_thread(self._files.keep, answer_files),
+            "files": await self._keep(answer_files),
         }
 
     async def _answer_of(self, order: orders.Order) -> tuple[Message, tuple[bytes, ...]]:
@@ -146,16 +148,20 @@ class Mailbox:
         except Rejected as rejected:
             raise WorkerLied(rejected.message) from None
 
+    async def _keep(self, files: Sequence[bytes]) -> list[str]:
+        """Under names of their own: who has read the same bytes of another order removes only those."""
+        return await self._files.keep([secrets.token_bytes(_MARK_BYTES) + file for file in files])
+
     async def _read(self, names: Sequence[str]) -> tuple[bytes, ...]:
-        files = [await asyncio.to_thread(self._files.read, digits) for digits in names]
-        kept = tuple(file for file in files if file is not None)
+        files = [await self._files.read(digits) for digits in names]
+        kept = tuple(file[_MARK_BYTES:] for file in files if file is not None)
         if len(kept) != len(files):
             raise WorkerGone("the files of an order are not there any more")
         return kept
 
     async def _remove(self, names: Sequence[str]) -> None:
         for digits in names:
-            await asyncio.to_thread(self._files.remove, digits)
+            await self._files.remove(digits)
 
 
 def _now_ms() -> int:

@@ -81,6 +81,7 @@ class Orders:
         opened: Mapping[Place, bytes],
         *,
         batch_rows: int,
+        dtype: str | None = None,
         source: bytes | None = None,
     ) -> tuple[Checked, tuple[bytes, ...]]:
         """These entries computed by a checker from those that another provider opened."""
@@ -91,6 +92,7 @@ class Orders:
             source=None if source is None else attachment_of(source),
             places=tuple(places),
             batch_rows=batch_rows,
+            dtype=dtype,
             opened=entries,
             latents=tuple(attachment_of(opened[entry]) for entry in entries),
         )

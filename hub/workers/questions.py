@@ -29,6 +29,8 @@ class Questions:
         self._out = out
         self._waiting: dict[str, _Question] = {}
         self._is_closed = False
+        self.asked = 0
+        """Ever, of this session."""
 
     def __contains__(self, key: object) -> bool:
         return key in self._waiting
@@ -49,6 +51,7 @@ class Questions:
         if len(self._waiting) >= MAX_QUESTIONS or key in self._waiting:
             raise WorkerRefused("too many questions wait for this provider's answer", reason="busy")
         question = self._waiting[key] = _Question(asyncio.get_running_loop().create_future(), kind, most_bytes)
+        self.asked += 1
         try:
             await self._out.send(message, files)
             return await question.future

@@ -42,7 +42,8 @@ from hub.workers.socket import SocketClosed, WorkerSocket
 _WINDOW_S: Final = 10.0
 _MESSAGES: Final = 100
 _MESSAGES_PER_LEASE: Final = 100
-"""So many in a window; a message for each of a few hundred steps, and heartbeats."""
+"""So many in a window: heartbeats, and a message for each of a few hundred steps of what was leased in it; beside the
+answers to what this hub has asked."""
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.workers")
 
@@ -72,6 +73,8 @@ class Session:
         self._intake = Intake(self.provider, tools, self.out, self.leases, self.questions, self._spawn)
         self._window_ends_s = 0.0
         self._messages = 0
+        self._given = self._given_before = self._asked_before = 0
+        """Leases ever given; those, and questions, before the window."""
 
     # How it stands
 
@@ -112,6 +115,7 @@ class Session:
     async def give(self, grant: Grant) -> None:
         """Sends what was granted; raises WorkerGone, and then nothing of it is known to be there."""
         held = self.leases.setdefault(grant.lease_id, HeldLease.of(grant))
+        self._given += 1
         try:
             await self.out.send(grant.message, grant.files)
         except SocketClosed as closed:
@@ -171,9 +175,11 @@ class Session:
         now_s = time.monotonic()
         if now_s >= self._window_ends_s:
             self._window_ends_s, self._messages = now_s + _WINDOW_S, 0
+            self._given_before, self._asked_before = self._given - len(self.leases), self.questions.asked
         self._messages += 1
-        if self._messages > _MESSAGES + _MESSAGES_PER_LEASE * len(self.leases):
-            raise SessionEnds("too_many_messages", f"more than {_MESSAGES} messages in {_WINDOW_S:.0f} s")
+        leases, asked = self._given - self._given_before, self.questions.asked - self._asked_before
+        if self._messages > _MESSAGES + _MESSAGES_PER_LEASE * leases + asked:
+            raise SessionEnds("too_many_messages", f"more messages in {_WINDOW_S:.0f} s than were asked for")
 
     async def _take(self, message: Message) -> None:
         if isinstance(message, Heartbeat):
@@ -217,7 +223,13 @@ class Session:
                 provider=to_checksum_address(self.provider),
                 reason=message.reason,
             )
-            returning = self._tools.desk.returned(message.about, message.reason, shown(message.detail), is_fault=False)
+            returning = self._tools.desk.returned(
+                message.about,
+                message.reason,
+                shown(message.detail),
+                is_fault=False,
+                retry_after_s=message.retry_after_s,
+            )
             self._spawn(returning)
         self.questions.fail(
             message.about,

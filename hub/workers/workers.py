@@ -42,7 +42,9 @@ class WorkerBounds:
 
     sessions: int = 2_000
     per_host: int = 256
-    """Connections from one network address: many providers may share a proxy's."""
+    """Connections from one network address: many providers may share a router's."""
+    unbounded_hosts: tuple[str, ...] = ("127.0.0.1", "::1")
+    """Where a reverse proxy of this machine brings all of them from; it has a bound of its own for each address."""
     greeting: int = 128
     """Connections that have not said who they are."""
     handshake_s: float = 10.0
@@ -97,6 +99,15 @@ class Workers:
     def wake(self) -> None:
         """Work waits, or a place is free."""
         self._news.set()
+
+    def held_leases(self) -> list[str]:
+        """Those whose results have not come in."""
+        return [
+            lease_id
+            for session in self._sessions.values()
+            for lease_id, held in session.leases.items()
+            if not held.is_here
+        ]
 
     async def cancel(self, lease_id: str) -> None:
         """Nobody wants the pictures of this lease any more; nothing happens where it is not held here."""
@@ -169,7 +180,8 @@ class Workers:
     def _is_full(self, host: str) -> bool:
         bounds = self._bounds
         is_crowded = self._greeting >= bounds.greeting or len(self._sessions) >= bounds.sessions
-        return self.is_draining or is_crowded or self._hosts[host] >= bounds.per_host
+        is_many = host not in bounds.unbounded_hosts and self._hosts[host] >= bounds.per_host
+        return self.is_draining or is_crowded or is_many
 
     async def _serve(self, socket: WorkerSocket) -> None:
         await socket.accept()

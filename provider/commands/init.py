@@ -88,7 +88,7 @@ def _make(request: _Request, flags: dict[str, Any]) -> dict[str, str]:
         port=settings.bind_port,
     )
     secret = new_secret()
-    ApiKeys({Caller(request.client, is_hub=False): secret})  # Refuses a name that no key may have.
+    ApiKeys({Caller(request.client): secret})  # Refuses a name that no key may have.
     created: list[Path] = []
     _refuse_what_exists(request, choices)
     try:

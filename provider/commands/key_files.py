@@ -12,38 +12,35 @@ from provider.api_keys import ApiKeys, Caller, load_api_keys
 from provider.errors import ConfigurationError
 from wallet.keystore import read_closed_file, replace_file, write_new_file
 
-_TABLES = {False: "clients", True: "hubs"}
+_TABLE = "clients"
 
 
 def read_callers(path: Path) -> list[tuple[Caller, bool]]:
     """Every key's owner, and whether its secret stands there in plain text; raises ConfigurationError."""
     document = tomllib.loads(_read(path))
-    if not any(document.get(table) for table in _TABLES.values()):
+    if not document.get(_TABLE):
         return []
     plain = set(load_api_keys(path, None).plain_names)
-    return [
-        (Caller(name, is_hub), name in plain) for is_hub, table in _TABLES.items() for name in document.get(table, {})
-    ]
+    return [(Caller(name), name in plain) for name in document[_TABLE]]
 
 
 def add_key(path: Path, caller: Caller, secret_hash: str) -> None:
     """Adds a line for the caller; makes the file where there is none. Raises ConfigurationError and KeystoreError."""
     ApiKeys({caller: secret_hash})  # Refuses a name that no key may have.
-    table = _TABLES[caller.is_hub]
     line = f'"{caller.name}" = "{secret_hash}"'
     if not path.exists():
-        write_new_file(path, f"[{table}]\n{line}\n".encode())
+        write_new_file(path, f"[{_TABLE}]\n{line}\n".encode())
         return
     before = _read(path)
     known = tomllib.loads(before)
-    if any(caller.name in known.get(name, {}) for name in _TABLES.values()):
+    if caller.name in known.get(_TABLE, {}):
         raise ConfigurationError(f"{path} has a key called {caller.name} already", reason="key_exists")
-    header = re.search(rf"^[ \t]*\[[ \t]*{table}[ \t]*\][ \t]*(#.*)?$", before, re.MULTILINE)
+    header = re.search(rf"^[ \t]*\[[ \t]*{_TABLE}[ \t]*\][ \t]*(#.*)?$", before, re.MULTILINE)
     if header is None:
-        after = f"{before.rstrip()}\n\n[{table}]\n{line}\n".lstrip()
+        after = f"{before.rstrip()}\n\n[{_TABLE}]\n{line}\n".lstrip()
     else:
         after = f"{before[: header.end()]}\n{line}{before[header.end() :]}"
-    wanted = {**known, table: {**known.get(table, {}), caller.name: secret_hash}}
+    wanted = {**known, _TABLE: {**known.get(_TABLE, {}), caller.name: secret_hash}}
     _write(path, after, wanted)
 
 
@@ -51,14 +48,13 @@ def remove_key(path: Path, name: str) -> None:
     """Removes the line of a key; raises ConfigurationError where there is none, and KeystoreError."""
     before = _read(path)
     known = tomllib.loads(before)
-    table = next((table for table in _TABLES.values() if name in known.get(table, {})), None)
-    if table is None:
+    if name not in known.get(_TABLE, {}):
         raise ConfigurationError(f"{path} has no key called {name}", reason="no_such_key")
     key = rf'("{re.escape(name)}"|\'{re.escape(name)}\'|{re.escape(name)})'
-    section = re.search(rf"^[ \t]*\[[ \t]*{table}[ \t]*\][^\n]*\n((?![ \t]*\[)[^\n]*(\n|$))*", before, re.MULTILINE)
+    section = re.search(rf"^[ \t]*\[[ \t]*{_TABLE}[ \t]*\][^\n]*\n((?![ \t]*\[)[^\n]*(\n|$))*", before, re.MULTILINE)
     start, end = (0, 0) if section is None else section.span()
     shorter = re.sub(rf"^[ \t]*{key}[ \t]*=[^\n]*(\n|$)", "", before[start:end], count=1, flags=re.MULTILINE)
-    wanted = {**known, table: {other: value for other, value in known[table].items() if other != name}}
+    wanted = {**known, _TABLE: {other: value for other, value in known[_TABLE].items() if other != name}}
     if name in known.get("limits", {}):
         message = f"{path} has [limits.{name}]: take that table out first"
         raise ConfigurationError(message, reason="key_has_limits")

@@ -30,12 +30,11 @@ def list_keys(api_keys_file: KeysFile = None, as_json: AsJson = False) -> None:
 @app.command()
 def add(
     name: Name,
-    hub: Annotated[bool, typer.Option("--hub", help="It may pass on jobs of others.")] = False,
     api_keys_file: KeysFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw a key and show it, this once."""
-    secret = report(lambda: _add(name, hub, api_keys_file))
+    secret = report(lambda: _add(name, api_keys_file))
     print(json.dumps({"name": name, "api_key": secret}) if as_json else secret)
 
 
@@ -53,18 +52,15 @@ def register(provider: typer.Typer) -> None:
 def _list(api_keys_file: Path | None) -> list[dict[str, object]]:
     from provider.commands.key_files import read_callers
 
-    return [
-        {"name": caller.name, "kind": "hub" if caller.is_hub else "client", "hashed": not is_plain}
-        for caller, is_plain in read_callers(_path(api_keys_file))
-    ]
+    return [{"name": caller.name, "hashed": not is_plain} for caller, is_plain in read_callers(_path(api_keys_file))]
 
 
-def _add(name: str, is_hub: bool, api_keys_file: Path | None) -> str:
+def _add(name: str, api_keys_file: Path | None) -> str:
     from provider.api_keys import Caller, hash_of, new_secret
     from provider.commands.key_files import add_key
 
     secret = new_secret()
-    add_key(_path(api_keys_file), Caller(name, is_hub), hash_of(secret))
+    add_key(_path(api_keys_file), Caller(name), hash_of(secret))
     return secret
 
 

@@ -33,7 +33,7 @@ RayAddress = Annotated[str | None, typer.Option(help="Address of a Ray cluster."
 RayReplicas = Annotated[int | None, typer.Option(help="Replicas on Ray, one per GPU.")]
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 takes a free one.")]
-KeysFile = Annotated[Path | None, typer.Option(help="TOML file with tables [clients] and [hubs].")]
+KeysFile = Annotated[Path | None, typer.Option(help="TOML file with the table [clients].")]
 RateLimit = Annotated[str | None, typer.Option(help="Pictures per API key, such as 60/minute.")]
 QueueLimit = Annotated[int | None, typer.Option(help="Pictures that may wait.")]
 JobTimeout = Annotated[float | None, typer.Option(help="Longest time for one job, in seconds.")]
@@ -112,7 +112,7 @@ def _run(flags: dict[str, Any], log_level: str) -> bool:
     from provider.process import ProviderProcess, check_model_folder, describe
 
     single_key = None if settings.api_key is None else settings.api_key.get_secret_value()
-    api_keys = load_api_keys(settings.api_keys_file, single_key)
+    api_keys = load_api_keys(settings.api_keys_file, single_key, is_needed=not settings.hub)
     check_model_folder(settings)
     key = load_provider_key(settings.keystore, settings.password_file)
     os.umask(0o077)  # Pictures and receipts are nobody's business, and the data folder may be open to others.

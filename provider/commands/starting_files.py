@@ -27,8 +27,11 @@ AITBC_PROVIDER_PRICE_PER_UNIT={price_per_unit}
 BIND_HOST=127.0.0.1
 BIND_PORT={port}
 
-# To be found by hubs: enter the registry at the start, under the URL that they reach this provider at.
+# To serve hubs: enter the registry at the start, and dial each hub; no port of this machine need be open for that.
 #AITBC_PROVIDER_REGISTER_AT_START=true
+#AITBC_PROVIDER_HUB=wss://hub.example.org
+
+# For clients that come directly: the URL at which they reach this provider; the registry shows it.
 #AITBC_PROVIDER_ENDPOINT=https://gpu.example.org
 
 # Pictures in an S3-compatible store instead of DATA_DIR/artifacts (its credentials: AWS_… here or in the environment).
@@ -36,12 +39,10 @@ BIND_PORT={port}
 """
 
 _API_KEYS: Final = """\
-# Who may ask for pictures. `aitbc provider keys add NAME [--hub]` draws a key, shows it once, and writes its hash here.
+# Who may ask for pictures. `aitbc provider keys add NAME` draws a key, shows it once, and writes its hash here.
 
 [clients]
 {name} = "{secret_hash}"
-
-[hubs]
 
 # [limits.{name}]
 # rate = "60/minute"

@@ -8,7 +8,7 @@
     serving.py         how a request waits for its job, and the Idempotency-Key
     job_routes.py      jobs: state, list, cancel, pictures, openings of steps
     live.py            the WebSocket: progress, previews, log lines, then the picture (live_messages.py: its words)
-    receipt_routes.py  receipts, and the attestations that hubs bring
+    receipt_routes.py  receipts, and the attestations that are brought for them
     health.py          what this provider is, and whether it serves
     parts.py           what routes may ask; gauges.py shows some of it to Prometheus
     problems.py        every error's status and problem body

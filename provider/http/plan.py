@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Request
 
 from chain.primitives.client_request import ClientClaim
-from chain.primitives.hexadecimal import parse_hash, parse_hex
 from chain.web.application import create_router
 from provider.api_keys import Caller
 from provider.generation import Encoding, ImageRequest
@@ -18,13 +17,12 @@ from provider.http.schemas import (
     ClientRequestBody,
     GenerateAnswer,
     GenerateRequest,
-    HubJob,
     PictureFields,
 )
 from provider.http.serving import IdempotencyKey, answer_of
 from provider.http.source_images import CheckedSource
 from provider.jobs.answers import FinishedAnswer
-from provider.jobs.order import HubJobOrigin, JobOrder, WayIn, asked_bytes, chosen_seed
+from provider.jobs.order import JobOrder, WayIn, asked_bytes, chosen_seed
 
 ROUTE: Final = "/v1/generate-image"
 
@@ -53,7 +51,6 @@ def create_plan_router(parts: ProviderParts, guard: Guard) -> APIRouter:
             body,
             caller,
             WayIn.PLAN,
-            hub_job=body.job,
             signed=body.client_request,
             idempotency_key=idempotency_key,
         )
@@ -69,7 +66,6 @@ async def plan_order(
     caller: Caller,
     way_in: WayIn,
     *,
-    hub_job: HubJob | None = None,
     signed: ClientRequestBody | None = None,
     idempotency_key: str | None = None,
     preview_every: int = 0,
@@ -80,8 +76,6 @@ async def plan_order(
     asked: dict[str, Any] = body.model_dump(include=set(PictureFields.model_fields) - {"init_image"})
     if source is not None:
         asked["init_image"] = source.sha256
-    if hub_job is not None:
-        asked["job"] = hub_job.model_dump()
     if signed is not None:
         asked["client_request"] = signed.model_dump()
     return JobOrder(
@@ -106,7 +100,6 @@ async def plan_order(
         model_asked=body.model,
         source_sha256=None if source is None else source.sha256,
         idempotency_key=idempotency_key,
-        hub_job=None if hub_job is None else _hub_origin(hub_job),
         client_request=None if signed is None else ClientClaim.from_object(signed.model_dump()),
         preview_every=preview_every,
     )
@@ -118,18 +111,6 @@ async def _read_source(parts: ProviderParts, body: PictureFields) -> CheckedSour
     strength = DEFAULT_STRENGTH if body.strength is None else body.strength
     return await parts.sources.read_base64(
         body.init_image, field="init_image", width=body.width, height=body.height, strength=strength
-    )
-
-
-def _hub_origin(job: HubJob) -> HubJobOrigin:
-    return HubJobOrigin(
-        hub_id=job.hub_id,
-        job_id=job.job_id,
-        client=job.client,
-        request_hash=parse_hash(job.request_hash, "job.request_hash"),
-        client_signature=None if job.client_signature is None else parse_hex(job.client_signature, length=65),
-        nonce=job.nonce,
-        prompt_salt=None if job.prompt_salt is None else parse_hash(job.prompt_salt, "job.prompt_salt"),
     )
 
 

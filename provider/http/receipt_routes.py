@@ -1,4 +1,4 @@
-"""Receipts of an API key's jobs, and the attestations that hubs bring for them."""
+"""Receipts of an API key's jobs, and the attestations that are brought for them."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The JSON that clients and hubs send, checked before anything else sees it.
+"""The JSON that clients send, checked before anything else sees it.
 
 Strict: `true` is no number, "30" is no 30, NaN and infinity are refused, and so are fields that nobody defined.
 """
@@ -16,7 +16,6 @@ MAX_PROMPT_CHARACTERS: Final = 10_000
 """The most that `prompt_max_characters` can allow."""
 DEFAULT_STRENGTH: Final = 0.8
 MAX_ATTESTATION_SIGNATURES: Final = 64
-_IDENTIFIER: Final = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}$"
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -44,7 +43,6 @@ def _known_scheduler(name: str) -> str:
     return name
 
 
-Identifier = Annotated[str, Field(pattern=_IDENTIFIER)]
 Pixels = Annotated[
     int,
     Field(ge=MIN_SIDE_PIXELS, le=MAX_SIDE_PIXELS, json_schema_extra={"multipleOf": SIZE_STEP_PIXELS}),
@@ -70,18 +68,6 @@ class Strict(BaseModel):
     """What comes from outside."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class HubJob(Strict):
-    """What a hub says about a job that it passes on; it goes into the receipt."""
-
-    hub_id: Identifier
-    job_id: Identifier
-    client: str = Field(pattern=r"^[\x21-\x7e]{1,256}$", description="The client's name, or its address if it signed.")
-    request_hash: HexHash = Field(description="What the client asked the hub for, as the hub hashed it.")
-    client_signature: HexSignature | None = Field(None, description="By `client` over the request hash.")
-    nonce: Identifier
-    prompt_salt: HexHash | None = Field(None, description="The salt of the prompt's hash that the client signed.")
 
 
 class ClientRequestBody(Strict):
@@ -134,10 +120,9 @@ class PictureFields(Strict):
 
 
 class GenerateRequest(PictureFields):
-    """The plan's request for a picture, and what hubs and clients with keys of their own add to it."""
+    """The plan's request for a picture, and what clients with keys of their own add to it."""
 
     api_key: str = Field(min_length=1, max_length=256)
-    job: HubJob | None = Field(None, description="Only for hubs.")
     client_request: ClientRequestBody | None = Field(None, description="Only for clients that sign.")
 
 

@@ -2,6 +2,7 @@
 
     links.py      all hubs: started, looked at, drained together
     link.py       one hub: dialled again and again, ever more slowly; challenge and hello; messages in and out
+    backoff.py    how long to wait before dialling again
     socket.py     the WebSocket: frames, heartbeats, an end with a reason
     frames.py     files that come with a message, and files that go with one
     offering.py   what this provider says of itself

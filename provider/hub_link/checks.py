@@ -110,6 +110,7 @@ class Checks:
                 places=_pairs(order.places),
                 opened=dict(zip(_pairs(order.opened), latents, strict=True)),
                 batch_rows=order.batch_rows,
+                dtype=order.dtype,
             )
         )
         assert found.profile is not None
@@ -117,6 +118,7 @@ class Checks:
             order_id=order.order_id,
             profile=profile_claim(profile_object(found.profile)),
             expected_rms=found.expected_rms,
+            rounding=found.rounding,
             latents=tuple(attachment_of(each) for each in found.latents),
         )
         return message, found.latents

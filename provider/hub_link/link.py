@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -30,11 +29,12 @@ from chain.primitives.hub_messages import (
 )
 from chain.primitives.rejection import Rejected
 from chain.primitives.worker_fields import shown
-from chain.primitives.worker_hello import sign_hello
+from chain.primitives.worker_hello import LOOPBACK_HOSTS, audience_of, is_audience_of, sign_hello
 from chain.primitives.worker_message import Drain, Heartbeat, Refused
 from chain.primitives.worker_messages import HubMessage, decode_from_hub
 from provider.errors import ProviderError
 from provider.http.schemas import HubEntry
+from provider.hub_link.backoff import Backoff
 from provider.hub_link.checks import Checks, refusal_of
 from provider.hub_link.errors import LinkEnded
 from provider.hub_link.frames import IncomingFiles
@@ -43,10 +43,6 @@ from provider.hub_link.offering import LinkTools, heartbeat, hello
 from provider.hub_link.receipts import HubReceipts
 from provider.hub_link.socket import HubSocket, dial
 
-FIRST_RETRY_S: Final = 1.0
-LONGEST_RETRY_S: Final = 60.0
-_STEADY_S: Final = 30.0
-"""A connection that lasted for so long is dialled again at once; one that is cut off sooner, ever more slowly."""
 _HANDSHAKE_S: Final = 20.0
 _MISSED_HEARTBEATS: Final = 3
 _FEWEST_S: Final = 0.2
@@ -69,6 +65,7 @@ class HubLink:
     def __init__(self, url: str, tools: LinkTools, claim_name: Callable[[str, str], bool]) -> None:
         """`claim_name(hub id, url)`: whether no other hub of this provider has this name."""
         self._url = url
+        self._audience = audience_of(url)
         self._tools = tools
         self._claim_name = claim_name
         self._state, self._detail = "dialling", ""
@@ -79,7 +76,7 @@ class HubLink:
         self._socket: HubSocket | None = None
         self._nonces: deque[str] = deque(maxlen=_REMEMBERED_NONCES)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._retry_s = FIRST_RETRY_S
+        self._backoff = Backoff()
         self._connected_at_s = math.inf
         """On the monotonic clock; infinite while there is no connection."""
 
@@ -94,19 +91,20 @@ class HubLink:
 
     async def run(self) -> None:
         """Until cancelled."""
+        if self._url.startswith("ws://") and not is_audience_of(self._audience, LOOPBACK_HOSTS):
+            _log.warning(
+                "hub_without_tls", url=self._url, detail="prompts and pictures go over the network in the clear"
+            )
         await asyncio.wrap_future(self._tools.engine.loaded)
         while True:
             try:
                 await self._connect()
             except LinkEnded as ended:
-                if time.monotonic() - self._connected_at_s > _STEADY_S:
-                    self._retry_s = FIRST_RETRY_S
-                self._connected_at_s = math.inf
                 if (self._state, self._detail) != (ended.reason, ended.message):
                     _log.warning("hub_left", url=self._url, reason=ended.reason, detail=ended.message)
                 self._state, self._detail = ended.reason, ended.message
-            await asyncio.sleep(self._retry_s * random.uniform(0.5, 1.0))
-            self._retry_s = min(self._retry_s * 2, LONGEST_RETRY_S)
+            connected_s, self._connected_at_s = time.monotonic() - self._connected_at_s, math.inf
+            await asyncio.sleep(self._backoff.pause_s(connected_s))
 
     async def drain(self) -> None:
         """Tells the hub that this provider wants no more."""
@@ -164,10 +162,11 @@ class HubLink:
             self._tools.key,
             chain_id=challenge.chain_id,
             hub_id=challenge.hub_id,
+            audience=self._audience,
             nonce=parse_hash(challenge.nonce),
             genesis_hash=parse_hash(challenge.genesis_hash),
         )
-        await socket.send(hello(self._tools, signature, self._leases.ids))
+        await socket.send(hello(self._tools, signature, self._audience, self._leases.ids))
         welcome = await _expect(socket, Welcome)
         self._leases.connect(socket, welcome.leases)
         return challenge

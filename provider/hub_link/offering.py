@@ -38,7 +38,7 @@ class LinkTools:
     sources: SourceImages
 
 
-def hello(tools: LinkTools, signature: bytes, leases: tuple[str, ...]) -> Hello:
+def hello(tools: LinkTools, signature: bytes, audience: str, leases: tuple[str, ...]) -> Hello:
     """Once the models are loaded; `leases` are those of this hub that are under way."""
     settings, engine = tools.settings, tools.engine
     device = engine.devices[0]
@@ -46,6 +46,7 @@ def hello(tools: LinkTools, signature: bytes, leases: tuple[str, ...]) -> Hello:
     return Hello(
         address=to_checksum_address(tools.key.address),
         signature=to_hex(signature),
+        audience=audience,
         models=tuple(
             ModelOffer(
                 name=name,

@@ -21,7 +21,7 @@ _NOT_THE_WORK = ("type", "deadline_s", "preview_every")
 
 def caller_of(hub_id: str) -> Caller:
     """Whose jobs a hub's are here; no API key can have this name."""
-    return Caller(f"@{hub_id}", is_hub=True)
+    return Caller(f"@{hub_id}")
 
 
 async def order_of(

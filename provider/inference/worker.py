@@ -27,6 +27,7 @@ from provider.inference.libraries import choose_kernels
 from provider.inference.loading import LoadedModel
 from provider.inference.models import ModelShelf
 from provider.inference.profile import reproducibility_profile
+from provider.inference.rounding import is_shorter, rounding_of_step
 from provider.inference.schedulers import new_scheduler
 
 _SELF_TEST_STEPS = 2
@@ -154,17 +155,47 @@ class InferenceWorker:
         if check.opened is None:
             return StepsChecked(evaluations, needed)
         sizes: dict[int, tuple[float, ...]] = {}
-        latents = []
+        latents, rounding = [], []
         for (index, step), entries in zip(check.places, needed, strict=True):
             row = check.rows[index]
             if index not in sizes:
                 sizes[index] = self.expected_rms(key, row)
             opened = {entry: check.opened[index, entry] for entry in entries if (index, entry) in check.opened}
-            latents.append(
-                self.rerun_step(key, row, step, opened, batch_rows=check.batch_rows, expected_rms=sizes[index])
-            )
+            again = self.rerun_step(key, row, step, opened, batch_rows=check.batch_rows, expected_rms=sizes[index])
+            latents.append(again)
+            rounding += self._rounding(check, row, step, opened, again, sizes[index])
         expected = tuple(sizes[index][step] for index, step in check.places)
-        return StepsChecked(evaluations, needed, self.profile(key, check.batch_rows), expected, tuple(latents))
+        profile = self.profile(key, check.batch_rows)
+        return StepsChecked(evaluations, needed, profile, expected, tuple(latents), tuple(rounding))
+
+    def _rounding(
+        self,
+        check: StepCheck,
+        row: Row,
+        step: int,
+        opened: Mapping[int, bytes],
+        again: bytes,
+        expected_rms: Sequence[float],
+    ) -> list[float]:
+        """Of one step, in a list; an empty one where both compute in the same precision."""
+        key, model = check.key, self._switch_to(check.key.model)
+        if check.dtype is None or not is_shorter(check.dtype, model.dtype):
+            return []
+        with self._failures_named(key, check.batch_rows):
+            return [
+                rounding_of_step(
+                    model,
+                    self._device,
+                    key,
+                    row,
+                    step,
+                    opened,
+                    again=again,
+                    dtype=check.dtype,
+                    batch_rows=check.batch_rows,
+                    expected_rms=expected_rms,
+                )
+            ]
 
     def _compute(self, model: LoadedModel, batch: Batch) -> Iterator[BatchEvent]:
         with self._failures_named(batch.key, len(batch.rows)):

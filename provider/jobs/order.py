@@ -26,7 +26,7 @@ class WayIn(StrEnum):
 
 @dataclass(frozen=True)
 class HubJobOrigin:
-    """What a hub says about a job that it passes on; it goes into the receipt."""
+    """What a hub says about a job of which it has given this provider a part; it goes into the receipt."""
 
     hub_id: str
     job_id: str
@@ -34,10 +34,9 @@ class HubJobOrigin:
     request_hash: Hash32
     client_signature: bytes | None
     nonce: str
-    prompt_salt: bytes | None = None
-    """The salt under which the client signed its prompt's hash; None has one drawn."""
-    lease: "LeaseTerms | None" = None
-    """Where the hub gave it to this provider over the connection between them."""
+    prompt_salt: bytes
+    """The salt under which the client signed its prompt's hash."""
+    lease: "LeaseTerms"
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class JobOrder:
 
     @property
     def lease(self) -> LeaseTerms | None:
-        """Of a hub's job that came by this provider's own connection."""
+        """Of a hub's job."""
         return None if self.hub_job is None else self.hub_job.lease
 
     @property

@@ -29,10 +29,9 @@ class Payment:
     @classmethod
     def of(cls, receipt: Receipt, form: ReceiptForm, terms: SettlementTerms | None = None) -> "Payment":
         """Raises Rejected where the receipt cannot be paid for like this."""
-        if (form is ReceiptForm.SPLIT and receipt.shards is None) or (
-            form is ReceiptForm.MINT and receipt.shards is not None
-        ):
-            message = "a receipt with shards is minted by a split, another one is not"
+        has_several = len(receipt.payouts()) > 1  # One provider may have made several shards.
+        if form is not ReceiptForm.SETTLE and (form is ReceiptForm.SPLIT) != has_several:
+            message = "a receipt of several providers is minted by a split, another one is not"
             raise Rejected(RejectionReason.INVALID_SPLIT, message, field="form")
         if form is not ReceiptForm.SETTLE:
             return cls(receipt, form)

@@ -40,7 +40,11 @@ async def _measure(folder: Path, count: int) -> Table:
     assert child.stdin is not None
     assert child.stdout is not None
     try:
-        url = (await child.stdout.readline()).decode().strip()
+        url = ""
+        while not url.startswith("ws://"):  # Before it stands what the server logs.
+            line = await child.stdout.readline()
+            assert line, "the hub did not start"
+            url = line.decode().strip()
         before_mib = _resident_mib(child.pid)
         started = time.perf_counter()
         async with AsyncExitStack() as stack:

@@ -17,6 +17,7 @@ import msgspec
 from tests.benchmarks.catching_up import catch_up_speed, memory_after
 from tests.benchmarks.certificates import certificate_sizes
 from tests.benchmarks.consensus import latency, throughput
+from tests.benchmarks.hub_jobs import hub_jobs
 from tests.benchmarks.hub_scheduling import makespan
 from tests.benchmarks.hub_store import hub_store
 from tests.benchmarks.hub_workers import hub_workers
@@ -44,6 +45,7 @@ QUICK: dict[str, Benchmark] = {
     "json-rpc": lambda options, folder: json_rpc(folder, requests=options.requests),
     "market-queries": lambda options, folder: market_queries(folder, requests=options.queries),
     "market-day": lambda options, folder: market_day(options.day_operations, folder),
+    "hub-jobs": lambda options, folder: hub_jobs(folder, options.hub_jobs),
     "hub-store": lambda options, folder: hub_store(folder, options.store_jobs),
     "hub-workers": lambda options, folder: hub_workers(folder, options.workers),
     "hub-makespan": lambda options, folder: makespan(options.fleets),
@@ -78,6 +80,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--resting-orders", type=int, nargs="+", default=[100, 10_000, 1_000_000], help="in the book")
     parser.add_argument("--queries", type=int, default=800, help="about a market, of each kind")
     parser.add_argument("--day-operations", type=int, default=50_000, help="of the day of trading")
+    parser.add_argument("--hub-jobs", type=int, default=2_000, help="through a whole hub, over HTTP")
     parser.add_argument("--store-jobs", type=int, default=2_000, help="through the hub's database")
     parser.add_argument("--workers", type=int, default=500, help="providers that are connected to a hub")
     parser.add_argument("--memory-blocks", type=int, default=100_000)

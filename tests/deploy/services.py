@@ -112,7 +112,9 @@ class ProviderService:
     unit: str = "aitbc-provider.service"
 
     @classmethod
-    def prepare(cls, machine: Machine, node: NodeService | None = None) -> ProviderService:
+    def prepare(
+        cls, machine: Machine, node: NodeService | None = None, hub: HubService | None = None
+    ) -> ProviderService:
         """Key, API key and settings; without a node, the chain that an earlier run is taken to have found."""
         folder = machine.root / "etc/aitbc/provider"
         made = run_program(
@@ -134,7 +136,9 @@ class ProviderService:
         )
         if node:
             machine.set("provider.env", AITBC_PROVIDER_REGISTER_AT_START="yes", AITBC_PROVIDER_ENDPOINT=service.url)
-        else:
+        if hub:
+            machine.set("provider.env", AITBC_PROVIDER_HUB=hub.url.replace("http://", "ws://"))
+        if not node:
             with Database(service.database.parent) as database:
                 identity = FolderIdentity(database)
                 identity.bind("genesis_hash", "0x" + "17" * 32)
@@ -150,16 +154,6 @@ class ProviderService:
         """Returns once it takes jobs."""
         start_healthy(self.machine, self.unit, "provider", self.url)
 
-    def add_hub_key(self) -> str:
-        """A key for a hub; the provider reads it when it starts."""
-        made = run_program(
-            *(self.machine.root / "opt/aitbc/provider/bin/aitbc", "provider", "keys", "add", "main-hub", "--hub"),
-            *("--json", "--api-keys-file", self.machine.root / "etc/aitbc/provider/keys.toml"),
-            env=self.machine.environment,
-        )
-        assert made.returncode == 0, made.stderr
-        return str(json.loads(made.stdout)["api_key"])
-
     def order(self, key: str, seed: int) -> httpx.Response:
         """A small, quick picture."""
         quick = {"steps": 5, "width": 256, "height": 256, "guidance": 2.5, "seed": seed}
@@ -173,15 +167,15 @@ class ProviderService:
 
 @dataclass
 class HubService:
-    """The hub of a machine, with one provider and one client."""
+    """The hub of a machine, with one client."""
 
     machine: Machine
     url: str
     unit: str = "aitbc-hub.service"
 
     @classmethod
-    def prepare(cls, machine: Machine, node: NodeService, provider: ProviderService, provider_key: str) -> HubService:
-        """The four credentials and the settings, as docs/operations.md says."""
+    def prepare(cls, machine: Machine, node: NodeService) -> HubService:
+        """The three credentials and the settings, as docs/operations.md says."""
         folder = machine.root / "etc/aitbc/hub"
         network = parse_network(node.network_file.read_text())
         bound = AttesterNetwork(network.chain_id, network.genesis_hash)
@@ -189,7 +183,6 @@ class HubService:
         for name, text in (
             ("password", "secret\n"),
             ("clients.toml", f'[clients]\nalice = "{CLIENT_KEY}"\n'),
-            ("providers.toml", f'[providers]\n"{provider.address}" = "{provider_key}"\n'),
         ):
             (folder / name).write_text(text)
             (folder / name).chmod(0o600)
@@ -203,13 +196,16 @@ class HubService:
         return self.machine.root / "var/lib/aitbc-hub"
 
     def start(self) -> None:
-        """Returns once it knows its provider from the chain."""
+        """Returns once its attester counts on the chain."""
         start_healthy(self.machine, self.unit, "hub", self.url)
-        until(lambda: httpx.get(f"{self.url}/v1/providers", timeout=30).json()["items"], "a provider in the registry")
+
+    def wait_for_provider(self) -> None:
+        """Returns once a provider has dialled in."""
+        until(lambda: httpx.get(f"{self.url}/v1/hub", timeout=30).json()["providers"], "a provider that dials the hub")
 
     def order(self, key: str, seed: int) -> httpx.Response:
-        """A small, quick job."""
-        quick = {"steps": 5, "width": 256, "height": 256, "guidance": 2.5, "seed": seed}
+        """A small, quick job, waited for; 202 where the hub has it and could not wait for its end."""
+        quick = {"steps": 5, "width": 256, "height": 256, "guidance": 2.5, "seed": seed, "wait_s": 90}
         return httpx.post(
             f"{self.url}/v1/jobs",
             json={"prompt": "a red circle on a blue background", **quick},
@@ -225,7 +221,7 @@ class HubService:
 
 @dataclass
 class Client:
-    """Orders one picture after another, whatever happens to the service: 503 and no answer mean "again"."""
+    """Orders one picture after another, whatever happens to the service: 202, 503 and no answer mean "again"."""
 
     order: Callable[[str, int], httpx.Response]
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -246,9 +242,9 @@ class Client:
                 self.refusals.append(type(error).__name__)
                 time.sleep(0.2)
                 continue
-            if answer.status_code != 503:
+            if answer.status_code not in (202, 503):
                 return {"http_status": answer.status_code, **answer.json()}
-            self.refusals.append(answer.json()["reason"])
+            self.refusals.append(answer.json()["reason"] or "not_ended")
             time.sleep(0.2)
 
 

@@ -1,4 +1,4 @@
-"""The dashboard: what Grafana imports, with expressions that Prometheus takes, about series that a real node has."""
+"""The dashboards: what Grafana imports, with expressions that Prometheus takes, about series that the services have."""
 
 from __future__ import annotations
 
@@ -10,15 +10,28 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from hub.attestation.metrics import AttestationMetrics
+from hub.metrics import HubMetrics
 from tests.chain.conftest import People, RunningNode
 from tests.chain.trading import Trading
 from tests.deploy.machine import DEPLOY, run_program
 
 DASHBOARD: Final[dict[str, Any]] = json.loads((DEPLOY / "grafana/market.json").read_text())
-PANELS: Final[list[dict[str, Any]]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-EXPRESSIONS: Final[list[str]] = [target["expr"] for panel in PANELS for target in panel["targets"]]
+HUB: Final[dict[str, Any]] = json.loads((DEPLOY / "grafana/hub.json").read_text())
+
+
+def _panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
+    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+
+
+def _expressions(dashboard: dict[str, Any]) -> list[str]:
+    return [target["expr"] for panel in _panels(dashboard) for target in panel["targets"]]
+
+
+EXPRESSIONS: Final = _expressions(DASHBOARD)
 VARIABLES: Final[dict[str, dict[str, Any]]] = {each["name"]: each for each in DASHBOARD["templating"]["list"]}
 # What Grafana puts in, and what Prometheus adds to every series of a target.
 FILLED_IN: Final = {"$__rate_interval": "5m", "$instance": "127.0.0.1:8545", "$market": ".*"}
@@ -85,14 +98,37 @@ def test_the_figures_that_the_panels_are_about_are_there(series: dict[str, list[
     assert '5.."' in text
 
 
+def test_a_hub_has_what_is_asked_for() -> None:
+    """By its metrics' declarations: a hub that has seen every outcome would take a day."""
+    registry = CollectorRegistry()
+    kept = (HubMetrics(registry), AttestationMetrics(registry))
+    declared = {
+        metric._name: set(metric._labelnames)
+        for each in kept
+        for metric in vars(each).values()
+        if hasattr(metric, "_name")
+    }
+    used: set[str] = set()
+    for expression in _expressions(HUB):
+        for name, patterns in selectors(expression):
+            family = re.sub("_(total|bucket)$", "", name)
+            used.add(family)
+            groups = set(re.findall(r"\w+", " ".join(re.findall(r"by \(([^)]*)\)", expression)))) - {"le"}
+            assert set(patterns) - ADDED_LABELS <= declared[family], expression
+            assert not groups or groups & declared[family], expression
+    assert len(used) > 15
+
+
 @pytest.mark.programs("promtool")
-def test_prometheus_takes_every_expression(tmp_path: Path) -> None:
-    rules = [{"record": f"panel:{index}", "expr": _filled_in(each)} for index, each in enumerate(EXPRESSIONS)]
+@pytest.mark.parametrize("dashboard", [DASHBOARD, HUB], ids=lambda dashboard: dashboard["uid"])
+def test_prometheus_takes_every_expression(tmp_path: Path, dashboard: dict[str, Any]) -> None:
+    expressions = _expressions(dashboard)
+    rules = [{"record": f"panel:{index}", "expr": _filled_in(each)} for index, each in enumerate(expressions)]
     # JSON is YAML.
     (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
     done = run_program("promtool", "check", "rules", "rules.yml", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{len(EXPRESSIONS)} rules found" in done.stdout
+    assert f"{len(expressions)} rules found" in done.stdout
 
 
 def _filled_in(expression: str) -> str:
@@ -102,12 +138,15 @@ def _filled_in(expression: str) -> str:
     return expression
 
 
-def test_grafana_can_import_it() -> None:
+@pytest.mark.parametrize("dashboard", [DASHBOARD, HUB], ids=lambda dashboard: dashboard["uid"])
+def test_grafana_can_import_it(dashboard: dict[str, Any]) -> None:
     """Its JSON model: unique ids, panels on the grid of 24 columns that do not overlap, one data source to choose."""
-    assert DASHBOARD["schemaVersion"] >= 36
-    assert DASHBOARD["uid"]
-    assert "id" not in DASHBOARD  # Grafana gives it.
-    every_panel = DASHBOARD["panels"]
+    assert dashboard["schemaVersion"] >= 36
+    assert dashboard["uid"]
+    assert "id" not in dashboard  # Grafana gives it.
+    every_panel = dashboard["panels"]
+    panels = _panels(dashboard)
+    variables = {each["name"]: each for each in dashboard["templating"]["list"]}
     assert len({panel["id"] for panel in every_panel}) == len(every_panel)
     taken: set[tuple[int, int]] = set()
     for panel in every_panel:
@@ -117,9 +156,9 @@ def test_grafana_can_import_it() -> None:
         assert columns.stop <= 24
         assert not cells & taken
         taken |= cells
-    assert VARIABLES["datasource"] == VARIABLES["datasource"] | {"type": "datasource", "query": "prometheus"}
-    chosen = [each["datasource"] for panel in PANELS for each in (panel, *panel["targets"])]
+    assert variables["datasource"] == variables["datasource"] | {"type": "datasource", "query": "prometheus"}
+    chosen = [each["datasource"] for panel in panels for each in (panel, *panel["targets"])]
     assert all(each == {"type": "prometheus", "uid": "${datasource}"} for each in chosen)
-    used = set(re.findall(r"\$\{?(\w+)", json.dumps(DASHBOARD["panels"])))
-    assert used - {"__rate_interval"} == set(VARIABLES)
-    assert all(panel["title"] and panel["description"] for panel in PANELS)
+    used = set(re.findall(r"\$\{?(\w+)", json.dumps(dashboard["panels"])))
+    assert used - {"__rate_interval"} == set(variables)
+    assert all(panel["title"] and panel["description"] for panel in panels)

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from chain.web.middleware import ObservingMiddleware
+from hub.attestation.metrics import AttestationMetrics
 from hub.metrics import HubMetrics
 from tests.deploy.machine import DEPLOY, REPOSITORY, run_program
 from tests.provider.conftest import StartProvider
@@ -32,6 +33,7 @@ def test_promtool_agrees(check: tuple[str, ...]) -> None:
 def test_every_figure_in_the_alerts_is_one_of_a_services(start_provider: StartProvider) -> None:
     registry = CollectorRegistry()
     HubMetrics(registry)
+    AttestationMetrics(registry)
     ObservingMiddleware(lambda _scope, _receive, _send: None, registry)  # type: ignore[arg-type, return-value]
     names = {sample.name for family in registry.collect() for sample in family.samples}
     names |= {f"{family.name}_total" for family in registry.collect() if family.type == "counter"}

@@ -125,7 +125,7 @@ def test_no_secret_is_an_argument_or_a_variable(installed: Machine) -> None:
         unit = installed.unit(name)
         assert re.fullmatch(r"/opt/aitbc/\w+/bin/aitbc \w+ run( --wait)?", unit.last("ExecStart"))
         for variable, value in _environment(unit).items():
-            if re.search("PASSWORD|KEYSTORE|KEYS_FILE|CLIENTS|PROVIDERS_FILE", variable):
+            if re.search("PASSWORD|KEYSTORE|KEYS_FILE|CLIENTS", variable):
                 assert value.startswith(str(unit.credentials)), variable
         sources = [value.partition(":")[2] for value in unit.values("LoadCredential")]
         assert all(source.startswith("/etc/aitbc/") for source in sources)

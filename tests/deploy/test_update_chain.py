@@ -21,11 +21,10 @@ def node(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> NodeServ
 @pytest.fixture(scope="module")
 def hub(machine: Machine, node: NodeService) -> HubService:
     """A hub with one provider that has registered itself, both running."""
-    provider = ProviderService.prepare(machine, node)
-    key = provider.add_hub_key()
-    provider.start()
-    service = HubService.prepare(machine, node, provider, key)
+    service = HubService.prepare(machine, node)
     service.start()
+    ProviderService.prepare(machine, node, service).start()
+    service.wait_for_provider()
     return service
 
 
@@ -89,7 +88,7 @@ def test_an_update_of_the_hub_under_load_loses_no_job(machine: Machine, hub: Hub
     assert (machine.runs("hub"), machine.runs("hub.previous")) == ("four", "one")
     assert machine.unit(hub.unit).process_id != first_process
     answers = [answer for client in clients for answer in client.answers.values()]
-    assert {answer["http_status"] for answer in answers} == {200}, answers
+    assert {(answer["http_status"], answer["status"]) for answer in answers} == {(200, "done")}, answers
     assert all(client.refusals for client in clients), "no client has noticed the update"
     assert rows_of(hub.data_dir / "hub.sqlite3", "SELECT count(*) FROM jobs") == [(len(answers),)]
     # One receipt and one attestation for each job, and a mint for each of those.

@@ -133,8 +133,8 @@ def test_first_job_left_pictures_and_all_of_the_supply(devnet: Any, node: NodeCl
     assert len(summary["images"]) == 4
     for path in summary["images"]:
         with Image.open(path) as picture:
-            assert (picture.format, picture.size) == ("PNG", (512, 512))
-            red, green, blue = pixel(picture, 256, 256)
+            assert (picture.format, picture.size) == ("PNG", (256, 256))
+            red, green, blue = pixel(picture, 128, 128)
             assert red > 150 > max(green, blue)  # The circle.
             red, green, blue = pixel(picture, 8, 8)
             assert blue > 150 > max(red, green)  # Its background.

@@ -14,9 +14,11 @@ from typing import Final
 from urllib.parse import quote
 
 import psycopg
+from sqlalchemy.engine import make_url
 
 _START_LIMIT_S: Final = 60.0
 _USER: Final = "aitbc"
+_MEMORY_BYTES: Final = 2 * 2**30
 
 
 def server_folder() -> Path | None:
@@ -40,14 +42,24 @@ class PostgresqlServer:
         """Returns when it takes connections. Without `is_durable` it does not wait for the disk."""
         programs = server_folder()
         assert programs is not None
-        options = {} if is_durable else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        options = {} if is_durable else {"fsync": "off", "full_page_writes": "off"}
         command = [str(programs / "postgres"), "-D", str(self._folder / "data"), "-k", str(self._folder)]
         command += ["-c", "listen_addresses="]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, **_as_server_user())  # type: ignore[call-overload]
-        self._wait()
+        deadline = time.monotonic() + _START_LIMIT_S
+        while True:
+            # One whose predecessor was killed refuses to start until that one's children have ended.
+            if self._process is None or self._process.poll() is not None:
+                with (self._folder / "log").open("ab") as log:
+                    self._process = subprocess.Popen(command, stdout=log, stderr=log, **_as_server_user())  # type: ignore[call-overload]
+            try:
+                psycopg.connect(self._conninfo("postgres")).close()
+                return
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.05)
 
     def initialise(self) -> None:
         """Makes its data folder."""
@@ -57,44 +69,35 @@ class PostgresqlServer:
         command += ["--no-sync", "-E", "UTF8", "--locale=C.UTF-8"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **_as_server_user())  # type: ignore[call-overload]
 
-    def kill(self) -> None:
-        """As a power failure would, but for what the system has cached."""
-        self._end(signal.SIGQUIT)
-
-    def url(self) -> str:
-        """Of a new, empty database."""
-        self._databases += 1
-        name = f"hub_{self._databases}"
-        with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy")  # type: ignore[call-overload]
-        return f"postgresql://{_USER}@/{name}?host={quote(str(self._folder), safe='')}"
-
-    def _conninfo(self, database: str) -> str:
-        return f"host={self._folder} user={_USER} dbname={database} connect_timeout=5"
-
-    def _end(self, with_signal: int) -> None:
+    def kill(self, with_signal: int = signal.SIGQUIT) -> None:
+        """As a power failure would, but for what the system has cached. With SIGKILL its children end by themselves."""
         if self._process is not None:
             self._process.send_signal(with_signal)
             self._process.wait()
             self._process = None
 
-    def _wait(self) -> None:
-        deadline = time.monotonic() + _START_LIMIT_S
-        while True:
-            try:
-                psycopg.connect(self._conninfo("postgres")).close()
-                return
-            except psycopg.OperationalError:
-                assert self._process is not None
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise
-            time.sleep(0.05)
+    def url(self, like: str | None = None) -> str:
+        """Of a new database: an empty one, or a copy of the one at the URL `like`, to which nobody is connected."""
+        self._databases += 1
+        name = f"hub_{self._databases}"
+        template = "template1" if like is None else make_url(like).database
+        with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        return f"postgresql://{_USER}@/{name}?host={quote(str(self._folder), safe='')}"
+
+    def drop(self, url: str) -> None:
+        """Drops the database there, whoever is connected to it."""
+        with psycopg.connect(self._conninfo("postgres"), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+
+    def _conninfo(self, database: str) -> str:
+        return f"host={self._folder} user={_USER} dbname={database} connect_timeout=5"
 
 
 @contextlib.contextmanager
 def running_server(*, is_durable: bool = False) -> Iterator[PostgresqlServer]:
     """A server until the block is left. Socket paths must be short, so it is not in pytest's own folder."""
-    folder = Path(tempfile.mkdtemp(prefix="aitbc-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="aitbc-pg-", dir=None if is_durable else _folder_in_memory()))
     if os.geteuid() == 0:
         shutil.chown(folder, *_server_user())
     server = PostgresqlServer(folder)
@@ -105,6 +108,13 @@ def running_server(*, is_durable: bool = False) -> Iterator[PostgresqlServer]:
     finally:
         server.kill()
         shutil.rmtree(folder)
+
+
+def _folder_in_memory() -> Path | None:
+    """Where the thousands of files of many small databases are made and dropped soonest; None where it is too small."""
+    folder = Path("/dev/shm")
+    is_large = folder.is_dir() and shutil.disk_usage(folder).free > _MEMORY_BYTES
+    return folder if is_large and os.access(folder, os.W_OK) else None
 
 
 def _server_user() -> tuple[int, int]:

@@ -19,14 +19,14 @@ from typing import Any, Final
 import httpx
 from PIL import Image
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from chain.client import NodeClient
+from chain.client import NodeClient, NodeError, NodeRefused
 from chain.node.folder import write_key_file
 from chain.primitives.hexadecimal import parse_hash, parse_hex, to_checksum_address, to_hex
 from chain.primitives.hub_messages import Assignment, Attested, Cancel, Challenge, SignReceipt, Taken, Welcome
 from chain.primitives.keys import PrivateKey
-from chain.primitives.modules import MINT_SPLIT, MINT_WITH_RECEIPT, MINTER, REGISTER, REGISTRY
+from chain.primitives.modules import REGISTER, REGISTRY
 from chain.primitives.network import AttesterAllowance, Network, Validator, network_to_toml
 from chain.primitives.parameters import Parameters
 from chain.primitives.provider_messages import Accepted, AttestationTaken, Hello, ReceiptSigned, Result
@@ -35,9 +35,12 @@ from chain.primitives.transaction import sign_transaction
 from chain.primitives.types import ZERO_ADDRESS, Address, Amount
 from chain.primitives.units import MICRO, compute_amount
 from chain.primitives.worker_fields import ModelOffer, octets_of
-from chain.primitives.worker_hello import sign_hello
+from chain.primitives.worker_hello import audience_of, sign_hello
 from chain.primitives.worker_message import Heartbeat, Message, Refused
 from chain.primitives.worker_messages import CHUNK_BYTES, attachment_of, decode_from_hub, encode, raw_json
+from hub.workers.intake import TRY_AGAIN
+from provider.minting.payment import Payment
+from provider.storage.rows import ReceiptForm
 from wallet.attester import AttesterNetwork, save_attester_key
 from wallet.keystore import LIGHT_SCRYPT_N
 
@@ -90,6 +93,23 @@ class Chain:
         self._process = self._aitbc("run", "--port", "0")
         self.url = wait_until(self._served_url)
         self.node = NodeClient(self.url)
+
+    def kill(self) -> None:
+        """kill -9 of the node."""
+        self._process.kill()
+        self._process.wait(60)
+
+    def start(self) -> None:
+        """The node again, on its folder and port, until it answers."""
+        self._process = self._aitbc("run", "--port", self.url.rpartition(":")[2])
+        wait_until(self._answers)
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, self.log
+        with suppress(NodeError):
+            self.node.status()
+            return True
+        return False
 
     @property
     def log(self) -> str:
@@ -262,15 +282,22 @@ class DialledProvider:
     slots: int = 1
     max_pictures: int = 2
     behaviour: Behaviour = serve_honestly
+    device_class: str = "cpu"
     mints: bool = True
     signs: bool = True
+    stays_away: bool = False
+    """Does not dial again, once its session has ended."""
     assignments: list[Assignment] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
     refusals: list[Refused] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     attested: list[Attested] = field(default_factory=list)
     receipts: dict[str, Receipt] = field(default_factory=dict)
+    connecting: dict[str, Any] = field(default_factory=dict)
+    """More for websockets' `connect`."""
     is_in: threading.Event = field(default_factory=threading.Event)
+    _sent: dict[str, tuple[Result, tuple[bytes, ...]]] = field(default_factory=dict)
+    _minting: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def address(self) -> str:
@@ -293,18 +320,22 @@ class DialledProvider:
 
     async def _run(self, url: str) -> None:
         while not self._is_over.is_set():
-            with suppress(OSError, ConnectionClosed, TimeoutError):
-                async with connect(url, compression=None, ping_interval=None, close_timeout=0.2, proxy=None) as socket:
-                    await self._session(socket)
+            with suppress(OSError, ConnectionClosed, InvalidHandshake, TimeoutError):
+                async with connect(
+                    url, compression=None, ping_interval=None, close_timeout=0.2, proxy=None, **self.connecting
+                ) as socket:
+                    await self._session(socket, audience_of(url))
+            if self.stays_away and self.is_in.is_set():
+                return
             await asyncio.sleep(0.1)
 
-    async def _session(self, socket: ClientConnection) -> None:
+    async def _session(self, socket: ClientConnection, audience: str) -> None:
         self._socket = socket
         self._sending = asyncio.Lock()
         challenge = decode_from_hub((await socket.recv()).encode())  # type: ignore[union-attr]
         assert isinstance(challenge, Challenge)
         self.hub_id = challenge.hub_id
-        await self.say(self._hello(challenge))
+        await self.say(self._hello(challenge, audience))
         tasks: set[asyncio.Task[None]] = set()
         try:
             while not self._is_over.is_set():
@@ -313,7 +344,8 @@ class DialledProvider:
                         frame = await socket.recv()
                 except TimeoutError:
                     continue
-                assert isinstance(frame, str)
+                if isinstance(frame, bytes):
+                    continue  # Files of a question: no provider here looks into them.
                 task = asyncio.create_task(self._hear(decode_from_hub(frame.encode())))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
@@ -321,11 +353,12 @@ class DialledProvider:
             for task in tasks:
                 task.cancel()
 
-    def _hello(self, challenge: Challenge) -> Hello:
+    def _hello(self, challenge: Challenge, audience: str) -> Hello:
         signature = sign_hello(
             self.key,
             chain_id=challenge.chain_id,
             hub_id=challenge.hub_id,
+            audience=audience,
             nonce=parse_hash(challenge.nonce),
             genesis_hash=parse_hash(challenge.genesis_hash),
         )
@@ -335,10 +368,11 @@ class DialledProvider:
         return Hello(
             address=self.address,
             signature=to_hex(signature),
+            audience=audience,
             models=offers,
             unit_type="images",
             device="a test",
-            device_class="cpu",
+            device_class=self.device_class,
             vram_mib=0,
             slots=self.slots,
             concurrency=self.slots,
@@ -359,6 +393,8 @@ class DialledProvider:
         match message:
             case Welcome():
                 self.is_in.set()
+                for attested in list(self.attested):  # What an outbox still has from before.
+                    await self._pay(attested)
             case Heartbeat():
                 await self.say(Heartbeat(busy_slots=0, waiting_pictures=0, loaded=self.models))
             case Assignment():
@@ -371,6 +407,9 @@ class DialledProvider:
                 self.cancelled.append(message.lease_id)
             case Refused():
                 self.refusals.append(message)
+                if message.reason == TRY_AGAIN and message.about in self._sent:
+                    await asyncio.sleep(min(message.retry_after_s or 0.0, 1.0))
+                    await self.say(*self._sent[message.about])
             case SignReceipt():
                 await self._sign(message)
             case Attested():
@@ -429,6 +468,7 @@ class DialledProvider:
             gpu="a test",
             pictures=tuple(attachment_of(each) for each in pictures),
         )
+        self._sent[assignment.lease_id] = (result, tuple(pictures))
         await self.say(result, tuple(pictures))
 
     async def _sign(self, order: SignReceipt) -> None:
@@ -442,15 +482,31 @@ class DialledProvider:
     async def _take(self, attested: Attested) -> None:
         self.attested.append(attested)
         await self.say(AttestationTaken(receipt_hash=attested.receipt_hash, state="attested"))
+        await self._pay(attested)
+
+    async def _pay(self, attested: Attested) -> None:
         receipt = self.receipts.get(attested.receipt_hash)
         if self.mints and receipt is not None and receipt.provider == self.key.address:
             await asyncio.to_thread(self._mint, receipt, attested)
 
     def _mint(self, receipt: Receipt, attested: Attested) -> None:
-        signatures = octets_of(attested.signatures)
-        if attested.form == "split":
-            providers, amounts = zip(*receipt.payouts(), strict=True)
-            call = MINT_SPLIT.encode(list(providers), list(amounts), receipt.hash, signatures)
-        else:
-            call = MINT_WITH_RECEIPT.encode(receipt.provider, receipt.amount, receipt.hash, signatures)
-        self.chain.send(self.key, MINTER, call)
+        """One after the other, as an outbox does; again while the chain is away, and not what is used already."""
+        with self._minting:
+            while not self._is_over.is_set():
+                with suppress(NodeError):
+                    if not self.is_used(attested.receipt_hash):
+                        self._send_mint(receipt, attested)
+                    return
+                time.sleep(0.2)
+
+    def is_used(self, receipt_hash: str) -> bool:
+        """Whether the chain has taken it."""
+        try:
+            self.chain.node.receipt(receipt_hash)
+        except NodeRefused:
+            return False
+        return True
+
+    def _send_mint(self, receipt: Receipt, attested: Attested) -> None:
+        payment = Payment.of(receipt, ReceiptForm(attested.form), attested.settlement)
+        self.chain.send(self.key, *payment.call(octets_of(attested.signatures)))

@@ -17,6 +17,12 @@ NEEDED: dict[str, Any] = {
     "attester_keystore": Path("k"),
     "clients_file": Path("c"),
 }
+REMOTE: dict[str, Any] = {
+    "attester_keystore": None,
+    "attester_signer_url": "https://s",
+    "attester_signer_public_key": "0x02",
+    "attester_signer_genesis_hash": "0x00",
+}
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
@@ -49,6 +55,14 @@ def test_environment_and_flags(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"webhook_networks": "10.0.0.1/8"}, "--webhook-networks"),
         ({"policy": "mine"}, "--policy"),
         ({"longest_job_s": float("nan")}, "--longest-job-s"),
+        ({"fee_recipient": "0x12", "fee_basis_points": 5}, "--fee-recipient"),
+        ({"fee_recipient": "0x" + "22" * 20}, "go together"),
+        ({"fee_basis_points": 5}, "go together"),
+        ({"fee_recipient": "0x" + "22" * 20, "fee_basis_points": 5_001}, "--fee-basis-points"),
+        (REMOTE | {"record_outcomes": True}, "needs --attester-keystore"),
+        ({"database_url": "postgresql://h/d", "artifacts": "a"}, "--secrets-file"),  # Each process would draw its own.
+        ({"database_url": "postgresql://h/d", "secrets_file": Path("s")}, "--artifacts"),
+        ({"keep_pictures_days": 3, "longest_job_s": 100_000}, "--keep-pictures-days"),
     ],
 )
 def test_setting_that_cannot_work(change: dict[str, Any], words: str) -> None:

@@ -2,11 +2,6 @@
 
 import asyncio
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,11 +20,12 @@ from provider.settings import ProviderSettings
 from provider.storage.database import Database
 from provider.storage.identity import FolderIdentity
 from provider.storage.outbox import Outbox
+from tests.s3 import S3Server
 
 CHAIN_ID = 424_242
 GENESIS_HASH = "0x" + "17" * 32
 CLIENT_SECRET = "client-secret-0123456789"
-HUB_SECRET = "hub-secret-0123456789abcd"
+OTHER_SECRET = "other-secret-0123456789ab"
 START_TIMEOUT_S = 120.0
 
 
@@ -49,7 +45,8 @@ class RunningProvider:
     stop: Callable[[], None]
     """Ends it as SIGTERM does, and waits; a second call does nothing."""
     client_secret: str = CLIENT_SECRET
-    hub_secret: str = HUB_SECRET
+    other_secret: str = OTHER_SECRET
+    """Of the client bob."""
 
     def post(self, path: str, body: Any, **options: Any) -> httpx.Response:
         """A POST with a JSON body, in ASCII, so that whatever Python's strings can hold is sent."""
@@ -88,9 +85,7 @@ def start_provider(tmp_path_factory: pytest.TempPathFactory, provider_key: Priva
             identity.bind("chain_id", str(CHAIN_ID))
         keys_file = folder / "keys.toml"
         limits = settings.pop("key_limits", "")
-        keys_file.write_text(
-            f'[clients]\nalice = "{CLIENT_SECRET}"\n[hubs]\nmain-hub = "{hash_of(HUB_SECRET)}"\n{limits}\n'
-        )
+        keys_file.write_text(f'[clients]\nalice = "{CLIENT_SECRET}"\nbob = "{hash_of(OTHER_SECRET)}"\n{limits}\n')
         keys_file.chmod(0o600)
         # Nobody listens on port 9: the node is down.
         flags = {"node_url": "http://127.0.0.1:9", "cpu_threads": 1, "bind_port": 0} | settings
@@ -168,45 +163,6 @@ def eventually() -> Callable[..., None]:
     return wait_until
 
 
-class S3Server:
-    """moto's S3 as a process of its own, on a loopback socket; it can be paused and killed."""
-
-    def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
-        self._child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            assert self._child.poll() is None, "the S3 server did not start"
-            assert time.monotonic() < deadline
-            try:
-                httpx.get(self.url, timeout=5)
-                return
-            except httpx.TransportError:
-                time.sleep(0.05)
-
-    def make_bucket(self, name: str) -> None:
-        """An empty bucket."""
-        assert httpx.put(f"{self.url}/{name}", timeout=30).status_code == 200
-
-    def pause(self) -> None:
-        """It takes connections and answers none, until `go_on`."""
-        os.kill(self._child.pid, signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        """It answers again, also what came meanwhile."""
-        os.kill(self._child.pid, signal.SIGCONT)
-
-    def kill(self) -> None:
-        """Ends it at once; what it held is gone."""
-        if self._child.poll() is None:
-            os.kill(self._child.pid, signal.SIGKILL)
-        self._child.wait()
-
-
 @pytest.fixture(scope="session")
 def start_s3() -> Iterator[Callable[[], S3Server]]:
     """Starts S3 servers, and ends them with the session."""
@@ -230,8 +186,6 @@ def s3(start_s3: Callable[[], S3Server]) -> S3Server:
 @pytest.fixture
 def s3_environment(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     """The environment of a process that keeps its pictures there."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing-secret")
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
     return s3

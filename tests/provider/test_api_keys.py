@@ -9,7 +9,7 @@ from provider.api_keys import NO_LIMITS, ApiKeys, Caller, KeyLimits, hash_of, lo
 from provider.errors import ConfigurationError
 
 GOOD = "a-secret-of-some-length"
-ALICE = Caller("alice", is_hub=False)
+ALICE = Caller("alice")
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -19,10 +19,10 @@ def write(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_clients_and_hubs_from_a_file(tmp_path: Path) -> None:
-    keys = load_api_keys(write(tmp_path, f'[clients]\nalice = "{GOOD}"\n[hubs]\nmain = "{GOOD}-2"\n'), None)
+def test_clients_from_a_file(tmp_path: Path) -> None:
+    keys = load_api_keys(write(tmp_path, f'[clients]\nalice = "{GOOD}"\nbob = "{GOOD}-2"\n'), None)
     assert keys.find(GOOD) == ALICE
-    assert keys.find(GOOD + "-2") == Caller("main", is_hub=True)
+    assert keys.find(GOOD + "-2") == Caller("bob")
     for wrong in ("", GOOD + " ", GOOD.upper(), "ä" * 20, "\ud800", GOOD * 1000):
         assert keys.find(wrong) is None
 
@@ -47,7 +47,13 @@ def test_fresh_secrets_are_long_and_differ() -> None:
 
 
 def test_the_single_key_of_the_environment_is_the_client_default() -> None:
-    assert load_api_keys(None, GOOD).find(GOOD) == Caller("default", is_hub=False)
+    assert load_api_keys(None, GOOD).find(GOOD) == Caller("default")
+
+
+def test_who_has_no_key_lets_nobody_in_where_that_is_wanted() -> None:
+    with pytest.raises(ConfigurationError, match="no API key"):
+        load_api_keys(None, None)
+    assert load_api_keys(None, None, is_needed=False).find(GOOD) is None
 
 
 def test_two_keys_of_the_client_default_are_refused(tmp_path: Path) -> None:
@@ -69,7 +75,7 @@ def test_limits_of_a_key(tmp_path: Path) -> None:
     )
     keys = load_api_keys(write(tmp_path, text), None)
     assert keys.limits_of(ALICE) == KeyLimits("60/minute", 1000, 4)
-    assert keys.limits_of(Caller("bob", is_hub=False)) == NO_LIMITS
+    assert keys.limits_of(Caller("bob")) == NO_LIMITS
 
 
 @pytest.mark.parametrize(
@@ -85,7 +91,7 @@ def test_limits_of_a_key(tmp_path: Path) -> None:
         (f'[clients]\n"al ice" = "{GOOD}"', "use letters"),
         (f'[clients]\nalice = "{GOOD}"\nbob = "{GOOD}"', "same secret"),
         (f'[clients]\nalice = "{GOOD}"\nbob = "{hash_of(GOOD)}"', "same secret"),
-        (f'[clients]\nalice = "{GOOD}"\n[hubs]\nalice = "{GOOD}x"', "same name"),
+        (f'[clients]\nalice = "{GOOD}"\n[hubs]\nmain = "{GOOD}x"', "dials its hubs itself"),
         ('[clients]\nalice = "sha256:12"', "64 hex digits"),
         (f'[clients]\nalice = "{hash_of(GOOD).upper().replace("SHA256", "sha256")}"', "64 hex digits"),
         (f'[clients]\nalice = "{GOOD}"\n[limits]\nbob = {{rate = "1/day"}}', "no API key has that name"),

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from multiprocessing import get_context
-from typing import Any, Final
+from typing import Final
 
 from hub.verification.examination import ExaminationOptions
 from tests.hub.verification.bench import HONEST, Case, Trial, cheating, try_cases
@@ -26,15 +26,35 @@ LEAST_FOUND: Final = 0.95
 MOST_ACCUSED: Final = 0.01
 _PROGRESS_EVERY_S: Final = 10.0
 
-CASES: Final = (*HONEST, *cheating("float32", "float32"), *cheating("bfloat16", "float32"))
+CASES: Final = (
+    *HONEST,
+    *cheating("float32", "float32"),
+    *cheating("bfloat16", "float32"),
+    *cheating("float32", "bfloat16"),
+)
 
-EXCEPTIONS: Final[dict[str, str]] = {}
-"""Cases that fall short, by name, and why."""
+SLOW_EVERY: Final = 4
+"""Jobs: bfloat16 by torch's own kernels takes ten times as long."""
+
+_BELOW_ROUNDING: Final = "other weights that move a step by less than bfloat16 does"
+_COARSE_CHECKER: Final = (
+    "who computes in bfloat16 cannot say how far that moves a step, so the bound for all models holds"
+)
+
+EXCEPTIONS: Final[dict[str, str]] = {
+    "int8 (bfloat16, checked in float32)": _BELOW_ROUNDING,
+    "int8 (float32, checked in bfloat16)": _BELOW_ROUNDING,
+    "half of the steps (float32, checked in bfloat16)": _COARSE_CHECKER,
+    "three quarters of the steps (float32, checked in bfloat16)": _COARSE_CHECKER,
+}
+"""Cases that fall short, by name, and why; docs/hub.md has their figures."""
 
 
 def _run_job(arguments: tuple[int, Sequence[Case], ExaminationOptions]) -> list[Trial]:
     number, cases, options = arguments
-    return try_cases(number, cases, options)
+    is_slow = [case.has_other_kernels and case.precision == "bfloat16" for case in cases]
+    chosen = [case for case, slow in zip(cases, is_slow, strict=True) if not slow or number % SLOW_EVERY == 0]
+    return try_cases(number, chosen, options)
 
 
 def trials(jobs: range, cases: Sequence[Case], options: ExaminationOptions, workers: int) -> Iterator[list[Trial]]:
@@ -50,13 +70,15 @@ def trials(jobs: range, cases: Sequence[Case], options: ExaminationOptions, work
 
 def share_accused(found: Sequence[Trial]) -> float:
     """Of these trials."""
-    return sum(trial.is_accused for trial in found) / len(found)
+    return sum(trial.is_accused for trial in found) / max(1, len(found))
 
 
 def shortfalls(by_case: dict[Case, list[Trial]]) -> list[str]:
     """Cases beyond what the issue allows that are no known exception."""
     short = []
     for case, found in by_case.items():
+        if not found:
+            continue
         share = share_accused(found)
         falls_short = share > MOST_ACCUSED if case.cheat is None else share < LEAST_FOUND
         if falls_short and case.name not in EXCEPTIONS:
@@ -78,11 +100,6 @@ def summary(by_case: dict[Case, list[Trial]]) -> str:
     return "\n".join(lines)
 
 
-def figures_of(by_case: dict[Case, list[Trial]]) -> list[dict[str, Any]]:
-    """All trials as JSON."""
-    return [asdict(trial) for found in by_case.values() for trial in found]
-
-
 def main() -> int:
     """The command line; 1 where a case falls short."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -90,7 +107,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the number of the first")
     parser.add_argument("--samples", type=int, default=ExaminationOptions().samples, help="steps of a run's middle")
     parser.add_argument("--workers", type=int, default=2, help="processes")
-    parser.add_argument("--json", metavar="FILE", help="every trial's figures, for calibration")
+    parser.add_argument("--json", metavar="FILE", help="every trial's figures, a line each, appended")
     options = parser.parse_args()
     examination = ExaminationOptions(samples=options.samples)
     by_case: dict[Case, list[Trial]] = {case: [] for case in CASES}
@@ -99,13 +116,13 @@ def main() -> int:
     for done, found in enumerate(trials(jobs, CASES, examination, options.workers), start=1):
         for trial in found:
             by_case[trial.case].append(trial)
+            if options.json:
+                with open(options.json, "a", encoding="utf-8") as file:  # noqa: PTH123 - a name from the command line
+                    file.write(json.dumps(asdict(trial)) + "\n")
         if time.monotonic() - last_shown > _PROGRESS_EVERY_S:
             last_shown = time.monotonic()
             print(f"{done} of {len(jobs)} jobs, {last_shown - began:.0f} s", file=sys.stderr)
     print(summary(by_case))
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:  # noqa: PTH123 - a name from the command line
-            json.dump(figures_of(by_case), file)
     short = shortfalls(by_case)
     for line in short:
         print(f"beyond the bound: {line}", file=sys.stderr)

@@ -1,12 +1,12 @@
 """The commands that sign a transaction and see it through: send, mint."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
-from chain.primitives.modules import MINT_WITH_RECEIPT, MINTER
+from chain.primitives.modules import MINT_SPLIT, MINT_WITH_RECEIPT, MINTER
 from wallet.accounts import Accounts
 from wallet.assets import NATIVE
 from wallet.commands.arguments import account_of, amount_of, payee_of
@@ -33,6 +33,9 @@ from wallet.options import (
 )
 from wallet.terminal import CommandError, ExitCode, say
 from wallet.verification import parse_attestation, recover_attesters
+
+if TYPE_CHECKING:
+    from chain.primitives.receipt import Receipt
 
 
 def send(
@@ -90,6 +93,13 @@ def send(
     report(outcome, wait, as_json, draft.to_object() | details)
 
 
+def _mint_call(receipt: "Receipt", signatures: bytes) -> bytes:
+    providers, amounts = [provider for provider, _ in receipt.payouts()], [atoms for _, atoms in receipt.payouts()]
+    if len(providers) == 1:
+        return MINT_WITH_RECEIPT.encode(receipt.provider, receipt.amount, receipt.hash, signatures)
+    return MINT_SPLIT.encode(providers, amounts, receipt.hash, signatures)
+
+
 def mint(
     home: Home,
     receipt_file: Annotated[Path, typer.Argument(help="A receipt's JSON, or a hub's answer that has it; - for stdin.")],
@@ -107,12 +117,14 @@ def mint(
     password_file: PasswordFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Mint for an attested receipt. Anyone may send it, the AIT go to the receipt's provider; twice is once."""
+    """Mint for an attested receipt. Anyone may send it, the AIT go to the receipt's providers; twice is once."""
     document = read_document(receipt_file)
     signatures = parse_attestation(attestation) if attestation else document.attestation
     if signatures is None:
         raise CommandError("there is no attestation in the file: give --attestation", ExitCode.USAGE)
     receipt = document.receipt
+    if document.is_settlement:
+        raise CommandError("this attestation is for a settlement: the client's deposit pays", ExitCode.USAGE)
     recover_attesters(receipt, signatures)
     keys = Accounts(home)
     account = account_of(keys, sender)
@@ -129,7 +141,7 @@ def mint(
             raise CommandError(
                 f"the receipt is of chain {receipt.chain_id}, the node serves {status.chain_id}", ExitCode.WRONG_NETWORK
             )
-        call_data = MINT_WITH_RECEIPT.encode(receipt.provider, receipt.amount, receipt.hash, signatures)
+        call_data = _mint_call(receipt, signatures)
         with keys.hold(account, say):
             draft = plan_transaction(
                 client, status, account.address, account.name, to=MINTER, call_data=call_data, nonce=nonce

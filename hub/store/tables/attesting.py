@@ -47,7 +47,7 @@ ENDORSEMENTS: Final = Table(
     # One signed request gives one receipt, whoever brings it.
     partial_index("endorsements_of_requests", "client", "request_hash", where="is_signed_request", unique=True),
 )
-"""Receipts of other hubs and of providers' own clients that this attester was asked to sign, and has found true."""
+"""Receipts of other hubs that this attester was asked to sign, and has found true."""
 
 OUTCOMES: Final = Table(
     "outcomes",

@@ -15,7 +15,6 @@ from sqlalchemy import (
     Table,
     Text,
     false,
-    true,
 )
 
 from hub.store.column_types import Atoms, Json, Serial
@@ -66,20 +65,17 @@ JOBS: Final = Table(
     Column("pictures_done", Integer, nullable=False, server_default=ZERO),
     Column("event_count", Integer, nullable=False, server_default=ZERO),
     Column("shard_count", Integer, nullable=False, server_default=ZERO),
-    Column("has_events", Boolean, nullable=False, server_default=true()),
+    Column("forgotten", Integer, nullable=False, server_default=ZERO),
     Column("finish_s", Float(53)),
-    Column("attended_by", IDENTIFIER),
-    Column("attended_until_ms", BigInteger, nullable=False, server_default=ZERO),
     Index("jobs_of_owner", "owner", "sequence"),
     # A signature allows one job, whoever sends it again; and a nonce one signature (`client_nonces`).
     partial_index("jobs_signed_requests", "request_hash", where="client_signature IS NOT NULL", unique=True),
     partial_index("jobs_open", "state", "sequence", where="ended_at_ms IS NULL"),
-    partial_index("jobs_attended", "attended_by", where="ended_at_ms IS NULL"),
-    partial_index("jobs_of_client", "client", where="ended_at_ms IS NULL"),
-    partial_index("jobs_with_old_events", "ended_at_ms", where="ended_at_ms IS NOT NULL AND has_events"),
+    partial_index("jobs_of_client", "owner", where="ended_at_ms IS NULL"),
+    partial_index("jobs_to_forget", "forgotten", "ended_at_ms", where="ended_at_ms IS NOT NULL AND forgotten < 2"),
     sqlite_autoincrement=True,
 )
-"""`prompts` are erased when the job ends. `attended_by`: the process that sees to it, until `attended_until_ms`."""
+"""`prompts` are erased when the job ends. `forgotten` since (`hub.store.retention`): 1 its events, 2 its shards too."""
 
 SHARDS: Final = Table(
     "shards",
@@ -122,7 +118,6 @@ LEASES: Final = Table(
     Column("detail", Text),
     Column("attributes", Json, nullable=False, server_default=EMPTY_OBJECT),
     Column("started_at_ms", BigInteger, nullable=False),
-    Column("begun_at_ms", BigInteger),
     Column("deadline_ms", BigInteger, nullable=False),
     Column("ended_at_ms", BigInteger),
     ForeignKeyConstraint(["job_id", "number"], ["shards.job_id", "shards.number"], ondelete="CASCADE"),
@@ -171,7 +166,6 @@ PICTURES: Final = Table(
     PrimaryKeyConstraint("lease_id", "picture"),
     ForeignKeyConstraint(["lease_id"], ["results.lease_id"], ondelete="CASCADE"),
     Index("pictures_of_job", "job_id", "picture"),
-    Index("pictures_by_sha256", "sha256"),
 )
 """A result's pictures, by SHA-256 of their bytes, which lie in the artifact store."""
 

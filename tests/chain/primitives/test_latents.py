@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from chain.primitives.latents import compare_latents, read_values, root_mean_square, widened
+from chain.primitives.latents import compare_latents, narrowed, read_values, root_mean_square, widened
 from chain.primitives.rejection import Rejected
 
 
@@ -21,6 +21,29 @@ def test_widened_float16_and_bfloat16_are_the_same_values() -> None:
     shortened = b"".join(floats(value)[2:] for value in (1.0, -2.0, 3.5, 1e30))
     assert list(read_values(shortened, "bfloat16")) == pytest.approx([1.0, -2.0, 3.5, 1e30], rel=2**-7)
     assert widened(floats(1.5), "float32") == floats(1.5)
+
+
+def test_narrowed_rounds_to_even_and_never_to_infinity() -> None:
+    values = (0.0, -0.0, 1.0, -2.5, 1 + 2**-8, 1 + 3 * 2**-8, -(1 + 2**-8 + 2**-20), 3.3e38, -3.4e38)
+    found = list(read_values(narrowed(floats(*values), "bfloat16"), "bfloat16"))
+    assert found[:7] == [0.0, -0.0, 1.0, -2.5, 1.0, 1 + 2**-6, -(1 + 2**-7)]
+    assert found[7:] == pytest.approx([3.3e38, -3.39e38], rel=2**-7)
+    halves = list(read_values(narrowed(floats(1.0, 1 + 2**-11, 1 + 3 * 2**-11, 1e6, -1e6), "float16"), "float16"))
+    assert halves == [1.0, 1.0, 1 + 2**-9, 65_504.0, -65_504.0]
+    assert narrowed(floats(1.5), "float32") == floats(1.5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_narrowed_gives_back_what_was_widened(dtype: str) -> None:
+    bits = range(0, 0x7C00 if dtype == "float16" else 0x7F80, 7)  # Every finite value from zero on, and its negative.
+    raw = struct.pack(f"<{2 * len(bits)}H", *bits, *(word | 0x8000 for word in bits))
+    assert narrowed(widened(raw, dtype), dtype) == raw
+
+
+def test_nothing_that_is_no_number_is_narrowed() -> None:
+    for raw, dtype in ((floats(math.nan), "bfloat16"), (floats(math.inf), "float16"), (floats(1.0), "float64")):
+        with pytest.raises(Rejected):
+            narrowed(raw, dtype)
 
 
 def test_distance() -> None:

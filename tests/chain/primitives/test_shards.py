@@ -26,6 +26,7 @@ def shard(provider: Address, micro_units: int, **fields: Any) -> Shard:
 
 def test_check_takes_what_adds_up() -> None:
     check_shards([shard(ONE, 1), shard(TWO, 2), shard(ONE, 3)], provider=TWO, micro_units=6)
+    check_shards([shard(ONE, 5)], provider=ONE, micro_units=5)
     check_shards([shard(ONE, 0)] * MAX_SHARDS, provider=ONE, micro_units=0)
 
 
@@ -33,7 +34,8 @@ def test_check_takes_what_adds_up() -> None:
     ("shards", "provider", "micro_units"),
     [
         ([], ONE, 0),
-        ([shard(ONE, 5)], ONE, 5),
+        ([shard(ONE, 5)], TWO, 5),
+        ([shard(ONE, 5)], ONE, 6),
         ([shard(ONE, 0)] * (MAX_SHARDS + 1), ONE, 0),
         ([shard(ONE, 2), shard(TWO, 4)], ONE, 5),
         ([shard(ONE, 2), shard(TWO, 2)], ONE, 5),

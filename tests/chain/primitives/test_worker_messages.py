@@ -47,7 +47,8 @@ def test_each_field_is_bounded(decode: Any, message: Message) -> None:
     """A value of another type, or far out of any bound, is refused in every field."""
     fields = json.loads(encode(message))
     for name in fields:
-        for wrong in ("x" * 400_000, -1, [[[]]], {"a": {}}, True, 1e300):
+        wrongs: tuple[object, ...] = ("x" * 400_000, -1, [[[]]], {"a": {}}, True, 1e300)
+        for wrong in wrongs:
             changed = json.dumps(fields | {name: wrong})
             is_receipt = name == "receipt" and len(changed) < MAX_PROVIDER_TEXT_BYTES
             if is_receipt or (wrong is True and fields[name] is True):

@@ -127,6 +127,7 @@ PROVIDER_MESSAGES: Final[tuple[Message, ...]] = (
     Hello(
         address=ADDRESS,
         signature=SIGNATURE,
+        audience="hub.example.org:443",
         models=(ModelOffer(name="aitbc/tiny-sd", price_per_unit="100", is_loaded=True, vram_mib=0),),
         unit_type="gpu_seconds",
         device="Intel(R) Xeon(R)",

@@ -35,12 +35,14 @@ from hub.attestation.chain import AttestationChain
 from hub.attestation.endorsing import Endorser, EndorsingSettings
 from hub.attestation.evidence import Evidence
 from hub.attestation.gathering import Gatherer
+from hub.attestation.logs import ChainLogs
 from hub.attestation.metrics import AttestationMetrics
 from hub.attestation.peers import Peer, PeerAttester
 from hub.attestation.routes import attestation_routes, larger_bodies
 from hub.attestation.watching import ChainWatch
-from hub.jobs import ending
+from hub.jobs.ending import Endings
 from hub.jobs.requests import client_request_of, kept_request, parameters_of
+from hub.metrics import HubMetrics
 from hub.store import jobs, receipts, results, waiting
 from hub.store.jobs import Job as StoredJob
 from hub.store.jobs import JobState, NewJob
@@ -57,6 +59,7 @@ from wallet.attester import AttesterNetwork, AttesterSigner
 ATTESTERS: Final = {"east": PrivateKey(b"\x0b" * 32), "west": PrivateKey(b"\x0c" * 32)}
 HUB_KEYS: Final = {"east": PrivateKey(b"\x1b" * 32), "west": PrivateKey(b"\x1c" * 32)}
 PATIENCE_S: Final = 120.0
+ENDINGS: Final = Endings(HubMetrics(CollectorRegistry()))
 
 
 class TwoAttesterChain:
@@ -169,6 +172,7 @@ class Hub:
         )
         self.node = AsyncNodeClient(chain.url)
         self.view = AttestationChain(self.node)
+        self.logs = ChainLogs(chain.url)
         self.network = CallNetwork(CHAIN_ID, chain.genesis_hash)
         log = AttestationLog(folder / "attestations.sqlite3", chain.genesis_hash)
         self.attester = AttesterSigner(ATTESTERS[name], AttesterNetwork(CHAIN_ID, chain.genesis_hash), log)
@@ -196,7 +200,7 @@ class Hub:
             store=self.store,
             chain=self.view,
             gatherer=Gatherer(self.attester, self.peers, self.metrics),
-            endings=ending,
+            endings=ENDINGS,
             asked_of=self.asked_of,
             pictures=self.pictures,
             metrics=self.metrics,
@@ -291,6 +295,7 @@ class Hub:
         """Everything but the socket."""
         for peer in self.peers:
             await peer.close()
+        await self.logs.close()
         await self.node.close()
         await self.store.close()
         self.attester.close()

@@ -12,14 +12,13 @@ from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from hub.attestation import disputes
 from hub.attestation.attesting import Attesting
 from hub.attestation.auditing import verify_log
-from hub.jobs import ending
 from hub.ledger import books
 from hub.ledger.accounts import provider_earnings
 from hub.store import audit, jobs, receipts
 from hub.store.jobs import JobState
 from hub.store.store import now_ms
 from tests.hub.attestation.evidences import PROVIDERS, SPLIT, Job, picture
-from tests.hub.attestation.hubs import ATTESTERS, PATIENCE_S, Hub, TwoAttesterChain, serving
+from tests.hub.attestation.hubs import ATTESTERS, ENDINGS, PATIENCE_S, Hub, TwoAttesterChain, serving
 
 
 def fresh(job: Job = SPLIT, **changes: Any) -> Job:
@@ -116,7 +115,7 @@ async def test_a_dispute_within_the_window_stops_it(network: TwoAttesterChain, t
 
         def speak_against(transaction: Any) -> bool:
             return disputes.dispute(
-                transaction, ending, job_id, reason="check_failed", detail="not what was asked", now_ms=now_ms()
+                transaction, ENDINGS, job_id, reason="check_failed", detail="not what was asked", now_ms=now_ms()
             )
 
         assert east.store.write_now(speak_against)
@@ -129,7 +128,7 @@ async def test_a_dispute_within_the_window_stops_it(network: TwoAttesterChain, t
         done = east.bring(fresh().evidence())
         await until_ended(attesting, east, done)
         assert not east.store.write_now(
-            lambda t: disputes.dispute(t, ending, done, reason="late", detail="too late", now_ms=now_ms())
+            lambda t: disputes.dispute(t, ENDINGS, done, reason="late", detail="too late", now_ms=now_ms())
         )
         assert east.job(done).state == JobState.DONE
 

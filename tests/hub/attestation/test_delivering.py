@@ -111,14 +111,28 @@ async def test_a_settlement_can_be_made_of_the_message(east: Hub, tmp_path: Path
 
 
 async def test_one_who_is_away_is_told_when_it_is_back(east: Hub, tmp_path: Path) -> None:
-    async with delivering(east, tmp_path) as (running, loop):
+    async with delivering(east, tmp_path) as (running, _):
         job_id, _ = attested(east, Job(makers=MAKERS[:1]))
         await until(lambda: east.receipt(job_id).delivery_attempts >= 2)
         assert (east.receipt(job_id).delivery_error or "").startswith("worker_gone")
         async with joined(running.url, 1) as provider:
-            await loop.provider_is_back(to_checksum_address(provider.key.address))
+            name = to_checksum_address(provider.key.address)
+            east.store.write_now(lambda t: receipts.deliver_again(t, name, now_ms()))  # As the desk does.
             message = await take(provider)
             assert (message.form, message.has_receipt) == ("mint", False)
+            await until(lambda: east.receipt(job_id).delivered_at_ms is not None)
+
+
+async def test_one_who_does_not_answer_keeps_nobody_waiting(east: Hub, tmp_path: Path) -> None:
+    """However many of its receipts are due."""
+    async with delivering(east, tmp_path) as (running, _), joined(running.url, 1) as silent:
+        for _ in range(6):
+            attested(east, Job(makers=MAKERS[:1]))
+        for _ in range(4):
+            await silent.expect(Attested)
+        async with joined(running.url, 2) as quick:
+            job_id, _ = attested(east, Job(makers=MAKERS[1:]))
+            assert (await take(quick)).form == "mint"
             await until(lambda: east.receipt(job_id).delivered_at_ms is not None)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
+from chain.primitives.modules import MINT_SPLIT, MINTER
 from hub.attestation.authentication import SENT_HEADER, SIGNATURE_HEADER, sign_call
 from hub.attestation.evidence import CONTENT_TYPE, Evidence
 from hub.attestation.forms import digest_of, is_signed_by
@@ -111,17 +112,6 @@ async def test_callers_ask_for_their_own_receipts_only(west: Hub) -> None:
     assert reason_of(await post(west, direct.encode(), key=PROVIDERS[0])) == (403, "unknown_caller")
 
 
-async def test_a_provider_brings_a_job_that_it_served_directly(network: TwoAttesterChain, tmp_path: Path) -> None:
-    async with serving("west", tmp_path, network, takes_providers=True) as west:
-        direct = fresh(Job(hub_id="")).evidence()
-        assert is_answered(await post(west, direct.encode(), key=PROVIDERS[0]), direct)
-        # Another's receipt, a hub's job, and one that no client has signed for.
-        assert reason_of(await post(west, direct.encode(), key=PROVIDERS[1])) == (403, "unknown_caller")
-        assert reason_of(await post(west, fresh(Job()).evidence().encode(), key=PROVIDERS[0]))[1] == "unknown_caller"
-        unsigned = fresh(Job(hub_id="", client=None)).evidence()
-        assert reason_of(await post(west, unsigned.encode(), key=PROVIDERS[0])) == (422, "unsigned_request")
-
-
 async def test_one_receipt_per_job_and_per_signed_request_in_one_form(west: Hub) -> None:
     job = fresh(Job())
     evidence = job.evidence()
@@ -150,7 +140,25 @@ async def test_a_receipt_that_is_used_or_of_a_banned_provider(network: TwoAttest
     west.store.write_now(lambda t: providers.ban(t, name, reason="cheat", detail="seen cheating", now_ms=now_ms()))
     assert reason_of(await post(west, banned.encode())) == (422, "banned")
     west.store.write_now(lambda t: providers.unban(t, name, now_ms()))
+
+    def suspend(reason: str) -> None:
+        until_ms = now_ms() + 3_600_000
+        west.store.write_now(
+            lambda t: providers.suspend(t, name, until_ms=until_ms, reason=reason, detail="", now_ms=now_ms())
+        )
+
+    suspend("dispute_lost")  # West itself has caught it, at another job.
+    assert reason_of(await post(west, banned.encode())) == (422, "distrusted")
+    suspend("unreliable")  # Which is no reason to doubt what it did do.
     assert is_answered(await post(west, banned.encode()), banned)
+
+    used = fresh().evidence()
+    digest = digest_of(used.form, used.receipt, used.request)
+    signers = sorted(ATTESTERS.values(), key=lambda key: key.address)
+    who, amounts = zip(*used.receipt.payouts(), strict=True)
+    call = MINT_SPLIT.encode(who, amounts, used.receipt.hash, b"".join(key.sign(digest) for key in signers))
+    network.send(PROVIDERS[0], MINTER, call)
+    assert reason_of(await post(west, used.encode())) == (422, "receipt_used")
 
 
 async def test_windows_and_disputes(network: TwoAttesterChain, tmp_path: Path) -> None:

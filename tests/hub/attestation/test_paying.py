@@ -32,14 +32,13 @@ DEPOSITED = 3 * 10**17
 
 
 def follower_of(hub: Hub) -> EscrowFollower:
-    return EscrowFollower(store=hub.store, node=hub.node, node_url=hub.chain.url, hub_id=hub.name)
+    return EscrowFollower(store=hub.store, node=hub.node, logs=hub.logs, hub_id=hub.name, metrics=hub.metrics)
 
 
 async def follow(hub: Hub) -> None:
     follower = follower_of(hub)
     while await follower.follow():
         pass
-    await follower.close()
 
 
 def balance(hub: Hub, account: str) -> int:
@@ -149,8 +148,6 @@ async def test_promises_that_lapse_and_a_crash_while_following(network: TwoAttes
         # Two followers at once: each stretch is booked by one of them.
         followers = [follower_of(east) for _ in range(3)]
         await asyncio.gather(*(follower.follow() for follower in followers))
-        for follower in followers:
-            await follower.close()
         await follow(east)
         assert balance(east, client_deposit(name)) == 1_000
         height = east.store.read_now(lambda c: followed.height(c, NAME))

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
 
 from chain.primitives.hashing import keccak256
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
 from chain.primitives.types import Hash32
 from chain.web.server import Server, listen
-from hub.attestation.authentication import Network, open_hub_key
+from hub.attestation.authentication import Network
 from hub.attestation.errors import NotEndorsed, NotYet
 from hub.attestation.peers import PATH, Peer, PeerAttester, read_peers
 from hub.errors import HubConfigurationError
@@ -70,20 +71,6 @@ def test_the_file(tmp_path: Path) -> None:
 def test_files_that_are_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(HubConfigurationError):
         read(tmp_path, text)
-
-
-def test_the_hubs_own_key(tmp_path: Path) -> None:
-    path = tmp_path / "hub.key"
-    key = open_hub_key(path)
-    assert open_hub_key(path).address == key.address
-    assert path.stat().st_mode & 0o777 == 0o600
-    path.chmod(0o644)
-    with pytest.raises(HubConfigurationError, match="chmod 600"):
-        open_hub_key(path)
-    path.write_text("not a key")
-    path.chmod(0o600)
-    with pytest.raises(HubConfigurationError, match="does not hold a key"):
-        open_hub_key(path)
 
 
 @asynccontextmanager
@@ -160,3 +147,20 @@ async def test_nobody_there() -> None:
     with pytest.raises(NotYet, match="does not answer"):
         await away.ask(b"evidence", DIGEST)
     await away.close()
+
+
+async def test_an_answer_that_never_ends() -> None:
+    """Byte after byte, so that no single read takes too long: the whole has its limit, and who does it comes last."""
+
+    async def drip() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.02)
+
+    async with answering(lambda: StreamingResponse(drip())) as peer:
+        hasty = PeerAttester(peer.peer, PrivateKey(b"\x1b" * 32), NETWORK, timeout_s=0.5)
+        assert not hasty.is_troubled
+        with pytest.raises(NotYet, match="TimeoutError"):
+            await hasty.ask(b"evidence", DIGEST)
+        assert hasty.is_troubled
+        await hasty.close()

@@ -61,6 +61,27 @@ def call(url: str, *, is_allowed: bool = True, timeout_s: float = 5.0) -> None:
     asyncio.run(once())
 
 
+def fault_of(url: str) -> str | None:
+    async def once() -> str | None:
+        caller = Caller()
+        try:
+            return await caller.fault(url)
+        finally:
+            await caller.close()
+
+    return asyncio.run(once())
+
+
+@pytest.mark.parametrize("url", ["http://", "http://[", "gopher://x/", "http://x:99999999/", "http://x:0/"])
+def test_what_is_no_url_is_told_beforehand(url: str) -> None:
+    assert fault_of(url) == "that is no URL that can be called"
+
+
+@pytest.mark.parametrize("url", ["https://1.1.1.1/told", "https://nobody.invalid/"])
+def test_nothing_speaks_against_servers_in_the_open_internet(url: str) -> None:
+    assert fault_of(url) is None
+
+
 def test_a_call_is_signed(server: Server) -> None:
     call(server.url + "/a?b=c")
     ((path, headers, body),) = server.calls
@@ -76,6 +97,7 @@ def test_inner_addresses_are_refused_however_they_are_written(server: Server, na
         call(f"http://{name}:{port}/", is_allowed=False)
     assert failed.value.is_final or "resolved" in str(failed.value)
     assert server.calls == []
+    assert fault_of(f"http://{name}:{port}/") == str(failed.value) or "resolved" in str(failed.value)
 
 
 def test_redirects_are_not_followed(server: Server) -> None:

@@ -18,6 +18,8 @@ from websockets.sync.client import connect
 from chain.primitives.hexadecimal import to_hex
 from chain.primitives.hub_messages import Assignment
 from chain.primitives.receipt import Receipt
+from hub.client import HubClient, HubClientError, check_job
+from hub.orders.request import JobRequest
 from tests.hub.running import (
     CLIENT_KEYS,
     PRICE,
@@ -208,6 +210,36 @@ class TestEnds:
         assert minted(hub, job_id)["mint"]["state"] == "minted"
         assert hub.request("DELETE", f"/v1/jobs/{job_id}").json()["status"] == "cancelled"
 
+    def test_a_list_of_prompts_cut_short_is_attested_for_what_came(
+        self, make_hub: Callable[..., HubProcess], dial: Callable[..., DialledProvider], chain: Chain
+    ) -> None:
+        """Its one part is for some of the prompts, its receipt for all: the provider signs that as well."""
+        hub = make_hub()
+        served: list[str] = []
+
+        async def only_once(provider: DialledProvider, assignment: Assignment) -> None:
+            if not served:
+                served.append(assignment.lease_id)
+                await serve_honestly(provider, assignment)
+
+        provider = dial(hub, 0, behaviour=only_once)
+        asked = JobRequest(prompts=["one", "two", "three", "four"], width=256, height=256, steps=5)
+        with HubClient(hub.url, CLIENT_KEYS["alice"], timeout_s=60) as client:
+            job, sent = client.submit(asked)
+            wait_until(lambda: len(provider.assignments) == 2)
+            client.cancel(job["job_id"])
+            job = client.wait_for_end(job["job_id"], 60)
+            assert (job["status"], job["pictures_done"]) == ("cancelled", 2), job
+            pictures = [client.picture(job["job_id"], each["number"]) for each in job["pictures"]]
+            check_job(job, pictures, sent)
+            with pytest.raises(HubClientError, match="another prompt"):
+                check_job(job, pictures, sent.model_copy(update={"prompts": ["one", "two", "three", "five"]}))
+            with pytest.raises(HubClientError, match="pictures"):
+                check_job(job, pictures[::-1], sent)
+        (shard,) = Receipt.from_object(job["receipt"]).shards or ()
+        assert shard.provider == provider.key.address
+        assert minted(hub, job["job_id"])["mint"]["form"] == "mint"
+
     def test_nobody_is_paid_for_a_job_that_is_cancelled_before_it_began(
         self, make_hub: Callable[..., HubProcess], dial: Callable[..., DialledProvider]
     ) -> None:
@@ -293,6 +325,16 @@ class TestOpenai:
             client.images.generate(prompt="by sdk", model="nobody/has-it")
         assert refused.value.code == "unknown_model"
 
+    def test_links_are_as_the_client_came(self, shared: Shared) -> None:
+        hub, *_ = shared
+        body = {"prompt": "linked", "size": "256x256", "steps": 5}
+        for proto, scheme in (("https", "https"), ("ftp", "http")):
+            headers = {"X-Forwarded-Proto": proto, "Host": "hub.example:8443"}
+            (picture,) = hub.request("POST", "/v1/images/generations", json=body, headers=headers).json()["data"]
+            assert picture["url"].startswith(f"{scheme}://hub.example:8443/v1/jobs/")
+        odd = hub.request("POST", "/v1/images/generations", json=body, headers={"Host": "[/<script>"})
+        assert (odd.status_code, odd.json()["error"]["param"]) == (400, "Host")
+
 
 @pytest.fixture
 def listener() -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
@@ -335,7 +377,7 @@ class TestWebhooks:
         assert (told["event"], told["job_id"]) == ("job.done", job["job_id"])
         assert secret not in json.dumps(hub.job(job["job_id"]))
 
-    def test_inner_networks_are_never_called(
+    def test_webhooks_into_inner_networks_are_refused(
         self,
         make_hub: Callable[..., HubProcess],
         dial: Callable[..., DialledProvider],
@@ -344,9 +386,12 @@ class TestWebhooks:
         hub = make_hub()
         dial(hub)
         url, calls = listener
-        job = hub.post_job(webhook={"url": url.replace("127.0.0.1", "localhost"), "secret": "s" * 16}).json()
-        assert job["status"] == "done"
-        wait_until(lambda: "webhook_failed" in hub.log)
+        for inner in (url, url.replace("127.0.0.1", "localhost"), "http://[::1]/", "http://169.254.169.254/latest"):
+            answer = hub.post_job(webhook={"url": inner, "secret": "s" * 16})
+            problem = answer.json()
+            told = (answer.status_code, problem["reason"], problem["field"])
+            assert told == (422, "webhook_refused", "webhook.url"), inner
+        assert hub.request("GET", "/v1/jobs").json()["items"] == []
         assert calls == []
 
 

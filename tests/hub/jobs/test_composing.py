@@ -41,8 +41,6 @@ JOB = Job(
     pictures_done=4,
     event_count=1,
     shard_count=2,
-    attended_by=None,
-    attended_until_ms=0,
 )
 
 

@@ -89,6 +89,19 @@ def test_an_offence_makes_a_newcomer_of_anybody(offence: Outcome) -> None:
     assert standing(decayed(record, record.at_ms + 8 * HALF_LIFE_MS), Standing.NEW) != Standing.NEW
 
 
+@pytest.mark.parametrize(("outcome", "is_kept"), [(Outcome.UNOPENED, False), (Outcome.TIMED_OUT, True)])
+def test_silence_whenever_it_is_sampled_costs_a_proven_cheat_its_standing(outcome: Outcome, is_kept: bool) -> None:
+    """One of twenty is sampled: at the price of a failure, keeping silent then would cost next to nothing."""
+    record = after(*([Outcome.SERVED] * 19 + [outcome]) * 40, record=after(*[Outcome.PASSED] * 500))
+    assert (standing(record, Standing.PROVEN) == Standing.PROVEN) is is_kept
+
+
+def test_one_word_against_another_costs_both_alike_and_pauses_nobody() -> None:
+    record = after(*[Outcome.DOUBTED] * 3)
+    assert suspicion_of(record, Outcome.DOUBTED) is None
+    assert score(record) == pytest.approx(2 / 5, rel=1e-3)
+
+
 def test_failures_in_a_row_pause_and_a_success_ends_the_row() -> None:
     record = after(*[Outcome.FAILED] * (STUMBLES - 1))
     assert suspicion_of(record, Outcome.FAILED) is None

@@ -1,5 +1,6 @@
 """What the tests of the store share: every test runs on SQLite and on a real PostgreSQL server."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,48 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
         yield server
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of a new, empty database."""
+@pytest.fixture(scope="session")
+def sqlite_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as the migrations make it, to copy."""
+    path = tmp_path_factory.mktemp("made") / "hub.sqlite3"
+    Store(f"sqlite:///{path}", IDENTITY).close_now()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgresql_database(postgresql_server: PostgresqlServer) -> str:
+    """The same on the server."""
+    url = postgresql_server.url()
+    Store(url, IDENTITY).close_now()
+    return url
+
+
+BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
+
+
+@pytest.fixture(params=BOTH)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Of a new database without any table."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'hub.sqlite3'}"
-    server: PostgresqlServer = request.getfixturevalue("postgresql_server")
-    return server.url()
+        yield f"sqlite:///{tmp_path / 'hub.sqlite3'}"
+    else:
+        yield from _on_server(request.getfixturevalue("postgresql_server"))
+
+
+@pytest.fixture(params=BOTH)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Of a new database with its tables: a copy, as migrating takes longer than most tests."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{shutil.copy(request.getfixturevalue('sqlite_database'), tmp_path / 'hub.sqlite3')}"
+    else:
+        made = request.getfixturevalue("postgresql_database")
+        yield from _on_server(request.getfixturevalue("postgresql_server"), like=made)
+
+
+def _on_server(server: PostgresqlServer, like: str | None = None) -> Iterator[str]:
+    url = server.url(like)
+    yield url
+    server.drop(url)
 
 
 @pytest.fixture

@@ -79,7 +79,11 @@ async def test_other_processes_are_woken(two: list[Callable[[], Store]]) -> None
         await first.wait(A_WHILE_S)
         await last.wait(A_WHILE_S)
 
-        await here.write(lambda t: [t.announce(topic) for topic in topics] and None)
+        def announce_all(transaction: Transaction) -> None:
+            for topic in topics:
+                transaction.announce(topic)
+
+        await here.write(announce_all)
 
         assert await first.wait(LIMIT_S)
         assert await last.wait(LIMIT_S)
@@ -93,7 +97,7 @@ async def test_a_lost_connection_wakes_everybody_and_is_made_again(two: list[Cal
     async with there.announcements.subscribe("a") as changes:
         await changes.wait(A_WHILE_S)
         end_listeners = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'")
-        await here.write(lambda t: t.execute(end_listeners) and None)
+        await here.write(lambda t: t.execute(end_listeners).all())
 
         assert await changes.wait(LIMIT_S)  # Something may have been missed.
         woken = False

@@ -1,6 +1,6 @@
-"""Jobs: accepted once, ended once, attended by one process at a time."""
+"""Jobs: accepted once, ended once."""
 
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -25,14 +25,19 @@ def kinds(store: Store, job_id: str = "job-1") -> list[tuple[int, str]]:
 
 
 def test_a_job_comes_back_as_it_was_kept(store: Store) -> None:
-    fields = {"max_price": 2**256 - 1, "max_price_per_unit": 10**17, "deadline_ms": 2**53, "facts": {"a": [1.5, "ü"]}}
+    fields: dict[str, Any] = {
+        "max_price": 2**256 - 1,
+        "max_price_per_unit": 10**17,
+        "deadline_ms": 2**53,
+        "facts": {"a": [1.5, "ü"]},
+    }
 
     add_job(store, prompts=["eine Katze", "猫 \U0001f408"], images=2, finish_s=12.5, **fields)
 
     job = the_job(store)
     expected = new_job(prompts=["eine Katze", "猫 \U0001f408"], images=2, finish_s=12.5, **fields)
     assert all(getattr(job, name) == getattr(expected, name) for name in expected.__dataclass_fields__)
-    assert (job.state, job.created_at_ms, job.attended_by) == (JobState.QUEUED, NOW_MS, None)
+    assert (job.state, job.created_at_ms) == (JobState.QUEUED, NOW_MS)
     assert kinds(store) == [(1, "queued")]
     assert store.read_now(lambda c: jobs.last_finish_s(c, "alice")) == 12.5
 
@@ -124,25 +129,5 @@ def test_facts_are_merged(store: Store) -> None:
     add_job(store, facts={"a": 1, "b": 2})
 
     store.write_now(lambda t: jobs.keep_facts(t, "job-1", b=3, c=[4]))
-    store.write_now(lambda t: jobs.set_price(t, "job-1", 10**30))
 
-    assert (the_job(store).facts, the_job(store).price_per_unit) == ({"a": 1, "b": 3, "c": [4]}, 10**30)
-
-
-def test_each_job_is_attended_by_one_process_until_its_time_is_up(open_store: Callable[[], Store]) -> None:
-    here, there = open_store(), open_store()
-    for number in range(4):
-        add_job(here, f"job-{number}")
-
-    def attend(store: Store, process: str, now_ms: int, limit: int = 9) -> list[str]:
-        found = store.write_now(lambda t: jobs.attend(t, process, jobs.OPEN, now_ms=now_ms, hold_ms=100, limit=limit))
-        return [job.job_id for job in found]
-
-    assert attend(here, "here", NOW_MS, limit=2) == ["job-0", "job-1"]
-    assert attend(there, "there", NOW_MS) == ["job-2", "job-3"]
-    assert attend(here, "here", NOW_MS + 50) == []
-    assert there.write_now(lambda t: jobs.renew(t, "there", now_ms=NOW_MS + 90, hold_ms=100)) == 2
-    # This process has died; the other takes over what was its.
-    assert attend(there, "there", NOW_MS + 150) == ["job-0", "job-1"]
-    assert there.write_now(lambda t: jobs.leave(t, "there")) == 4
-    assert attend(here, "here", NOW_MS + 151) == ["job-0", "job-1", "job-2", "job-3"]
+    assert the_job(store).facts == {"a": 1, "b": 3, "c": [4]}

@@ -51,13 +51,6 @@ def test_a_lease_lapses_when_its_time_is_up_and_its_shard_waits_for_others(lease
     assert again[0].shard.attempts == 2
 
 
-def test_a_renewed_lease_lapses_later_and_an_ended_one_is_not_renewed(leased: Store) -> None:
-    assert leased.write_now(lambda t: leases.renew(t, "l-1", NOW_MS + 3_000))
-    assert lapse(leased, NOW_MS + 2_999) == []
-    assert lapse(leased, NOW_MS + 3_000) == ["l-1"]
-    assert not leased.write_now(lambda t: leases.renew(t, "l-1", NOW_MS + 9_000))
-
-
 def test_a_twin_keeps_the_shard_from_waiting(leased: Store) -> None:
     assert second(leased)
 
@@ -69,6 +62,8 @@ def test_a_twin_keeps_the_shard_from_waiting(leased: Store) -> None:
 
 def test_there_is_no_twin_of_what_is_not_just_leased(leased: Store) -> None:
     assert not second(leased, pictures=1)
+    assert second(leased)
+    assert not second(leased)  # Another process was as quick.
     deliver(leased, "l-1", count=2)
     assert not second(leased)
 
@@ -87,18 +82,10 @@ def test_a_provider_that_says_no_is_passed_over_if_it_is_to_blame(
     assert state_of(leased, "l-1") == LeaseState.FAILED
 
 
-def test_a_session_that_goes_leaves_its_shards_to_anybody(leased: Store) -> None:
-    lost = leased.write_now(lambda t: leases.release(t, "session-a", NOW_MS))
-
-    assert [lease.lease_id for lease in lost] == ["l-1"]
-    assert (the_shard(leased).state, the_shard(leased).excluded) == (ShardState.WAITING, [])
-    assert leased.write_now(lambda t: leases.release(t, "session-a", NOW_MS)) == []
-
-
 def test_a_lease_follows_its_provider_to_another_session(leased: Store) -> None:
     assert leased.write_now(lambda t: leases.rehome(t, "l-1", session="session-z", process="q"))
 
-    assert leased.write_now(lambda t: leases.release(t, "session-a", NOW_MS)) == []
+    assert leased.read_now(lambda c: leases.active(c, session="session-a")) == []
     (lease,) = leased.read_now(lambda c: leases.active(c, session="session-z"))
     assert (lease.lease_id, lease.process) == ("l-1", "q")
 
@@ -117,12 +104,3 @@ def test_what_lapses_in_an_ended_job_waits_no_more(leased: Store) -> None:
 
     assert lapse(leased, NOW_MS + 1_000) == ["l-1"]
     assert the_shard(leased).state == ShardState.CANCELLED
-
-
-def test_that_it_was_begun_is_noted_once(leased: Store) -> None:
-    for now_ms in (NOW_MS + 5, NOW_MS + 9):
-        leased.write_now(lambda t, at=now_ms: leases.begun(t, "l-1", at))  # type: ignore[misc]
-
-    lease = leased.read_now(lambda c: leases.get(c, "l-1"))
-    assert lease is not None
-    assert lease.begun_at_ms == NOW_MS + 5

@@ -31,6 +31,12 @@ STAGE_1 = Path(__file__).with_name("stage_1.sql").read_text()
 """What a hub of stage 1 made: jobs 1 and 2 done (1 minted), 3 verified, 4 under way, 5 failed, 6 queued."""
 
 
+@pytest.fixture
+def url(empty_url: str) -> str:
+    """Of an empty database: here it is the migrating that is tested."""
+    return empty_url
+
+
 def engine_of(url: str) -> Engine:
     return create_engine(make_url(url).set(drivername="postgresql+psycopg") if url.startswith("postgresql") else url)
 

@@ -72,3 +72,24 @@ def test_a_distance_that_the_index_does_not_answer_for_is_refused(store: Store, 
 def test_what_is_no_hash_is_refused(hash64: int) -> None:
     with pytest.raises(ValueError, match="64 bits"):
         perceptual.bands_of(hash64)
+
+
+def test_the_same_file_is_found_behind_any_number_of_others_that_look_like_it(store: Store) -> None:
+    def unit(transaction: Transaction) -> None:
+        for number, sha256 in enumerate(["a" * 64, *(f"{number:064}" for number in range(40)), "a" * 64]):
+            perceptual.keep(
+                transaction,
+                job_id=f"job-{number}",
+                picture=0,
+                provider=ANNA,
+                hash64=77,
+                run_key=number,
+                sha256=sha256,
+                now_ms=NOW_MS + number,
+            )
+
+    store.write_now(unit)
+    found = store.read_now(lambda c: perceptual.same_file(c, 77, "a" * 64, since_ms=NOW_MS, limit=8))
+    assert [(each.job_id, each.distance) for each in found] == [("job-0", 0), ("job-41", 0)]
+    assert store.read_now(lambda c: perceptual.same_file(c, 77, "a" * 64, since_ms=NOW_MS + 42, limit=8)) == []
+    assert store.read_now(lambda c: perceptual.same_file(c, 76, "a" * 64, since_ms=NOW_MS, limit=8)) == []

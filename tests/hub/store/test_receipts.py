@@ -78,7 +78,6 @@ def test_a_receipt_from_its_window_to_the_chain(store: Store) -> None:
     receipt = the_receipt(store)
     assert (receipt.delivery_attempts, receipt.delivered_at_ms, receipt.chain_height) == (2, NOW_MS + 13, 7)
     assert store.read_now(lambda c: receipts.of_hash(c, receipt.receipt_hash)) == receipt
-    assert store.read_now(lambda c: receipts.of_provider(c, ANNA, limit=9)) == [receipt]
 
 
 def test_a_job_has_one_receipt_and_a_receipt_one_job(store: Store) -> None:

@@ -46,8 +46,6 @@ def test_a_result_comes_back_with_its_pictures(leased: Store) -> None:
     assert [(item.picture, item.lease_id) for item in pictures] == [(0, "l-1"), (1, "l-1"), (2, "l-2")]
     told = [event.data for event in leased.read_now(lambda c: events.after(c, "job-1", 2))]
     assert told == [{"pictures": [2], "pictures_done": 1}, {"pictures": [0, 1], "pictures_done": 3}]
-    assert leased.read_now(lambda c: results.has_picture(c, f"{2:064x}"))
-    assert not leased.read_now(lambda c: results.has_picture(c, f"{2:064x}", but_of_lease="l-2"))
 
 
 def test_the_same_result_again_changes_nothing(leased: Store) -> None:

@@ -29,7 +29,7 @@ def test_a_newer_session_replaces_the_older(open_store: Callable[[], Store]) -> 
 
     assert replaced is not None
     assert (replaced.session, replaced.process) == ("s-1", "p")
-    assert not here.read_now(lambda c: sessions.is_current(c, "s-1"))
+    assert here.read_now(lambda c: sessions.current(c, ["s-1"])) == set()
     assert alive(here) == ["s-3", "s-2"]
     # What the older one says as it goes is not about the newer.
     assert not here.write_now(lambda t: sessions.close(t, "s-1"))
@@ -41,9 +41,8 @@ def test_sessions_of_a_silent_process_are_dropped(store: Store) -> None:
     begin(store, "s-1", ANNA, "p")
     begin(store, "s-2", BERTA, "q")
     store.write_now(lambda t: sessions.beat(t, "q", NOW_MS + 50))
-    store.write_now(lambda t: sessions.declare(t, "s-2", {"models": []}))
 
     assert alive(store, NOW_MS + 50) == ["s-2"]
     assert store.write_now(lambda t: sessions.drop_dead(t, before_ms=NOW_MS + 50)) == ["s-1"]
     (left,) = store.read_now(lambda c: sessions.alive(c, since_ms=0))
-    assert (left.session, left.declared) == ("s-2", {"models": []})
+    assert (left.session, left.declared) == ("s-2", {"models": ["m"]})

@@ -55,6 +55,7 @@ class LocalHands:
         opened: Mapping[Place, bytes],
         *,
         batch_rows: int,
+        dtype: str,
         source: bytes | None = None,
     ) -> tuple[Checked, Sequence[bytes]]:
         self.asked.append("check")
@@ -62,7 +63,7 @@ class LocalHands:
         key = (id(machine), run.seed, hash(tuple(places)))
         if key not in self._checked:  # The same machine under another address would do the same again.
             try:
-                found = machine.check(run, places, opened, 1)
+                found = machine.check(run, places, opened, 1, dtype)
             except GenerationFailed as failed:
                 raise Unanswered(failed.message, reason=failed.reason) from None
             assert found.profile is not None
@@ -70,6 +71,7 @@ class LocalHands:
                 order_id="order-1",
                 profile=claim_of(found.profile),
                 expected_rms=found.expected_rms,
+                rounding=found.rounding,
                 latents=tuple(attachment_of(each) for each in found.latents),
             )
             self._checked[key] = message, found.latents

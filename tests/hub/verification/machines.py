@@ -80,18 +80,28 @@ class Machine:
         worker.load()
         return worker
 
-    def make(self, run: PictureRun, index: int = 0, *, company: int = 0) -> Made:
-        """One picture, in a batch with so many others."""
+    def make(self, run: PictureRun, index: int = 0, *, company: int = 0, has_other_kernels: bool = False) -> Made:
+        """One picture, in a batch with so many others; or by torch's own kernels, which add in another order than
+        oneDNN's."""
         row = row_of(run, index)
         others = tuple(replace(row, seed=row.seed + 1_000 + number) for number in range(company))
-        done = list(draw(self.model, Batch(key_of(run), (row, *others)), self._device))[-1]
+        torch.backends.mkldnn.enabled = not has_other_kernels
+        try:
+            done = list(draw(self.model, Batch(key_of(run), (row, *others)), self._device))[-1]
+        finally:
+            torch.backends.mkldnn.enabled = True
         assert isinstance(done, BatchDone)
         entries = done.rows[0].trajectory
         assert entries is not None
         return Made(done.rows[0].picture, entries, claim_of(done.profile))
 
     def check(
-        self, run: PictureRun, places: Sequence[Place], opened: Mapping[Place, bytes] | None, batch_rows: int
+        self,
+        run: PictureRun,
+        places: Sequence[Place],
+        opened: Mapping[Place, bytes] | None,
+        batch_rows: int,
+        dtype: str | None = None,
     ) -> StepsChecked:
         """As a provider answers PlanCheck and CheckSteps."""
         return self.worker.check(
@@ -101,6 +111,7 @@ class Machine:
                 places=tuple((place.picture, place.step) for place in places),
                 opened=None if opened is None else {(each.picture, each.step): raw for each, raw in opened.items()},
                 batch_rows=batch_rows,
+                dtype=dtype,
             )
         )
 

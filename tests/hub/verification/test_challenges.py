@@ -1,12 +1,16 @@
 """What a provider opens, held against its receipt; and which entries one order can carry."""
 
+import struct
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
+from chain.primitives import trajectory
+from chain.primitives.hashing import sha256
 from chain.primitives.latents import widened
+from chain.primitives.merkle import list_proof, list_root
 from chain.primitives.provider_messages import Opened
 from chain.primitives.types import Hash32
 from chain.primitives.worker_fields import Place
@@ -14,7 +18,7 @@ from hub.verification import challenges
 from hub.verification.challenges import MAX_OPENED, OpenedRun
 from hub.verification.errors import AnswerRefused, FaultReason
 from hub.verification.sampling import SamplingKey
-from tests.hub.verification.toy_model import RUN, honest, profile
+from tests.hub.verification.toy_model import COUNT, RUN, honest, packed, profile
 
 TWO = msgspec.structs.replace(RUN, count=2)
 ANSWER = honest(TWO)
@@ -70,6 +74,33 @@ def test_whatever_is_changed_does_not_hold(change: Callable[[Opened], Opened]) -
     assert refused(change(message), latents) is FaultReason.BAD_PROOF
 
 
+def test_a_tree_of_two_runs() -> None:
+    """An entry of a run of nine steps among those of ten is never proven: the root says how many entries there are."""
+    answer = honest(msgspec.structs.replace(RUN, count=1))
+    context = challenges.context_of(answer.receipt, answer.profiles)
+    digests = [sha256(entry) for entry in answer.entries[0]]
+    items = [*trajectory._items(context, [digests[:-1]])[:1], *trajectory._items(context, [digests])[1:]]
+    root = list_root(items)
+    opened = OpenedRun(msgspec.structs.replace(answer.receipt, trajectory_root=root), root, answer.profiles, 1)
+    message, latents = answer.open([Place(picture=0, step=0)])
+    siblings = tuple("0x" + node.hex() for node in list_proof(items, 0))
+    first = msgspec.structs.replace(message.openings[0], siblings=siblings)
+    for steps in (9, 10):
+        changed = msgspec.structs.replace(message, openings=(msgspec.structs.replace(first, steps=steps),))
+        with pytest.raises(AnswerRefused):
+            opened.take([Place(picture=0, step=0)], changed, latents)
+
+
+def test_huge_latents_do_not_make_a_difference_small() -> None:
+    """Who commits to entries a thousand times too large is judged by the size that they should have."""
+    claim = ANSWER.profiles[0]
+    place = Place(picture=0, step=1)
+    again = packed([1.0] * COUNT)
+    huge = packed([1000.0 + number % 2 for number in range(COUNT)])
+    found = challenges._figures(huge, again, claim.dtype, claim.dtype, place, 1.0, 1e-4)
+    assert found.relative > 900
+
+
 def test_openings_of_another_job() -> None:
     """The same latents under another receipt."""
     message, latents = ANSWER.open(PLACES)
@@ -112,5 +143,5 @@ def test_latents_in_the_checkers_precision() -> None:
     raw = b"\x80\x3f\x00\xc0"
     assert challenges.as_sent(raw, "bfloat16", "bfloat16") == raw
     assert challenges.as_sent(raw, "bfloat16", "float32") == widened(raw, "bfloat16")
-    assert challenges.as_sent(raw * 2, "float32", "bfloat16") is None
-    assert challenges.as_sent(raw, "float16", "bfloat16") is None
+    assert challenges.as_sent(widened(raw, "bfloat16"), "float32", "bfloat16") == raw
+    assert challenges.as_sent(raw, "bfloat16", "float16") == struct.pack("<2e", 1.0, -2.0)

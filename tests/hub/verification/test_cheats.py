@@ -1,4 +1,4 @@
-"""The cheat bench, small: two jobs, each served honestly in four ways and with every cheat, by the embedded model.
+"""The cheat bench, small: three jobs, each served honestly in six ways and with every cheat, by the embedded model.
 
 `python -m tests.simulation.cheats` does the same with a hundred; docs/hub.md has its figures.
 """
@@ -8,35 +8,52 @@ import pytest
 from hub.verification.errors import FaultReason
 from tests.hub.verification.bench import HONEST, SECOND_LOOK, Case, Trial, cheating, try_cases
 
-JOBS = (0, 4)
-"""The default scheduler and Euler's."""
+JOBS = (2, 28, 49)
+"""Of 8 steps; by DPM++, Euler and DDIM."""
+NEARLY_RIGHT = ("half of the steps", "three quarters of the steps", "half of the weights")
+"""In half precision, where rounding could hide them. What int8 loses is less than that."""
+CASES = (
+    *(case for case in HONEST if not (case.has_other_kernels and case.precision == "bfloat16")),
+    *cheating("float32", "float32"),
+    *(Case(cheat, "bfloat16", "float32") for cheat in NEARLY_RIGHT),
+)
 
 
 @pytest.fixture(scope="module")
 def trials() -> list[Trial]:
-    cases = (*HONEST, *cheating("float32", "float32"))
-    return [trial for number in JOBS for trial in try_cases(number, cases)]
+    return [trial for number in JOBS for trial in try_cases(number, CASES)]
 
 
 def test_honest_work_is_never_accused(trials: list[Trial]) -> None:
     honest = [trial for trial in trials if trial.case.cheat is None]
-    assert len(honest) == len(JOBS) * len(HONEST)
+    assert len(honest) == len(JOBS) * 6
     assert [(trial.case.name, trial.reason) for trial in honest if trial.is_accused] == []
 
 
 def test_every_cheat_is_found(trials: list[Trial]) -> None:
     cheats = [trial for trial in trials if trial.case.cheat is not None]
-    assert len(cheats) == len(JOBS) * len(cheating("float32", "float32"))
-    assert [trial.case.name for trial in cheats if not trial.is_accused] == []
+    assert len(cheats) == len(JOBS) * (9 + len(NEARLY_RIGHT))
+    assert [(trial.case.name, trial.number) for trial in cheats if not trial.is_accused] == []
 
 
 def test_a_stale_file_needs_no_examination(trials: list[Trial]) -> None:
-    reasons = {trial.reason for trial in trials if trial.case == Case("stale picture", "float32", "float32")}
+    reasons = {trial.reason for trial in trials if trial.case.cheat == "stale picture"}
     assert reasons == {FaultReason.COPIED_PICTURE.value}
 
 
-def test_other_pictures_are_found_by_either_half_of_an_examination(trials: list[Trial]) -> None:
-    """What is another picture altogether is found by making it again; what is nearly the same by its steps."""
+def test_other_pictures_are_found_by_making_them_again(trials: list[Trial]) -> None:
+    """What is another picture altogether is found by the whole run, what is nearly the same by its steps."""
     for trial in trials:
-        if trial.case.cheat in SECOND_LOOK:
+        if trial.case.cheat in SECOND_LOOK and trial.case.precision == "float32":
             assert trial.reason in (FaultReason.WRONG_LATENTS.value, FaultReason.WRONG_PICTURE.value), trial
+        if trial.case == Case("int8", "float32", "float32"):
+            assert trial.reason in (FaultReason.WRONG_LATENTS.value, FaultReason.WRONG_STEP.value), trial
+
+
+def test_half_precision_is_judged_by_the_checkers_own_rounding(trials: list[Trial]) -> None:
+    """An honest step is as far away as the checker's own in that precision, and far below the bound for all models."""
+    for trial in trials:
+        if trial.case == Case(None, "bfloat16", "float32"):
+            steps = trial.figures["steps/0"]
+            assert all(0.4 < step["relative"] / step["tolerance"] < 0.96 for step in steps), steps
+            assert max(step["tolerance"] for step in steps) < 0.09

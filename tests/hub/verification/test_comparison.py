@@ -64,6 +64,14 @@ def test_a_picture_that_is_not_the_runs() -> None:
     assert found.fault is FaultReason.WRONG_PICTURE
 
 
+def test_a_scheduler_that_carries_rounding_on() -> None:
+    """What DDIM never does to an honest run, LMS may."""
+    rounded = made(RUN, 2e-2)
+    for scheduler, fault in (("DDIMScheduler", FaultReason.WRONG_LATENTS), ("LMSDiscreteScheduler", None)):
+        again = ComputedPicture(rounded.picture, profile(device_class="cpu", scheduler=scheduler), rounded.entries[-1])
+        assert compare_pictures(RUN, of(scheduler=scheduler), again).fault is fault
+
+
 def test_by_the_coarser_precision() -> None:
     halves = bytes(byte for at, byte in enumerate(TRUE.entries[-1]) if at % 4 >= 2)
     coarse = ComputedPicture(shifted(TRUE.picture, 3), profile(dtype="bfloat16"), halves)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from chain.primitives.step_tolerance import ROUNDING_RATIO
 from chain.primitives.types import Hash32
 from chain.primitives.worker_fields import Place
 from hub.verification.errors import FaultReason
@@ -171,6 +172,12 @@ class TestDisputes:
         found = await examine(HONEST.subject, draws_of(HONEST), hands)
         assert (found.verdict, hands.asked) == (Verdict.ABANDONED, [0, 1, 2])
 
+    async def test_patience_is_for_each_vote(self) -> None:
+        """A hub where many are silent still comes to three votes."""
+        silent = (Toy(silent=True),) * 2
+        found = await examined(HONEST, *silent, Toy(contrary=True), *silent, Toy(), *silent, Toy())
+        assert (found.verdict, len(found.votes)) == (Verdict.PASSED, 3)
+
     async def test_refused_latents_are_a_vote_and_other_refusals_none(self) -> None:
         found = await examined(HONEST, Toy(refuses="bad_latents"), Toy(), Toy())
         assert (found.verdict, found.votes[0].fault) == (Verdict.PASSED, FaultReason.NOT_A_RUN)
@@ -195,7 +202,7 @@ class TestDisputes:
 
 
 class TestPrecisions:
-    """Steps in a shorter precision are widened for whoever computes in float32."""
+    """Steps in a shorter precision are widened for whoever computes in float32, and the other way round rounded."""
 
     @staticmethod
     def in_bfloat16() -> Answer:
@@ -209,12 +216,34 @@ class TestPrecisions:
         assert found.verdict is Verdict.PASSED
         assert {step["tolerance"] for step in found.votes[0].figures["steps/0"]} == {0.1}
 
-    async def test_not_narrowed(self) -> None:
-        """Who computes in bfloat16 cannot compute float32's steps, but still a picture."""
-        found = await examined(HONEST, Toy(claim=profile(dtype="bfloat16")))
-        figures = found.votes[0].figures
-        assert "does not fit" in figures["steps/0"]
-        assert figures["picture/0"]["bit_equal"]
+    async def test_by_the_checkers_own_rounding(self) -> None:
+        """Cut off latents are 5e-3 away: within bfloat16's bound for all steps and models, but not this one's."""
+        found = await examined(self.in_bfloat16(), Toy(rounding=5e-3))
+        assert found.verdict is Verdict.PASSED
+        figures = found.votes[0].figures["steps/0"]
+        assert {step["tolerance"] for step in figures} == {ROUNDING_RATIO * 5e-3}
+        away = max(step["relative"] for step in figures)
+        found = await examined(self.in_bfloat16(), *(Toy(rounding=away / ROUNDING_RATIO / 1.01),) * 3)
+        assert (found.verdict, found.fault) == (Verdict.FAILED, FaultReason.WRONG_STEP)
+
+    async def test_rounding_is_none_where_both_compute_alike(self) -> None:
+        """A checker of the same precision that says to round nothing is not believed."""
+        other = profile(device_class="Other 2.0")
+        found = await examined(HONEST, Toy(error=3e-6, rounding=0.0, claim=other))
+        assert found.verdict is Verdict.PASSED
+        assert {step["tolerance"] for step in found.votes[0].figures["steps/0"]} == {1e-4}
+
+    async def test_narrowed(self) -> None:
+        """Who computes in bfloat16 rounds float32's entries first, and finds as much as in a run of its own kind."""
+        checker = Toy(claim=profile(dtype="bfloat16"))
+        found = await examined(HONEST, checker)
+        assert found.verdict is Verdict.PASSED
+        assert found.votes[0].figures["picture/0"]["bit_equal"]
+        assert {step["tolerance"] for step in found.votes[0].figures["steps/0"]} == {0.1}
+        middle = [*HONEST.entries[0][:3], *(packed([2.0] * COUNT),) * 5, *HONEST.entries[0][8:]]
+        skipped = answer_of(RUN, [replace(made(RUN), entries=tuple(middle))])
+        found = await examined(skipped, checker, checker, checker)
+        assert (found.verdict, found.fault) == (Verdict.FAILED, FaultReason.WRONG_STEP)
 
 
 async def test_without_a_commitment_the_whole_run_is_made_again() -> None:

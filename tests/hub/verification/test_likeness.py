@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from chain.primitives.worker_fields import PictureRun
 from hub.verification.errors import AnswerRefused, FaultReason
-from hub.verification.likeness import MAX_DISTANCE, Earlier, judge, run_key
+from hub.verification.likeness import COPIED, MAX_DISTANCE, MOST_ALIKE, Earlier, judge, run_key
 from hub.verification.perceptual_hash import bits_apart, perceptual_hash
 from hub.verification.pictures import Look, look
 
@@ -128,18 +128,36 @@ class TestJudgement:
         return Earlier(**(known | fields))  # type: ignore[arg-type]
 
     def test_nothing_like_it(self) -> None:
-        assert judge(self.SEEN, self.KEY, []) is None
+        assert judge(self.SEEN, self.KEY, [], provider="0x11") is None
 
     def test_the_same_request_again(self) -> None:
-        assert judge(self.SEEN, self.KEY, [self.earlier(run_key=self.KEY)]) is None
+        assert judge(self.SEEN, self.KEY, [self.earlier(run_key=self.KEY)], provider="0x11") is None
 
-    def test_the_same_file_for_another_request(self) -> None:
+    @pytest.mark.parametrize(("provider", "is_certain"), [("0x11", False), ("0x22", True)])
+    def test_the_same_file_for_another_request(self, provider: str, is_certain: bool) -> None:
+        doubtful = self.earlier(provider="0x33", run_key=self.KEY + 2)
+        known = [self.earlier(run_key=self.KEY), doubtful, self.earlier(is_certain=is_certain)]
         with pytest.raises(AnswerRefused) as caught:
-            judge(self.SEEN, self.KEY, [self.earlier(run_key=self.KEY), self.earlier()])
+            judge(self.SEEN, self.KEY, known, provider=provider)
         assert caught.value.reason is FaultReason.COPIED_PICTURE
 
+    def test_anothers_file_that_nobody_has_checked_may_be_the_false_one(self) -> None:
+        """Or a cheat that delivers its neighbour's picture before the neighbour does would make a liar of it."""
+        suspicion = judge(self.SEEN, self.KEY, [self.earlier()], provider="0x22")
+        assert suspicion is not None
+        assert suspicion.reason == COPIED
+
     def test_what_looks_like_it_is_a_suspicion(self) -> None:
-        suspicion = judge(self.SEEN, self.KEY, [self.earlier(sha256="00" * 32, distance=2, job_id="job-7")])
+        known = [self.earlier(sha256="00" * 32, distance=2, job_id="job-7")]
+        suspicion = judge(self.SEEN, self.KEY, known, provider="0x11")
         assert suspicion is not None
         assert suspicion.reason == "looks_copied"
         assert "job-7" in suspicion.detail
+
+    def test_where_many_look_alike_that_says_nothing(self) -> None:
+        """Plain motifs; but the same file for another request is no chance however many look like it."""
+        known = [self.earlier(sha256=f"{number:064x}", run_key=number, distance=1) for number in range(MOST_ALIKE + 1)]
+        assert judge(self.SEEN, self.KEY, known[1:], provider="0x11") is not None
+        assert judge(self.SEEN, self.KEY, known, provider="0x11") is None
+        with pytest.raises(AnswerRefused):
+            judge(self.SEEN, self.KEY, [*known, self.earlier()], provider="0x11")

@@ -201,3 +201,11 @@ class TestBlank:
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
         look(buffer.getvalue(), RUN)
+
+    def test_a_faint_picture_is_enough(self) -> None:
+        """Ten levels of one colour, as a model makes of a foggy day."""
+        image = Image.new("RGB", (256, 256), (120, 120, 120))
+        image.paste((130, 130, 130), (0, 0, 256, 64))
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        look(buffer.getvalue(), RUN)

@@ -10,6 +10,7 @@ from random import Random
 import msgspec
 from PIL import Image
 
+from chain.primitives.latents import narrowed, widened
 from chain.primitives.provider_messages import Checked, Computed, Opened, Plan
 from chain.primitives.types import Address
 from chain.primitives.worker_fields import PictureRun, Place, ProfileClaim
@@ -100,6 +101,8 @@ class Toy:
     contrary: bool = False
     silent: bool = False
     refuses: str | None = None
+    rounding: float | None = None
+    """That it says to have, at every step."""
     needs_more: int = 0
     """Entries beyond the step itself that it wants to be opened."""
 
@@ -152,17 +155,20 @@ class ToyHands:
         opened: Mapping[Place, bytes],
         *,
         batch_rows: int,
+        dtype: str,
         source: bytes | None = None,
     ) -> tuple[Checked, Sequence[bytes]]:
         toy = self._toy(provider)
         toy.answers()
         if toy.refuses is not None:
             raise Unanswered("these latents are no run's", reason=toy.refuses)
-        latents = [self._step(toy, run, place, opened) for place in places]
+        opened = {place: widened(raw, toy.claim.dtype) for place, raw in opened.items()}
+        latents = [narrowed(self._step(toy, run, place, opened), toy.claim.dtype) for place in places]
         message = Checked(
             order_id="order-1",
             profile=toy.claim,
             expected_rms=(1.5,) * len(places),
+            rounding=() if toy.rounding is None else (toy.rounding,) * len(places),
             latents=tuple(attachment_of(each) for each in latents),
         )
         return message, latents

@@ -22,7 +22,7 @@ from chain.primitives.receipt import Receipt, combined_artifact_sha256, sign_rec
 from chain.primitives.types import Address, Amount
 from chain.primitives.units import MICRO, compute_amount
 from chain.primitives.worker_fields import ModelOffer, PictureRun
-from chain.primitives.worker_hello import sign_hello
+from chain.primitives.worker_hello import audience_of, sign_hello
 from chain.primitives.worker_message import Heartbeat, Message
 from chain.primitives.worker_messages import CHUNK_BYTES, attachment_of, decode_from_hub, encode, raw_json
 from chain.web.server import Server, listen
@@ -102,7 +102,9 @@ class KeepingDesk:
         self.open.pop(lease_id, None)
         self.news.set()
 
-    async def returned(self, lease_id: str, reason: str, detail: str, *, is_fault: bool) -> None:
+    async def returned(
+        self, lease_id: str, reason: str, detail: str, *, is_fault: bool, retry_after_s: float | None = None
+    ) -> None:
         self.returns.append((lease_id, reason, is_fault))
         self.open.pop(lease_id, None)
         self.news.set()
@@ -181,9 +183,10 @@ async def until(condition: Callable[[], object]) -> None:
 class Peer:
     """A provider's end, frame by frame."""
 
-    def __init__(self, connection: ClientConnection, key: PrivateKey) -> None:
+    def __init__(self, connection: ClientConnection, key: PrivateKey, audience: str) -> None:
         self.connection = connection
         self.key = key
+        self.audience = audience
         self.challenge: Challenge | None = None
 
     async def send(self, message: Message, files: Sequence[bytes] = ()) -> None:
@@ -214,19 +217,22 @@ class Peer:
             except ConnectionClosed as closed:
                 return closed.rcvd.reason if closed.rcvd is not None else ""
 
-    def hello(self, **changes: Any) -> Hello:
-        """What an honest provider answers to the challenge."""
+    def hello(self, audience: str | None = None, **changes: Any) -> Hello:
+        """What an honest provider answers to the challenge; `audience` is the hub's own if it has dialled that."""
+        audience = audience or self.audience
         assert self.challenge is not None
         signature = sign_hello(
             self.key,
             chain_id=self.challenge.chain_id,
             hub_id=self.challenge.hub_id,
+            audience=audience,
             nonce=parse_hash(self.challenge.nonce),
             genesis_hash=parse_hash(self.challenge.genesis_hash),
         )
         fields: dict[str, Any] = {
             "address": to_checksum_address(self.key.address),
             "signature": to_hex(signature),
+            "audience": audience,
             "models": (ModelOffer(name="aitbc/tiny-sd", price_per_unit="100", is_loaded=True, vram_mib=0),),
             "unit_type": "images",
             "device": "a test",
@@ -250,7 +256,7 @@ def key_of(number: int) -> PrivateKey:
 async def dialled(url: str, number: int = 1, **options: Any) -> AsyncIterator[Peer]:
     """A connection that has its challenge and has said nothing."""
     async with connect(url, compression=None, ping_interval=None, close_timeout=1, proxy=None, **options) as connection:
-        peer = Peer(connection, key_of(number))
+        peer = Peer(connection, key_of(number), audience_of(url))
         peer.challenge = await peer.expect(Challenge)
         yield peer
 

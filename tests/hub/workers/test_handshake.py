@@ -69,7 +69,11 @@ async def test_who_says_nothing_is_sent_away_in_time(tmp_path: Path) -> None:
 
 
 async def test_no_more_connections_than_the_bounds_allow(tmp_path: Path) -> None:
-    async with serving(tmp_path, per_host=2) as hub, joined(hub.url, 1), joined(hub.url, 2):
+    async with (
+        serving(tmp_path, per_host=2, unbounded_hosts=()) as hub,
+        joined(hub.url, 1),
+        joined(hub.url, 2),
+    ):
         with pytest.raises(InvalidStatus):
             await connect(hub.url, proxy=None)
     async with serving(tmp_path, greeting=1) as hub, dialled(hub.url, 1) as first:
@@ -79,6 +83,11 @@ async def test_no_more_connections_than_the_bounds_allow(tmp_path: Path) -> None
         await first.expect(Welcome)
         async with joined(hub.url, 2):
             assert hub.workers.count == 2
+
+
+async def test_a_proxy_of_this_machine_brings_as_many_as_there_are(tmp_path: Path) -> None:
+    async with serving(tmp_path, per_host=1) as hub, joined(hub.url, 1), joined(hub.url, 2):
+        assert hub.workers.count == 2
 
 
 async def test_a_newer_connection_replaces_the_older_and_takes_its_leases_over(tmp_path: Path) -> None:

@@ -1,17 +1,20 @@
 """Work given out and brought back: results, refusals, lapses, reconnects, lies."""
 
 import asyncio
+import contextlib
 import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from chain.primitives.hub_messages import Assignment, Cancel, Taken, Welcome
 from chain.primitives.provider_messages import Accepted, Progress
 from chain.primitives.types import Hash32
-from chain.primitives.worker_message import Drain, Refused
+from chain.primitives.worker_message import Drain, Heartbeat, Refused
 from chain.primitives.worker_messages import CHUNK_BYTES
+from chain.web.websocket import MAX_MESSAGE_BYTES
 from hub.workers.errors import ResultRefused
 from tests.hub.workers.rig import (
     SALT,
@@ -248,6 +251,44 @@ def _fields(result: Any, pictures: tuple[bytes, ...]) -> dict[str, Any]:
     return fields | {"pictures": tuple(attachment_of(each) for each in pictures), "seeds": (7, 8)}
 
 
+async def test_a_frame_that_is_too_large_ends_the_connection(tmp_path: Path) -> None:
+    async with serving(tmp_path) as hub, joined(hub.url) as peer:
+        await given(hub, peer)
+        with contextlib.suppress(ConnectionClosed):
+            await peer.connection.send(bytes(MAX_MESSAGE_BYTES + 1))
+        await peer.connection.wait_closed()
+        assert peer.connection.close_code == 1009
+        await until(lambda: hub.workers.count == 0)
+        assert "lease-1" in hub.desk.open
+
+
+async def test_a_result_for_anothers_lease_is_no_result(tmp_path: Path) -> None:
+    async with serving(tmp_path) as hub, joined(hub.url, 1) as one, joined(hub.url, 2) as two:
+        assignment = await given(hub, one)
+        await two.send(result_for(two.key, assignment, PICTURES[:1]), PICTURES[:1])
+        refusal = await two.expect(Refused)
+        assert (refusal.about, refusal.reason) == ("lease-1", "unknown_lease")
+        assert (hub.desk.deliveries, hub.desk.returns, spooled(hub)) == ({}, [], [])
+        await one.send(result_for(one.key, assignment, PICTURES[:1]), PICTURES[:1])
+        await one.expect(Taken)
+        assert hub.desk.deliveries["lease-1"].provider == one.key.address
+
+
+async def test_a_draining_hub_waits_for_what_is_under_way(tmp_path: Path) -> None:
+    async with serving(tmp_path) as hub, joined(hub.url) as peer:
+        assignment = await given(hub, peer)
+        draining = asyncio.create_task(hub.workers.drain(60))
+        await peer.expect(Drain)
+        hub.desk.waiting.append(grant_to(1, "lease-2"))
+        hub.workers.wake()
+        await peer.send(result_for(peer.key, assignment, PICTURES[:1]), PICTURES[:1])
+        await peer.expect(Taken)
+        assert (await peer.expect(Refused)).reason == "draining"
+        await draining
+        assert list(hub.desk.deliveries) == ["lease-1"]
+        assert hub.desk.waiting
+
+
 async def test_a_provider_that_is_cut_off_mid_picture_leaves_nothing_behind(tmp_path: Path) -> None:
     async with serving(tmp_path) as hub:
         async with joined(hub.url) as peer:
@@ -265,6 +306,19 @@ async def test_who_floods_is_sent_away(tmp_path: Path) -> None:
         for _ in range(150):
             await peer.connection.send('{"type":"heartbeat"}')
         assert await peer.ended() == "too_many_messages"
+
+
+async def test_who_has_much_to_do_has_much_to_say(tmp_path: Path) -> None:
+    """Many quick leases, which have ended by the time that their messages are counted."""
+    async with serving(tmp_path) as hub, joined(hub.url, slots=1) as peer:
+        for number in range(60):
+            hub.desk.waiting = [grant_to(1, f"lease-{number}")]
+            hub.workers.wake()
+            assignment = await peer.expect(Assignment)
+            for _ in range(2):
+                await peer.send(Heartbeat(busy_slots=1, waiting_pictures=0, loaded=()))
+            await peer.send(Refused(about=assignment.lease_id, reason="busy", detail="not now"))
+            await until(lambda: not hub.desk.open)
 
 
 async def test_who_falls_silent_is_given_up(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from chain.primitives.provider_messages import Checked, Plan
 from chain.primitives.worker_fields import Place
 from chain.primitives.worker_message import Refused
 from chain.primitives.worker_messages import attachment_of
-from hub.artifacts import ArtifactFolder
+from hub.artifacts import Artifacts
 from hub.store import sessions
 from hub.store.store import HubIdentity, Store, now_ms
 from hub.workers.errors import WorkerGone, WorkerRefused
@@ -29,7 +29,7 @@ async def two_processes(folder: Path) -> AsyncIterator[tuple[Peer, RunningHub, R
     """As two processes would be over PostgreSQL: each with its own sessions, and one database."""
     identity = HubIdentity(hub_id=HUB.hub_id, chain_id=HUB.chain_id, genesis_hash=HUB.genesis_hash)
     store = await asyncio.to_thread(Store, f"sqlite:///{folder / 'hub.sqlite3'}", identity)
-    files = ArtifactFolder(folder / "orders")
+    files = Artifacts(folder / "orders")
     try:
         async with (
             serving(folder / "a", mailbox=Mailbox(store, files, "a")) as one,

@@ -41,7 +41,7 @@ def test_what_it_makes_is_what_run_needs(working_folder: Path, invoke: Invoke) -
     assert to_checksum_address(key.address) == made["provider"]
     caller = load_api_keys(settings.api_keys_file, None).find(made["api_key"])
     assert caller is not None
-    assert (caller.name, caller.is_hub) == ("me", False)
+    assert caller.name == "me"
     assert made["next"] == "aitbc provider run"
 
 

@@ -15,9 +15,11 @@ FILE = f"""# my clients
 alice = "a-plain-secret-of-alice"   # from the first day
 'bob' = "{BOB}"
 
-[hubs]
-"main.hub" = "another-plain-secret-01"
+"main.client" = "another-plain-secret-01"
 # the end
+
+[limits]
+# none so far
 """
 
 
@@ -35,20 +37,19 @@ def test_who_there_is_but_no_key(file: Path, invoke: Invoke) -> None:
     exit_code, stdout, _ = invoke("keys", "list", "--json")
     assert exit_code == 0
     assert json.loads(stdout)["keys"] == [
-        {"name": "alice", "kind": "client", "hashed": False},
-        {"name": "bob", "kind": "client", "hashed": True},
-        {"name": "main.hub", "kind": "hub", "hashed": False},
+        {"name": "alice", "hashed": False},
+        {"name": "bob", "hashed": True},
+        {"name": "main.client", "hashed": False},
     ]
     for secret in ("a-plain-secret", BOB, "another-plain"):
         assert secret not in invoke("keys", "list")[1]
 
 
-@pytest.mark.parametrize(("flags", "is_hub"), [([], False), (["--hub"], True)])
-def test_a_new_key_works_and_everything_else_stays(file: Path, invoke: Invoke, flags: list[str], is_hub: bool) -> None:
-    secret = invoke("keys", "add", "carol", *flags)[1].strip()
+def test_a_new_key_works_and_everything_else_stays(file: Path, invoke: Invoke) -> None:
+    secret = invoke("keys", "add", "carol")[1].strip()
     caller = load_api_keys(file, None).find(secret)
     assert caller is not None
-    assert (caller.name, caller.is_hub) == ("carol", is_hub)
+    assert caller.name == "carol"
     text = file.read_text()
     assert secret not in text
     assert "".join(line for line in text.splitlines(keepends=True) if "carol" not in line) == FILE
@@ -57,18 +58,20 @@ def test_a_new_key_works_and_everything_else_stays(file: Path, invoke: Invoke, f
 
 def test_a_file_without_the_table_or_none_at_all(tmp_path: Path, invoke: Invoke) -> None:
     path = tmp_path / "new.toml"
-    for name, flags in (("alice", []), ("hub", ["--hub"]), ("bob", [])):
-        assert invoke("keys", "add", name, *flags, "--api-keys-file", str(path))[0] == 0
+    for name in ("alice", "carol", "bob"):
+        assert invoke("keys", "add", name, "--api-keys-file", str(path))[0] == 0
+        if name == "carol":
+            path.write_text("[limits]\n")  # As an operator may leave it, with no keys at all.
     listed = json.loads(invoke("keys", "list", "--api-keys-file", str(path), "--json")[1])["keys"]
-    assert [(key["name"], key["kind"]) for key in listed] == [("bob", "client"), ("alice", "client"), ("hub", "hub")]
+    assert [key["name"] for key in listed] == ["bob"]
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("name", ["alice", "bob", "main.hub"])
+@pytest.mark.parametrize("name", ["alice", "bob", "main.client"])
 def test_a_key_is_taken_away_and_no_other(file: Path, invoke: Invoke, name: str) -> None:
     assert invoke("keys", "remove", name)[0] == 0
     left = {key["name"] for key in json.loads(invoke("keys", "list", "--json")[1])["keys"]}
-    assert left == {"alice", "bob", "main.hub"} - {name}
+    assert left == {"alice", "bob", "main.client"} - {name}
     assert "# my clients" in file.read_text()
 
 
@@ -77,7 +80,7 @@ def test_what_cannot_be_done_changes_nothing(file: Path, invoke: Invoke) -> None
     before = file.read_text()
     for words, complaint in (
         (["add", "alice"], "has a key called alice already"),
-        (["add", "main.hub"], "has a key called main.hub already"),
+        (["add", "main.client"], "has a key called main.client already"),
         (["add", "no spaces"], "use letters"),
         (["remove", "dora"], "no key called dora"),
         (["remove", "bob"], "[limits.bob]"),
@@ -92,7 +95,7 @@ def test_what_cannot_be_done_changes_nothing(file: Path, invoke: Invoke) -> None
     [
         'clients = {alice = "a-plain-secret-of-alice"}\n',
         'clients.alice = "a-plain-secret-of-alice"\n',
-        '[clients]\nalice = """\na-plain-secret-of-alice"""\n[hubs]\n',
+        '[clients]\nalice = """\na-plain-secret-of-alice"""\n[limits]\n',
     ],
 )
 def test_an_unusual_layout_is_left_to_an_editor(file: Path, invoke: Invoke, text: str) -> None:

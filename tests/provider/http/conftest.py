@@ -1,7 +1,6 @@
 """What the tests of the HTTP edge share."""
 
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 import pytest
@@ -26,21 +25,3 @@ def _assert_problem(answer: httpx.Response, status: int, reason: str | None = No
 def assert_problem() -> Callable[..., None]:
     """`assert_problem(answer, status, reason, field)`: a problem body that says so, and echoes nothing."""
     return _assert_problem
-
-
-@pytest.fixture(scope="session")
-def hub_job() -> Callable[..., dict[str, Any]]:
-    """`hub_job(number, **changes)`: what a hub says about a job."""
-
-    def make(number: int, **changes: Any) -> dict[str, Any]:
-        job = {
-            "hub_id": "hub-1",
-            "job_id": f"job-{number}",
-            "client": "alice-of-the-hub",
-            "request_hash": "0x" + "ab" * 32,
-            "client_signature": None,
-            "nonce": f"nonce-{number}",
-        }
-        return job | changes
-
-    return make

@@ -54,9 +54,9 @@ def two_models(start_provider: Callable[..., Any]) -> Any:
     )
 
 
-def hub_of(running: Any) -> Caller:
+def other_of(running: Any) -> Caller:
     """Another caller of the same provider."""
-    return Caller(running.url, "main-hub", running.hub_secret)
+    return Caller(running.url, "bob", running.other_secret)
 
 
 def opened(encoded: str) -> Image.Image:
@@ -207,7 +207,7 @@ def test_a_picture_drawn_anew(alice: Caller) -> None:
 
 def test_progress_and_interrupt_of_the_own_job_only(two_models: Any, eventually: Callable[..., None]) -> None:
     alice = Caller(two_models.url, "alice", two_models.client_secret)
-    bob = hub_of(two_models)
+    bob = other_of(two_models)
     answers: list[httpx.Response] = []
     thread = threading.Thread(target=lambda: answers.append(alice.try_post("txt2img", SLOW)))
     thread.start()
@@ -261,7 +261,7 @@ def test_skip_without_a_job_is_no_error(alice: Caller) -> None:
 
 def test_each_caller_has_a_model_of_its_own(two_models: Any) -> None:
     alice = Caller(two_models.url, "alice", two_models.client_secret)
-    bob = hub_of(two_models)
+    bob = other_of(two_models)
     assert [model["title"] for model in alice.get("sd-models")] == ["aitbc/tiny-sd", "aitbc/second"]
     alice.post("options", {"sd_model_checkpoint": "aitbc/second", "CLIP_stop_at_last_layers": 2})
     assert alice.get("options")["sd_model_checkpoint"] == "aitbc/second"
@@ -304,7 +304,7 @@ def test_who_may_ask(running: Any, alice: Caller) -> None:
     assert_error(refused, 401, "missing_api_key")
     assert refused.headers["www-authenticate"].startswith("Basic")
     assert_error(httpx.post(url, json=QUICK, auth=("alice", "wrong-secret-0123456789")), 401, "invalid_api_key")
-    wrong_name = httpx.post(url, json=QUICK, auth=("main-hub", running.client_secret))
+    wrong_name = httpx.post(url, json=QUICK, auth=("bob", running.client_secret))
     assert_error(wrong_name, 401, "invalid_api_key")
     assert_error(httpx.get(f"{running.url}/sdapi/v1/options", auth=("alice", "")), 401)
     bearer = {"Authorization": f"Bearer {running.client_secret}"}

@@ -43,10 +43,10 @@ def test_bearer_keys(running: Any, header: str | None) -> None:
 
 def test_the_hash_in_the_file_is_no_key(running: Any) -> None:
     text = running.settings.api_keys_file.read_text()
-    hashed = text.split('main-hub = "')[1].split('"')[0]
+    hashed = text.split('bob = "')[1].split('"')[0]
     assert hashed.startswith("sha256:")
     assert running.get("/v1/jobs", headers={"Authorization": f"Bearer {hashed}"}).status_code == 401
-    assert running.get("/v1/jobs", headers={"Authorization": f"Bearer {running.hub_secret}"}).status_code == 200
+    assert running.get("/v1/jobs", headers={"Authorization": f"Bearer {running.other_secret}"}).status_code == 200
 
 
 def basic(name: str, secret: str) -> dict[str, str]:
@@ -59,7 +59,7 @@ def test_basic_takes_a_keys_name_and_secret_together(running: Any) -> None:
     assert running.mine(path).status_code == 200
     for name, secret in (
         ("bob", running.client_secret),
-        ("alice", running.hub_secret),
+        ("alice", running.other_secret),
         ("", running.client_secret),
         ("alice", ""),
         ("alice", "x" * 1000),
@@ -81,8 +81,8 @@ def test_an_address_with_too_many_wrong_keys_finds_no_right_one(
     assert_problem(refused, 429, "rate_limited", "Authorization")
     assert int(refused.headers["retry-after"]) >= 1
     # A guess that is right is told what all others are told, by every way in.
-    assert_problem(provider.generate(api_key=provider.hub_secret), 429, "rate_limited", "api_key")
-    for header in (f"Bearer {provider.hub_secret}", basic("main-hub", provider.hub_secret)["Authorization"]):
+    assert_problem(provider.generate(api_key=provider.other_secret), 429, "rate_limited", "api_key")
+    for header in (f"Bearer {provider.other_secret}", basic("bob", provider.other_secret)["Authorization"]):
         assert provider.get("/sdapi/v1/sd-models", headers={"Authorization": header}).status_code == 429
     # Who came from there before goes on, whichever way he comes now.
     assert provider.generate().status_code == 200

@@ -18,8 +18,8 @@ AssertProblem = Callable[..., None]
 Eventually = Callable[..., None]
 
 
-def as_hub(running: Any, path: str) -> httpx.Response:
-    answer: httpx.Response = running.get(path, headers={"Authorization": f"Bearer {running.hub_secret}"})
+def as_other(running: Any, path: str) -> httpx.Response:
+    answer: httpx.Response = running.get(path, headers={"Authorization": f"Bearer {running.other_secret}"})
     return answer
 
 
@@ -57,9 +57,9 @@ def test_jobs_are_listed_newest_first_to_whose_they_are(running: Any, assert_pro
     assert [item["job_id"] for item in page["items"]] == made[:0:-1]
     older = running.mine(f"/v1/jobs?limit=1&cursor={page['next_cursor']}").json()
     assert [item["job_id"] for item in older["items"]] == made[:1]
-    assert made[0] not in as_hub(running, "/v1/jobs?limit=200").text
+    assert made[0] not in as_other(running, "/v1/jobs?limit=200").text
     for path in ("", "/answer", "/artifacts/0", "/steps/0"):
-        assert_problem(as_hub(running, f"/v1/jobs/{made[0]}{path}"), 404, "not_found", "job_id")
+        assert_problem(as_other(running, f"/v1/jobs/{made[0]}{path}"), 404, "not_found", "job_id")
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "cursor=-1", "cursor=x", "cursor=" + "9" * 40])
@@ -102,7 +102,7 @@ def test_a_running_job_is_ended(
     job_id, thread, answers = begin_long_job(running, eventually)
     progress = running.mine(f"/v1/jobs/{job_id}").json()["progress"]
     assert 0 <= progress["step"] <= progress["steps"]
-    assert as_hub(running, f"/v1/jobs/{job_id}").status_code == 404
+    assert as_other(running, f"/v1/jobs/{job_id}").status_code == 404
     ended = running.mine(f"/v1/jobs/{job_id}{path}", method)
     assert (ended.status_code, ended.json()["state"], ended.json()["receipt_hash"]) == (200, "cancelled", None)
     thread.join(60)

@@ -147,7 +147,7 @@ def test_the_same_order_by_http_is_the_same_job(running: Any) -> None:
 
 def test_jobs_of_others_cannot_be_watched_or_cancelled(running: Any) -> None:
     made = running.generate().json()
-    with opened(running, key=running.hub_secret) as connection:
+    with opened(running, key=running.other_secret) as connection:
         for kind in ("watch", "cancel"):
             say(connection, {"type": kind, "job_id": made["job_id"], "request_id": kind})
             refused = hear(connection)

@@ -14,15 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.keys import PrivateKey
 from chain.primitives.receipt import Receipt, combined_artifact_sha256, recover_provider
-from chain.primitives.signing import eip191_digest
-from chain.primitives.types import Hash32
 from chain.web.problems import PROBLEM_MEDIA_TYPE
 
 AssertProblem = Callable[..., None]
-HubJob = Callable[..., dict[str, Any]]
 PROMPT = "a red circle on a blue background"
 GOOD = {"prompt": PROMPT, "steps": 5, "guidance": 2.5, "width": 256, "height": 256}
 
@@ -190,7 +186,6 @@ BAD_FIELDS = [
     ("init_image", "data:image/png;base64," + base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(100)).decode()),
     ("init_image", "https://example.com/a.png"),
     ("init_image", 5),
-    ("job", 5),
     ("job", {}),
     ("client_request", {}),
     ("surprise", 1),
@@ -208,33 +203,6 @@ def test_strength_needs_a_source_and_bounds(running: Any, assert_problem: Assert
     assert_problem(running.generate(strength=0.5), 422)
     for strength in (0, -1, 1.01, "1", True):
         assert_problem(running.generate(init_image=source_url(), strength=strength), 422, None, "strength")
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("hub_id", ""),
-        ("hub_id", "a b"),
-        ("hub_id", "x" * 65),
-        ("job_id", "../etc/passwd"),
-        ("job_id", 7),
-        ("client", ""),
-        ("client", "a b"),
-        ("client", "x" * 257),
-        ("request_hash", "0x12"),
-        ("request_hash", "ab" * 32),
-        ("client_signature", "0x" + "00" * 64),
-        ("nonce", "-"),
-        ("nonce", None),
-        ("prompt_salt", "0x12"),
-        ("extra", 1),
-    ],
-)
-def test_bad_fields_of_a_hubs_job_are_named(
-    running: Any, assert_problem: AssertProblem, hub_job: HubJob, field: str, value: Any
-) -> None:
-    answer = running.generate(api_key=running.hub_secret, job=hub_job(1, **{field: value}))
-    assert_problem(answer, 422, None, f"job.{field}")
 
 
 @pytest.mark.parametrize(
@@ -291,45 +259,6 @@ def test_whatever_is_sent_is_no_fault_of_ours(running: Any, changes: dict[str, A
     answer = running.post("/v1/generate-image", body)
     assert 400 <= answer.status_code < 500
     assert answer.headers["content-type"] == PROBLEM_MEDIA_TYPE
-
-
-# Jobs of a hub
-
-
-def test_a_hubs_word_stands_in_the_receipt(running: Any, hub_job: HubJob) -> None:
-    salt = "0x" + "5a" * 32
-    body = running.generate(api_key=running.hub_secret, job=hub_job(10, prompt_salt=salt)).json()
-    receipt = body["receipt"]
-    assert body["job_id"] == receipt["job_id"] == "job-10"
-    assert (receipt["hub_id"], receipt["client"], receipt["nonce"]) == ("hub-1", "alice-of-the-hub", "nonce-10")
-    assert receipt["request_hash"] == "0x" + "ab" * 32
-    assert body["prompt_salt"] == salt
-    assert receipt["prompt_hash"] == "sha256:" + hashlib.sha256(b"\x5a" * 32 + PROMPT.encode()).hexdigest()
-
-
-def test_only_a_hub_may_pass_on_jobs(running: Any, assert_problem: AssertProblem, hub_job: HubJob) -> None:
-    assert_problem(running.generate(job=hub_job(11)), 403, "not_a_hub", "job")
-
-
-def test_a_clients_signature_is_checked_before_the_work(
-    running: Any, assert_problem: AssertProblem, hub_job: HubJob
-) -> None:
-    client = PrivateKey(b"\x21" * 32)
-    address = to_checksum_address(client.address)
-    request_hash = Hash32(b"\xab" * 32)
-    good = "0x" + client.sign(eip191_digest(request_hash)).hex()
-    bad = "0x" + client.sign(Hash32(b"\xac" * 32)).hex()
-    answer = running.generate(api_key=running.hub_secret, job=hub_job(15, client=address, client_signature=good))
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["receipt"]["client_signature"] == good
-    for changes, field in (
-        ({"client": address, "client_signature": bad}, "job.client_signature"),
-        ({"client": "alice", "client_signature": good}, "job.client"),
-        ({"client": address.lower(), "client_signature": good}, "job.client"),
-        ({"client": address, "client_signature": "0x" + "00" * 65}, "job.client_signature"),
-    ):
-        refused = running.generate(api_key=running.hub_secret, job=hub_job(16, **changes))
-        assert_problem(refused, 422, None, field)
 
 
 # The plan's words

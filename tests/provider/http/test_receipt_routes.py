@@ -22,8 +22,8 @@ def test_receipts_are_shown_to_whose_jobs_they_are(running: Any, assert_problem:
     assert made["receipt_hash"] not in [item["receipt_hash"] for item in older["items"]]
     path = f"/v1/receipts/{made['receipt_hash']}"
     assert running.mine(path).json()["job_id"] == made["job_id"]
-    as_hub = {"Authorization": f"Bearer {running.hub_secret}"}
-    assert_problem(running.get(path, headers=as_hub), 404, "not_found", "receipt_hash")
+    as_other = {"Authorization": f"Bearer {running.other_secret}"}
+    assert_problem(running.get(path, headers=as_other), 404, "not_found", "receipt_hash")
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "cursor=-1", "cursor=x", "cursor=" + "9" * 40])
@@ -33,7 +33,7 @@ def test_bad_pages(running: Any, assert_problem: AssertProblem, query: str) -> N
 
 def attest(running: Any, receipt_hash: Any, attestation: Any) -> httpx.Response:
     body = {"receipt_hash": receipt_hash, "attestation": attestation}
-    headers = {"Authorization": f"Bearer {running.hub_secret}"}
+    headers = {"Authorization": f"Bearer {running.other_secret}"}
     answer: httpx.Response = running.post("/v1/attestations", body, headers=headers)
     return answer
 

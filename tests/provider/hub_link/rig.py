@@ -1,6 +1,8 @@
 """A provider's jobs, outbox and hub links over real storage, with a backend whose pictures are hashes: no torch."""
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -38,6 +40,15 @@ from tests.hub.workers.rig import HUB, key_of
 from tests.provider.engine.conftest import HashBackend
 
 PROVIDER = key_of(1)
+
+
+class SlowGate(threading.Event):
+    """Lets each step pass after a while."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """As an event that is set."""
+        time.sleep(0.05)
+        return True
 
 
 @dataclass

@@ -1,24 +1,22 @@
 """A provider serves what a hub gives it: over a real connection to a hub's workers, with pictures that are hashes."""
 
 import asyncio
-import threading
-import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from chain.primitives.hexadecimal import to_checksum_address, to_hex
+from chain.primitives.keys import PrivateKey
+from chain.primitives.signing import eip191_digest
+from chain.primitives.types import Hash32
 from provider.storage.rows import ReceiptState
 from tests.hub.workers.rig import HUB, RunningHub, free_port, grant_to, run_of, serving, until
 from tests.provider.engine.conftest import picture_of
-from tests.provider.hub_link.rig import linked
+from tests.provider.hub_link.rig import SlowGate, linked
 
-
-class SlowGate(threading.Event):
-    """Lets each step pass after a while."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """As an event that is set."""
-        time.sleep(0.05)
-        return True
+CLIENT = PrivateKey(b"\x21" * 32)
+CLIENT_ADDRESS = to_checksum_address(CLIENT.address)
 
 
 async def test_an_assignment_becomes_pictures_and_a_receipt(tmp_path: Path) -> None:
@@ -126,7 +124,7 @@ async def test_a_result_that_the_hub_could_not_keep_is_sent_again(tmp_path: Path
 
 async def test_work_that_is_not_done_for_anybody_is_refused_with_a_reason(tmp_path: Path) -> None:
     huge_prompt = run_of(prompts=("x" * 5_000,))
-    refused = {
+    refused: dict[str, dict[str, Any]] = {
         "price_too_low": {"price_per_unit": "99"},
         "unit_type_differs": {"unit_type": "gpu_seconds"},
         "too_large": {"run": run_of(5)},
@@ -137,12 +135,30 @@ async def test_work_that_is_not_done_for_anybody_is_refused_with_a_reason(tmp_pa
     async with serving(tmp_path) as hub, linked(tmp_path / "provider", hub.url) as provider:
         for number, (reason, changes) in enumerate(refused.items()):
             hub.desk.waiting.append(grant_to(1, f"lease-{number}", **changes))
-            await until(lambda number=number: len(hub.desk.returns) > number)
+            await until(partial(_has_more_than, hub.desk.returns, number))
             assert hub.desk.returns[number] == (f"lease-{number}", reason, False)
         hub.desk.waiting.append(grant_to(1, "lease-prompt", run=huge_prompt))
         await until(lambda: len(hub.desk.returns) > len(refused))
         assert hub.desk.returns[-1] == ("lease-prompt", "too_large", False)
         assert provider.backend.begun.empty()
+
+
+async def test_what_its_client_has_not_signed_is_not_done(tmp_path: Path) -> None:
+    signature = to_hex(CLIENT.sign(eip191_digest(Hash32(b"\xac" * 32))))
+    async with serving(tmp_path) as hub, linked(tmp_path / "provider", hub.url) as provider:
+        hub.desk.waiting.append(grant_to(1, client=CLIENT_ADDRESS, client_signature=signature))
+        await until(lambda: hub.desk.returns)
+        assert hub.desk.returns == [("lease-1", "bad_signature", False)]
+        assert provider.backend.begun.empty()
+
+
+async def test_its_clients_signature_stands_in_the_receipt(tmp_path: Path) -> None:
+    signature = CLIENT.sign(eip191_digest(Hash32(b"\xab" * 32)))
+    async with serving(tmp_path) as hub, linked(tmp_path / "provider", hub.url):
+        hub.desk.waiting.append(grant_to(1, client=CLIENT_ADDRESS, client_signature=to_hex(signature)))
+        await until(lambda: hub.desk.deliveries)
+        receipt = hub.desk.deliveries["lease-1"].receipt
+        assert (receipt.client, receipt.client_signature) == (CLIENT_ADDRESS, signature)
 
 
 async def test_other_work_under_the_same_lease_is_refused(tmp_path: Path) -> None:
@@ -171,6 +187,19 @@ async def test_a_draining_provider_finishes_hands_over_and_takes_no_more(tmp_pat
         assert hub.desk.waiting
 
 
+async def test_what_a_draining_hub_has_given_is_brought_before_it_closes(tmp_path: Path) -> None:
+    async with serving(tmp_path) as hub, linked(tmp_path / "provider", hub.url) as provider:
+        provider.backend.gate.clear()
+        hub.desk.waiting.append(grant_to(1))
+        await until(lambda: provider.tools.engine.busy_slots)
+        draining = asyncio.create_task(hub.workers.drain(60))
+        await until(lambda: provider.state == "hub_draining")
+        provider.backend.gate.set()
+        await draining
+        assert list(hub.desk.deliveries) == ["lease-1"]
+        await until(lambda: provider.state == "draining")
+
+
 async def test_several_hubs_are_served_at_once(tmp_path: Path) -> None:
     other = replace(HUB, hub_id="other-hub")
     async with (
@@ -182,6 +211,10 @@ async def test_several_hubs_are_served_at_once(tmp_path: Path) -> None:
         two.desk.waiting.append(grant_to(1))
         await until(lambda: one.desk.deliveries and hub_ids(two))
         assert [hub_ids(one), hub_ids(two)] == [["main-hub"], ["other-hub"]]
+
+
+def _has_more_than(items: list[tuple[str, str, bool]], count: int) -> bool:
+    return len(items) > count
 
 
 def hub_ids(hub: RunningHub) -> list[str]:

@@ -90,8 +90,15 @@ async def test_its_commitment_is_opened_and_computed_again(
         ]
         entries, latents = await hub.workers.orders.open_steps(key.address, lease_id="lease-1", places=needed)
         checked, again = await hub.workers.orders.check_steps(
-            key.address, RUN, PLACES, dict(zip(needed, latents, strict=True)), batch_rows=entries.profiles[0].batch_rows
+            key.address,
+            RUN,
+            PLACES,
+            dict(zip(needed, latents, strict=True)),
+            batch_rows=entries.profiles[0].batch_rows,
+            dtype="bfloat16",
         )
+        assert len(checked.rounding) == len(PLACES)
+        assert all(rounding > 0 for rounding in checked.rounding)
         assert again == tuple(opened[place] for place in PLACES)
         assert checked.profile == delivery.profiles[0]
         assert all(rms > 0 for rms in checked.expected_rms)
@@ -129,21 +136,19 @@ async def test_its_commitment_is_opened_and_computed_again(
 
 
 def command(folder: Path, key: PrivateKey, url: str) -> list[str]:
-    """`aitbc provider run` on a folder that knows its chain, so that no node is needed."""
+    """`aitbc provider run` on a folder that knows its chain, so that no node is needed; for hubs only, so no keys."""
     folder.mkdir()
     with Database(folder / "data") as database:
         identity = FolderIdentity(database)
         identity.bind("genesis_hash", HUB.genesis_hash)
         identity.bind("chain_id", str(HUB.chain_id))
     save_key(folder / "key.json", key, "secret", scrypt_n=LIGHT_SCRYPT_N)
-    for name, text in (("password.txt", "secret\n"), ("keys.toml", '[clients]\nalice = "client-secret-0123456789"\n')):
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o600)
+    (folder / "password.txt").write_text("secret\n")
+    (folder / "password.txt").chmod(0o600)
     flags = {
         "--data-dir": folder / "data",
         "--keystore": folder / "key.json",
         "--password-file": folder / "password.txt",
-        "--api-keys-file": folder / "keys.toml",
         "--node-url": "http://127.0.0.1:9",
         "--port": 0,
         "--cpu-threads": 1,
@@ -166,7 +171,7 @@ async def test_killed_at_work_it_does_the_lease_once_when_it_is_back(tmp_path: P
     process = start()
     try:
         async with serving(tmp_path, desk=desk, port=port):
-            desk.waiting.append(grant(key, "lease-1", run_of(steps=80, seed=3)))
+            desk.waiting.append(grant(key, "lease-1", run_of(steps=40, seed=3)))
             await waited(lambda: desk.progresses)
             process.send_signal(signal.SIGKILL)
             await asyncio.to_thread(process.wait)

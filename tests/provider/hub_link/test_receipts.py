@@ -49,7 +49,7 @@ def identity_at(node: RealNode) -> HubIdentity:
 async def two_providers(folder: Path, node: RealNode, numbers: tuple[int, int]) -> Any:
     """A hub, and two providers that have served two pictures and one of the same job."""
     identity = identity_at(node)
-    options = {"hub": identity, "node_url": node.url, "price_per_unit": PRICE}
+    options: dict[str, Any] = {"hub": identity, "node_url": node.url, "price_per_unit": PRICE}
     async with (
         serving(folder, hub=identity) as hub,
         linked(folder / "one", hub.url, key=key_of(numbers[0]), **options) as one,
@@ -105,7 +105,7 @@ def attested(receipt: Receipt, signature: bytes, **changes: Any) -> Attested:
 async def mint_until_final(provider: LinkedProvider, node: RealNode, receipt_hash: Hash32) -> None:
     client = AsyncNodeClient(node.url)
     try:
-        account = ChainAccount(client, provider.key)  # type: ignore[arg-type]
+        account = ChainAccount(client, provider.key)
         minter = Minter(provider.outbox, account, provider.tools.chain, ProviderMetrics(CollectorRegistry()))
         async with asyncio.timeout(60):
             while True:
@@ -143,7 +143,7 @@ async def test_a_split_job_is_minted_once_and_pays_in_proportion(tmp_path: Path,
 
 async def test_a_job_of_one_part_is_minted_as_ever(tmp_path: Path, node: RealNode) -> None:
     identity = identity_at(node)
-    options = {"hub": identity, "node_url": node.url, "price_per_unit": PRICE}
+    options: dict[str, Any] = {"hub": identity, "node_url": node.url, "price_per_unit": PRICE}
     async with (
         serving(tmp_path, hub=identity) as hub,
         linked(tmp_path / "one", hub.url, key=key_of(3), **options) as one,

@@ -6,7 +6,7 @@ from provider.api_keys import ApiKeys, Caller, KeyLimits
 from provider.jobs.allowances import Allowances
 from provider.jobs.errors import LimitReached
 
-ALICE, BOB = Caller("alice", is_hub=False), Caller("bob", is_hub=False)
+ALICE, BOB = Caller("alice"), Caller("bob")
 
 
 def allowances(limits: KeyLimits, ordered: int = 0) -> Allowances:

@@ -17,7 +17,7 @@ from provider.jobs.running import Accepted, Failed, Finished, JobEvent, Logged, 
 
 ORDER = JobOrder(
     request=ImageRequest(prompt="a", steps=5, guidance=1.0, width=256, height=256, seed=1),
-    caller=Caller("alice", is_hub=False),
+    caller=Caller("alice"),
     way_in=WayIn.LIVE,
     asked=b"asked",
 )

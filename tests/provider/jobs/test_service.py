@@ -1,6 +1,5 @@
 """One order, one picture, one receipt: repeated, concurrent, abandoned and refused orders on a running provider."""
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,17 +10,6 @@ import pytest
 StartProvider = Callable[..., Any]
 Eventually = Callable[..., None]
 LONG = {"steps": 100, "width": 1024, "height": 1024}
-
-
-def hub_job(number: int, **changes: Any) -> dict[str, Any]:
-    job = {
-        "hub_id": "hub-1",
-        "job_id": f"job-{number}",
-        "client": "alice-of-the-hub",
-        "request_hash": "0x" + "ab" * 32,
-        "nonce": f"nonce-{number}",
-    }
-    return job | changes
 
 
 def named(key: str) -> dict[str, str]:
@@ -62,7 +50,7 @@ def test_the_same_key_with_another_body_is_a_conflict(running: Any) -> None:
 
 def test_keys_of_two_callers_are_two_keys(running: Any) -> None:
     mine = running.generate(headers=named("shared"), seed=1)
-    theirs = running.generate(headers=named("shared"), seed=2, api_key=running.hub_secret)
+    theirs = running.generate(headers=named("shared"), seed=2, api_key=running.other_secret)
     assert (mine.status_code, theirs.status_code) == (200, 200)
     assert mine.json()["job_id"] != theirs.json()["job_id"]
 
@@ -86,11 +74,9 @@ def test_bad_idempotency_keys(running: Any, key: str) -> None:
 def test_an_answer_outlives_a_restart(start_provider: StartProvider) -> None:
     first_run = start_provider()
     answers = [first_run.generate(headers=named("kept"), count=2, output_format="webp").json()]
-    answers.append(first_run.generate(api_key=first_run.hub_secret, job=hub_job(1)).json())
     first_run.stop()
     second_run = start_provider(data_dir=first_run.settings.data_dir)
     again = [second_run.generate(headers=named("kept"), count=2, output_format="webp").json()]
-    again.append(second_run.generate(api_key=second_run.hub_secret, job=hub_job(1)).json())
     assert again == answers
     link = second_run.mine(f"/v1/jobs/{answers[0]['job_id']}").json()["artifacts"][1]
     assert httpx.get(link).headers["content-type"] == "image/webp"
@@ -103,42 +89,6 @@ def test_a_picture_that_is_no_longer_kept_is_gone(start_provider: StartProvider)
     assert_refused(provider.mine(f"/v1/jobs/{made['job_id']}/artifacts/0"), 410, "artifact_gone")
     assert_refused(provider.mine(f"/v1/jobs/{made['job_id']}/answer"), 410, "artifact_gone")
     assert len(receipt_hashes(provider)) == 1
-
-
-# Jobs of a hub
-
-
-def test_the_same_hub_job_again_gets_the_same_answer(running: Any) -> None:
-    first = running.generate(api_key=running.hub_secret, job=hub_job(12))
-    again = running.generate(api_key=running.hub_secret, job=hub_job(12))
-    assert (first.status_code, again.status_code) == (200, 200)
-    assert first.json() == again.json()
-
-
-def test_another_request_under_the_same_hub_job_is_refused(running: Any) -> None:
-    assert running.generate(api_key=running.hub_secret, job=hub_job(13), seed=1).status_code == 200
-    other_seed = running.generate(api_key=running.hub_secret, job=hub_job(13), seed=2)
-    assert_refused(other_seed, 409, "duplicate_job")
-    other_nonce = running.generate(api_key=running.hub_secret, job=hub_job(13, nonce="n"), seed=1)
-    assert_refused(other_nonce, 409, "duplicate_job")
-
-
-def test_a_hub_job_that_is_at_work_is_not_done_twice(running: Any) -> None:
-    answers: list[httpx.Response] = []
-
-    def ask() -> None:
-        answers.append(running.generate(api_key=running.hub_secret, job=hub_job(14), steps=60))
-
-    threads = [threading.Thread(target=ask) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(answer.status_code for answer in answers) == [200, 409, 409]
-    refused = next(answer for answer in answers if answer.status_code == 409)
-    assert_refused(refused, 409, "job_in_progress")
-    assert int(refused.headers["retry-after"]) >= 1
-    assert running.generate(api_key=running.hub_secret, job=hub_job(14), steps=60).status_code == 200
 
 
 # Clients that go away
@@ -183,7 +133,7 @@ def test_each_key_has_its_own_limits(start_provider: StartProvider) -> None:
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert provider.generate(count=2, headers=named("one")).status_code == 200
     assert provider.generate(count=2, headers=named("one")).status_code == 200, "a repeat is not charged"
-    assert provider.generate(api_key=provider.hub_secret).status_code == 200
+    assert provider.generate(api_key=provider.other_secret).status_code == 200
 
 
 def test_pictures_of_a_day_are_counted_over_a_restart(start_provider: StartProvider) -> None:
@@ -277,7 +227,7 @@ def test_neither_logs_nor_files_hold_the_prompt(
     made = provider.generate(prompt=f"a red circle and a {secret_word}", headers=named("quiet")).json()
     assert made["status"] == "ok"
     assert provider.generate(prompt=f"a {secret_word}\x00").status_code == 422
-    assert provider.generate(negative_prompt=f"a {secret_word}", job=hub_job(1)).status_code == 403
+    assert provider.generate(negative_prompt=f"a {secret_word}", model="no-such-model").status_code == 404
     assert secret_word not in provider.get("/metrics").text
     captured = capfd.readouterr()
     assert secret_word not in captured.out + captured.err

@@ -84,6 +84,16 @@ def test_a_split_mint_pays_all_in_proportion() -> None:
     assert payment.call(SIGNATURE) == (MINTER, MINT_SPLIT.encode(PROVIDERS, [200, 100], SPLIT.hash, SIGNATURE))
 
 
+def test_shards_of_one_provider_are_one_mint() -> None:
+    parts = tuple(replace(part, provider=PROVIDERS[0]) for part in PARTS)
+    alone = replace(SPLIT, shards=parts).checked()
+    payment = Payment.of(alone, ReceiptForm.MINT)
+    assert payment.digest == attestation_digest(alone.provider, alone.amount, alone.hash)
+    assert payment.call(SIGNATURE) == (MINTER, MINT_WITH_RECEIPT.encode(alone.provider, 300, alone.hash, SIGNATURE))
+    with pytest.raises(Rejected):
+        Payment.of(alone, ReceiptForm.SPLIT)
+
+
 @pytest.mark.parametrize("receipt", [ONE, SPLIT], ids=["one", "split"])
 def test_a_settlement_pays_out_of_the_clients_deposit(receipt: Receipt) -> None:
     payment = Payment.of(receipt, ReceiptForm.SETTLE, TERMS)

@@ -11,7 +11,8 @@ import pytest
 from chain.client import NodeClient, NodeRefused
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
-from chain.primitives.receipt import Receipt, attestation_digest
+from chain.primitives.receipt import Receipt, attestation_digest, combined_artifact_sha256, mint_split_digest
+from chain.primitives.shards import Shard
 from chain.primitives.types import ATOMS_PER_AIT
 from tests.wallet.running_node import ATTESTER, CHAIN_ID, RunningNode
 
@@ -64,6 +65,38 @@ def test_anyone_may_send_the_mint(
     assert (minted.code, minted.json["status"]) == (0, "success")
     assert node.balance(people["alice"].address) == 125 * 10**16
     assert node.balance(people["bob"].address) == 0
+
+
+def test_a_split_jobs_mint_pays_all_who_worked(
+    wallet: RunWallet, node: RunningNode, people: dict[str, PrivateKey], make_receipt: MakeReceipt, tmp_path: Path
+) -> None:
+    makers = [PrivateKey.generate() for _ in range(2)]
+    shards = tuple(
+        Shard(provider=key.address, micro_units=units, artifact_sha256=digits * 32)
+        for key, units, digits in zip(makers, (750_000, 500_000), ("01", "05"), strict=True)
+    )
+    digests = [bytes.fromhex(shard.artifact_sha256) for shard in shards]
+    receipt = make_receipt(
+        provider=makers[0].address,
+        chain_id=CHAIN_ID,
+        shards=shards,
+        artifact_sha256=combined_artifact_sha256(digests),
+        job_id=f"split-{makers[0].address.hex()}",
+    )
+    providers, amounts = zip(*receipt.payouts(), strict=True)
+    attestation = ATTESTER.sign(mint_split_digest(CHAIN_ID, providers, amounts, receipt.hash))
+    path = tmp_path / "split.json"
+    answer = {"receipt": receipt.to_object(), "attestation": to_hex(attestation), "mint": {"form": "mint_split"}}
+    path.write_text(json.dumps(answer))
+    before = wallet("receipt", "verify", path, "--json")
+    assert {check["name"]: check["passed"] for check in before.json["checks"]}["attesters"] is True
+    minted = wallet("mint", path, "--from", "bob", "--yes", "--json")
+    assert (minted.code, minted.json["action"], minted.json["status"]) == (0, "mintSplit", "success")
+    assert [node.balance(key.address) for key in makers] == [75 * 10**16, 50 * 10**16]
+    after = wallet("receipt", "verify", path, "--json")
+    assert (after.code, after.json["verified"]) == (0, True)
+    path.write_text(json.dumps(answer | {"mint": {"form": "settle"}}))
+    assert "the client's deposit pays" in wallet("mint", path, "--from", "bob", "--yes").stderr
 
 
 def test_send_and_history(wallet: RunWallet, node: RunningNode, people: dict[str, PrivateKey]) -> None:

@@ -1,216 +1,129 @@
-// Sends a job, follows its events, shows pictures as they grow, then receipt and mint. Text only ever as textContent.
+// The page: an order is sent, its events followed, its pictures shown as they grow, then its receipt and mint.
 
+import { Hub } from "./api.js";
+import { ait, atoms } from "./units.js";
+import { JobView, say } from "./view.js";
+
+const MINT_POLL_MS = 1_000;
+const KEY = "aitbc-hub-key";
 const $ = (id) => document.getElementById(id);
-const ENDS = new Set(["done", "failed", "cancelled"]);
-let current = null; // The job that is watched.
+let watching = null; // Aborts what is watched.
 
-function say(text, isBad = false) {
-  $("status").textContent = text;
-  $("status").classList.toggle("bad", isBad);
-}
-
-async function ask(method, path, body, headers = {}) {
-  const answer = await fetch(path, {
-    method,
-    headers: { Authorization: `Bearer ${$("key").value.trim()}`, "Content-Type": "application/json", ...headers },
-    body: body === undefined ? undefined : JSON.stringify(body),
-  });
-  const said = await answer.json();
-  if (!answer.ok) throw new Error(said.detail || `the hub answered ${answer.status}`);
-  return said;
-}
+const hub = () => new Hub($("key").value.trim());
+const number = (id) => Number($(id).value);
 
 function order() {
   const lines = $("prompt").value.split("\n").map((line) => line.trim()).filter(Boolean);
-  const fields = { width: Number($("width").value), height: Number($("height").value), steps: Number($("steps").value) };
+  if (!lines.length) throw new RangeError("say what to draw");
+  const fields = { width: number("width"), height: number("height"), steps: number("steps") };
   if ($("model").value) fields.model = $("model").value;
-  return lines.length > 1 ? { ...fields, prompts: lines } : { ...fields, prompt: lines[0] || "", n: Number($("count").value) };
+  if ($("most").value.trim()) fields.max_price = atoms($("most").value);
+  return lines.length > 1 ? { ...fields, prompts: lines } : { ...fields, prompt: lines[0], n: number("count") };
 }
 
-function ait(atoms) {
-  const digits = String(atoms).padStart(19, "0");
-  const fraction = digits.slice(-18).replace(/0+$/, "");
-  return digits.slice(0, -18) + (fraction ? "." + fraction : "");
-}
+/** Also where the page came without TLS, and browsers have no `crypto.randomUUID`. */
+const unique = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-function frames(count) {
-  $("pictures").replaceChildren();
-  for (let number = 0; number < count; number += 1) {
-    const figure = document.createElement("figure");
-    figure.className = "growing";
-    figure.dataset.number = number;
-    const image = document.createElement("img");
-    image.alt = `Picture ${number + 1}`;
-    const caption = document.createElement("figcaption");
-    caption.textContent = "waits";
-    figure.append(image, caption);
-    $("pictures").append(figure);
-  }
-}
-
-const frame = (number) => $("pictures").querySelector(`figure[data-number="${Number(number)}"]`);
-
-function glimpse(event) {
-  const figure = frame(event.picture);
-  if (!figure || figure.dataset.done) return;
-  figure.querySelector("figcaption").textContent = `step ${event.step} of ${event.steps}`;
-  if (typeof event.preview_base64 === "string" && event.preview_base64.startsWith("data:image/jpeg;base64,")) {
-    figure.querySelector("img").src = event.preview_base64;
-  }
-}
-
-async function showPictures(job) {
-  for (const picture of job.pictures) {
-    const figure = frame(picture.number);
-    if (!figure || figure.dataset.done) continue;
-    figure.dataset.done = "yes";
-    figure.className = "";
-    figure.querySelector("img").src = picture.url;
-    figure.querySelector("figcaption").textContent = `seed ${picture.seed}`;
-  }
-  $("progress").value = job.pictures_done / job.pictures_asked;
-}
-
-function fact(name, value) {
-  const term = document.createElement("dt");
-  term.textContent = name;
-  const description = document.createElement("dd");
-  description.textContent = value;
-  $("facts").append(term, description);
-}
-
-function showProof(job) {
-  $("proof").hidden = !job.receipt;
-  if (!job.receipt) return;
-  $("facts").replaceChildren();
-  fact("job", job.job_id);
-  fact("receipt", job.receipt_hash);
-  fact("signed by", job.provider);
-  fact("units", `${job.receipt.units} ${job.receipt.unit_type}`);
-  fact("amount", `${ait(job.receipt.amount)} AIT`);
-  fact("mint", job.mint.state + (job.mint.transaction_hash ? ` ${job.mint.transaction_hash} at height ${job.mint.height}` : ""));
-  const body = $("shares").querySelector("tbody");
-  body.replaceChildren();
-  $("shares").hidden = job.payouts.length === 0;
-  for (const payout of job.payouts) {
-    const parts = job.shards.filter((shard) => shard.provider === payout.provider);
-    const row = document.createElement("tr");
-    const cells = [
-      payout.provider,
-      parts.reduce((sum, shard) => sum + shard.pictures, 0),
-      parts.reduce((sum, shard) => sum + Number(shard.units), 0).toFixed(3),
-      ait(payout.amount),
-    ];
-    for (const text of cells) {
-      const cell = document.createElement("td");
-      cell.textContent = text;
-      row.append(cell);
-    }
-    body.append(row);
-  }
-}
-
-// Server-sent events over fetch, because EventSource cannot send a key; taken up again where it broke off.
-async function* events(jobId, isOver) {
-  let last = 0;
-  while (!isOver()) {
-    try {
-      const answer = await fetch(`/v1/jobs/${jobId}/events`, {
-        headers: { Authorization: `Bearer ${$("key").value.trim()}`, "Last-Event-ID": String(last) },
-      });
-      if (!answer.ok) throw new Error(`the hub answered ${answer.status}`);
-      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-      let text = "";
-      for (;;) {
-        const { value, done } = await reader.read();
-        if (done) break;
-        text += value;
-        let end;
-        while ((end = text.indexOf("\n\n")) >= 0) {
-          const data = text.slice(0, end).split("\n").find((line) => line.startsWith("data: "));
-          text = text.slice(end + 2);
-          if (!data) continue;
-          const event = JSON.parse(data.slice(6));
-          if (event.sequence) last = event.sequence;
-          yield event;
-        }
-      }
-    } catch (error) {
-      say(`${error.message}; trying again`, true);
-    }
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-  }
-}
-
-async function watch(jobId) {
-  current = jobId;
-  let isOver = false;
-  for await (const event of events(jobId, () => isOver || current !== jobId)) {
-    if (current !== jobId) return;
-    if (event.kind === "preview" || event.kind === "step" || event.kind === "progress") glimpse(event);
-    else if (event.kind === "pictures" || event.kind === "pictures_refused") await showPictures(await ask("GET", `/v1/jobs/${jobId}`));
-    else say(event.kind.replace("_", " "));
-    if (ENDS.has(event.kind)) {
-      isOver = true;
-      break;
-    }
-  }
-  if (current === jobId) await finish(jobId);
-}
-
-async function finish(jobId) {
-  $("cancel").hidden = true;
-  for (let attempt = 0; attempt < 120 && current === jobId; attempt += 1) {
-    const job = await ask("GET", `/v1/jobs/${jobId}`);
-    await showPictures(job);
-    showProof(job);
-    say(job.detail ? `${job.status}: ${job.detail}` : job.status, job.status === "failed");
-    if (!job.receipt || job.mint.state === "minted") return;
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-  }
-}
-
-async function models() {
+/** What goes wrong is said; nothing is thrown. */
+async function attempt(work) {
   try {
-    const listed = await ask("GET", "/v1/models");
-    const options = listed.data.map((model) => new Option(model.id, model.id));
-    $("model").replaceChildren(new Option("any", ""), ...options);
-  } catch {
-    // Without a good key there is no list; sending says why.
+    await work();
+  } catch (error) {
+    say(error.message, true);
   }
 }
 
-$("key").addEventListener("change", models);
-$("order").addEventListener("submit", async (event) => {
+async function watch(api, jobId) {
+  watching?.abort();
+  const { signal } = (watching = new AbortController());
+  location.hash = jobId;
+  try {
+    let job = await api.ask("GET", `/v1/jobs/${jobId}`);
+    const view = new JobView(job.pictures_asked);
+    view.show(job);
+    for await (const event of api.events(jobId, signal, () => say("The connection is lost; trying again…", true))) {
+      if (["step", "preview", "progress"].includes(event.kind)) view.glimpse(event);
+      else if (event.kind.startsWith("pictures")) view.counted(event);
+      if (event.kind === "pictures") view.show(await api.ask("GET", `/v1/jobs/${jobId}`));
+      say(described(event));
+    }
+    do {
+      job = await api.ask("GET", `/v1/jobs/${jobId}`);
+      if (signal.aborted) return;
+      view.show(job);
+      say(summed(job), job.status === "failed");
+      await new Promise((resolve) => setTimeout(resolve, MINT_POLL_MS));
+    } while (job.receipt && job.mint.state !== "minted");
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
+
+function described(event) {
+  const words = {
+    queued: "Waiting for a provider…",
+    running: "Providers are at work…",
+    verifying: "All pictures are there; they are being checked…",
+    attested: "The receipt is signed.",
+    cancel_requested: "Being cancelled…",
+    pictures_refused: "Pictures did not pass their check; others are made…",
+  };
+  return words[event.kind] ?? words.running;
+}
+
+function summed(job) {
+  const pictures = `${job.pictures_done} of ${job.pictures_asked} pictures`;
+  if (job.status === "failed") return `Failed: ${job.detail}. ${pictures} were made.`;
+  if (job.status === "cancelled") return `Cancelled; ${pictures} were made.`;
+  return job.mint.state === "minted" ? "Done, and paid on the chain." : "Done; the payment is on its way to the chain…";
+}
+
+async function listModels() {
+  const listed = await hub().ask("GET", "/v1/models");
+  const chosen = $("model").value;
+  $("model").replaceChildren(new Option("any", ""), ...listed.data.map(({ id }) => new Option(id, id, false, id === chosen)));
+}
+
+$("key").addEventListener("change", () => {
+  sessionStorage.setItem(KEY, $("key").value.trim());
+  listModels().catch(() => say("The hub does not know this API key.", true));
+});
+
+$("order").addEventListener("submit", (event) => {
   event.preventDefault();
-  $("send").disabled = true;
-  try {
-    say("sending");
-    const job = await ask("POST", "/v1/jobs", order(), { "Idempotency-Key": crypto.randomUUID() });
-    frames(job.pictures_asked);
-    $("progress").hidden = $("cancel").hidden = false;
-    $("progress").value = 0;
-    $("proof").hidden = true;
-    say(job.status);
-    watch(job.job_id).catch((error) => say(error.message, true));
-  } catch (error) {
-    say(error.message, true);
-  } finally {
-    $("send").disabled = false;
-  }
+  attempt(async () => {
+    $("send").disabled = true;
+    try {
+      say("Sending…");
+      const api = hub();
+      const job = await api.ask("POST", "/v1/jobs", order(), { "Idempotency-Key": unique() });
+      attempt(() => watch(api, job.job_id));
+    } finally {
+      $("send").disabled = false;
+    }
+  });
 });
-$("estimate").addEventListener("click", async () => {
-  try {
-    const offer = await ask("POST", "/v1/estimate", order());
-    say(`${ait(offer.least_amount)} to ${ait(offer.most_amount)} AIT, done in about ${Math.ceil(offer.ends_in_s)} s by ${offer.providers} provider(s)`);
-  } catch (error) {
-    say(error.message, true);
-  }
-});
-$("cancel").addEventListener("click", async () => {
-  try {
-    if (current) await ask("POST", `/v1/jobs/${current}/cancel`);
-  } catch (error) {
-    say(error.message, true);
-  }
-});
+
+$("estimate").addEventListener("click", () =>
+  attempt(async () => {
+    const offer = await hub().ask("POST", "/v1/estimate", order());
+    const [least, most] = [ait(offer.least_amount), ait(offer.most_amount)];
+    const amount = least === most ? least : `${least} to ${most}`;
+    const providers = offer.providers === 1 ? "one provider" : `${offer.providers} providers`;
+    say(`${amount} AIT, done by ${providers} in about ${Math.max(1, Math.ceil(offer.ends_in_s))} s.`);
+  }),
+);
+
+$("cancel").addEventListener("click", () =>
+  attempt(async () => {
+    const job = location.hash.slice(1);
+    if (/^[0-9A-Za-z]+$/.test(job)) await hub().ask("POST", `/v1/jobs/${job}/cancel`);
+  }),
+);
+
+$("key").value = sessionStorage.getItem(KEY) ?? "";
+if ($("key").value) {
+  listModels().catch(() => {}); // Sending says what is wrong with the key.
+  if (/^#[0-9A-Za-z]+$/.test(location.hash)) attempt(() => watch(hub(), location.hash.slice(1)));
+}
+document.body.dataset.ready = "yes";

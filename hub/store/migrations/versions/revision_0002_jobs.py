@@ -75,24 +75,15 @@ def _create_jobs() -> None:
         sa.Column("pictures_done", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("event_count", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("shard_count", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        sa.Column("has_events", sa.Boolean(), server_default=sa.true(), nullable=False),
+        sa.Column("forgotten", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("finish_s", sa.Float(precision=53)),
-        sa.Column("attended_by", sa.String(length=64)),
-        sa.Column("attended_until_ms", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.UniqueConstraint("job_id", name="uq_jobs_job_id"),
         sqlite_autoincrement=True,
     )
     op.create_index(
-        "jobs_attended",
-        "jobs",
-        ["attended_by"],
-        sqlite_where=sa.text("ended_at_ms IS NULL"),
-        postgresql_where=sa.text("ended_at_ms IS NULL"),
-    )
-    op.create_index(
         "jobs_of_client",
         "jobs",
-        ["client"],
+        ["owner"],
         sqlite_where=sa.text("ended_at_ms IS NULL"),
         postgresql_where=sa.text("ended_at_ms IS NULL"),
     )
@@ -113,11 +104,11 @@ def _create_jobs() -> None:
         postgresql_where=sa.text("client_signature IS NOT NULL"),
     )
     op.create_index(
-        "jobs_with_old_events",
+        "jobs_to_forget",
         "jobs",
-        ["ended_at_ms"],
-        sqlite_where=sa.text("ended_at_ms IS NOT NULL AND has_events"),
-        postgresql_where=sa.text("ended_at_ms IS NOT NULL AND has_events"),
+        ["forgotten", "ended_at_ms"],
+        sqlite_where=sa.text("ended_at_ms IS NOT NULL AND forgotten < 2"),
+        postgresql_where=sa.text("ended_at_ms IS NOT NULL AND forgotten < 2"),
     )
 
 
@@ -167,7 +158,6 @@ def _create_leases() -> None:
         sa.Column("detail", sa.Text()),
         sa.Column("attributes", Json, server_default=sa.text("'{}'"), nullable=False),
         sa.Column("started_at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("begun_at_ms", sa.BigInteger()),
         sa.Column("deadline_ms", sa.BigInteger(), nullable=False),
         sa.Column("ended_at_ms", sa.BigInteger()),
         sa.ForeignKeyConstraint(
@@ -244,7 +234,6 @@ def _create_pictures() -> None:
         sa.ForeignKeyConstraint(["lease_id"], ["results.lease_id"], name="fk_pictures_lease_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("lease_id", "picture", name="pk_pictures"),
     )
-    op.create_index("pictures_by_sha256", "pictures", ["sha256"])
     op.create_index("pictures_of_job", "pictures", ["job_id", "picture"])
 
 

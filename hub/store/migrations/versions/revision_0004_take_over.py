@@ -98,7 +98,7 @@ def _keep_jobs(rows: list[Any]) -> None:
                 "failure_detail": row.failure_detail,
                 "pictures_done": int(row.state in ("verified", "done")),
                 "shard_count": 1,
-                "has_events": False,
+                "forgotten": 1,
             }
         )
         shards.append(

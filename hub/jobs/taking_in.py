@@ -1,0 +1,183 @@
+"""What providers bring: looked at, its pictures kept, then the result with its checks, in one unit; or turned down."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from chain.primitives.hexadecimal import to_checksum_address, to_hex
+from chain.primitives.types import Amount
+from chain.primitives.worker_fields import PictureRun
+from hub.jobs.granting import picture_run
+from hub.jobs.judging import Judged, check_likeness, expected_picture_s, look_at, slots_of
+from hub.jobs.places import DeskParts, Place, Present, place_of
+from hub.jobs.roster import keep_speeds
+from hub.store import leases, results
+from hub.store.errors import AlreadyServed, AlreadyUsed, WrongState
+from hub.store.jobs import Job
+from hub.store.leases import Lease
+from hub.store.results import NewResult
+from hub.store.store import now_ms
+from hub.store.transaction import Transaction
+from hub.verification.errors import AnswerRefused
+from hub.workers.desk import Delivery
+from hub.workers.errors import ResultRefused
+
+_log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.desk")
+
+
+class TakingIn:
+    """Of one desk. On the event loop's thread."""
+
+    def __init__(
+        self, parts: DeskParts, present: Present, forget: Callable[[str], None], on_news: Callable[[str], None]
+    ) -> None:
+        """`forget` gets the ids of leases that have ended, `on_news` those of jobs of which something has come."""
+        self._parts = parts
+        self._present = present
+        self._forget = forget
+        self._on_news = on_news
+
+    async def delivered(self, delivery: Delivery) -> None:
+        """Raises ResultRefused for what is not wanted or false."""
+        place = await self._place(delivery.lease_id)
+        run = picture_run(place.job, place.shard.first_picture, place.shard.pictures)
+        octets = await asyncio.to_thread(lambda: [file.path.read_bytes() for file in delivery.pictures])
+        try:
+            expected_s = self._expected_picture_s(delivery, place)
+            judged = await self._look(delivery, octets, place, run, expected_s)
+            await self._parts.artifacts.keep(octets)
+            superseded = await self._keep(delivery, place, judged, run, expected_s)
+        except AnswerRefused as refused:
+            await self._turn_down(place, refused)
+            raise ResultRefused(refused.detail, reason=str(refused.reason)) from None
+        except AlreadyServed:
+            raise ResultRefused("another result of these pictures was taken", reason="already_served") from None
+        except (WrongState, AlreadyUsed) as error:
+            raise ResultRefused(str(error), reason="not_wanted") from None
+        self._forget(delivery.lease_id)
+        for lease in superseded:
+            self._forget(lease.lease_id)
+        self._parts.metrics.leases.labels("delivered").inc()
+        self._parts.wishes.note(delivery.provider, delivery.receipt.hash, place.job)
+        self._on_news(place.job.job_id)
+
+    async def _place(self, lease_id: str) -> Place:
+        place = await self._parts.store.read(lambda r: place_of(r, leases.get(r, lease_id)))
+        if place is None:
+            raise ResultRefused("there is no such lease", reason="unknown_lease")
+        if place.job.ended_at_ms is not None or place.job.prompts is None:
+            raise ResultRefused("the job has ended", reason="not_wanted")
+        if place.lease.pictures != place.shard.pictures:
+            raise ResultRefused("these pictures are others' by now", reason="not_wanted")
+        return place
+
+    def _expected_picture_s(self, delivery: Delivery, place: Place) -> float | None:
+        """By what this provider has shown before."""
+        return expected_picture_s(self._parts.roster.speeds(delivery.provider), self._parts.queue.need_of(place.job))
+
+    async def _look(
+        self,
+        delivery: Delivery,
+        octets: Sequence[bytes],
+        place: Place,
+        run: PictureRun,
+        expected_s: float | None,
+    ) -> Judged:
+        parts = self._parts
+        snapshot = parts.chain.snapshot
+        return await asyncio.to_thread(
+            look_at,
+            delivery,
+            octets,
+            run,
+            ceiling=Amount(int(place.job.facts["most_atoms"])) if snapshot is None else snapshot.receipt_ceiling_atoms,
+            seconds_per_picture=expected_s,
+            slots=slots_of(self._present.views.get(delivery.provider)),
+            judging=parts.judging,
+        )
+
+    async def _keep(
+        self, delivery: Delivery, place: Place, judged: Judged, run: PictureRun, expected_s: float | None
+    ) -> list[Lease]:
+        """The result, its checks, and what the provider has shown of its speed: one unit."""
+        parts, now = self._parts, now_ms()
+        is_warm = bool(place.lease.attributes.get("is_warm", True))
+        promised_s = None if expected_s is None or not is_warm else expected_s * run.count
+        result = _result_of(delivery, place.job, promised_s)
+        rows = judged.rows(place.shard.first_picture)
+        book = parts.roster.speeds(delivery.provider)
+        if delivery.wall_s and is_warm:
+            need = parts.queue.need_of(place.job)
+            book.record(need.model, need.pixels, need.work * run.count, delivery.wall_s)
+            parts.roster.measured(delivery.provider, book)
+        name = to_checksum_address(delivery.provider)
+
+        def unit(transaction: Transaction) -> list[Lease]:
+            superseded = results.deliver(transaction, result, rows, now)
+            suspicions, doubtful = check_likeness(
+                transaction,
+                judged,
+                job_id=place.job.job_id,
+                first_picture=place.shard.first_picture,
+                provider=delivery.provider,
+                now_ms=now,
+            )
+            keep_speeds(transaction, name, book, now)
+            suspicions = judged.suspicions + suspicions
+            parts.checking.plan(transaction, place.job, place.shard, result, name, suspicions, now)
+            parts.checking.look_again(transaction, doubtful, "copied", now)
+            return superseded
+
+        return await parts.store.write(unit)
+
+    async def _turn_down(self, place: Place, refused: AnswerRefused) -> None:
+        now = now_ms()
+
+        def unit(transaction: Transaction) -> None:
+            lease_id = place.lease.lease_id
+            leases.fail(
+                transaction,
+                lease_id,
+                outcome=str(refused.reason),
+                detail=refused.detail,
+                excludes=True,
+                now_ms=now,
+            )
+            self._parts.checking.note_lie(transaction, place.lease, str(refused.reason), refused.detail, now)
+
+        await self._parts.store.write(unit)
+        self._forget(place.lease.lease_id)
+        self._parts.metrics.leases.labels("refused").inc()
+        _log.warning(
+            "result_refused",
+            job_id=place.job.job_id,
+            provider=place.lease.provider,
+            reason=str(refused.reason),
+            detail=refused.detail,
+        )
+        self._on_news(place.job.job_id)
+
+
+def _result_of(delivery: Delivery, job: Job, expected_s: float | None) -> NewResult:
+    """As it is kept."""
+    receipt = delivery.receipt
+    return NewResult(
+        lease_id=delivery.lease_id,
+        receipt_hash=to_hex(receipt.hash),
+        receipt_json=receipt.canonical_bytes().decode(),
+        provider_signature=to_hex(delivery.provider_signature),
+        prompt_salt=job.request_salt,
+        micro_units=receipt.micro_units,
+        amount=receipt.amount,
+        facts={
+            "profiles": [profile.to_object() for profile in delivery.profiles],
+            "seeds": list(delivery.seeds),
+            "gpu": delivery.gpu,
+            "duration_ms": delivery.duration_ms,
+            "compute_microseconds": delivery.compute_microseconds,
+            "wall_s": round(delivery.wall_s, 3),
+            "expected_s": None if expected_s is None else round(expected_s, 3),
+        },
+    )

@@ -1,0 +1,125 @@
+"""What must be true whatever happened: each job ends once, each unit is paid once or not at all, books balance."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from chain.primitives.hexadecimal import to_checksum_address, to_hex
+from chain.primitives.keys import PrivateKey
+from chain.primitives.receipt import Receipt
+from hub.ledger import accounts, books
+from hub.store import audit, events, jobs, receipts, results, shards
+from hub.store.jobs import ENDED, JobState
+from hub.store.shards import Purpose, ShardState
+from hub.store.store import Store
+from hub.store.transaction import Reader
+from tests.hub.running import Chain, HubProcess, wait_until
+
+ENDS = {str(state) for state in ENDED}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """All that the database says of a job."""
+
+    job: jobs.Job
+    kinds: list[str]
+    """Of its events, in order."""
+    parts: list[results.Result]
+    receipt: receipts.Receipt | None
+    is_whole: bool
+    """Whether each of its pictures belongs to one shard, no more and no less."""
+
+
+@contextmanager
+def store_of(hub: HubProcess) -> Iterator[Store]:
+    """The database of a hub that runs or does not, opened beside it."""
+    url = hub.settings().get("database_url") or f"sqlite:///{hub.folder / 'data' / 'hub.sqlite3'}"
+    store = Store(str(url), None)
+    try:
+        yield store
+    finally:
+        store.close_now()
+
+
+def every_job(hub: HubProcess) -> list[str]:
+    """Of the client's; also those of which it never got an answer, because the hub was killed."""
+    return [job["job_id"] for job in hub.request("GET", "/v1/jobs?limit=200").json()["items"]]
+
+
+def kept(reader: Reader, job_id: str) -> Kept:
+    """Of one job."""
+    job = jobs.get(reader, job_id)
+    assert job is not None
+    work = [each for each in shards.of_job(reader, job_id) if each.purpose == Purpose.WORK]
+    covered = Counter(
+        number for each in work for number in range(each.first_picture, each.first_picture + each.pictures)
+    )
+    return Kept(
+        job=job,
+        kinds=[event.kind for event in events.after(reader, job_id, 0)],
+        parts=results.of_job(reader, job_id),
+        receipt=receipts.get(reader, job_id),
+        is_whole=covered == Counter(range(job.images)) and all(each.state != ShardState.LEASED for each in work),
+    )
+
+
+def check_ended_once(found: Kept) -> None:
+    """One end, told once; a receipt of exactly the parts that counted, or none."""
+    assert [kind for kind in found.kinds if kind in ENDS] == [str(found.job.state)]
+    assert found.kinds[-1] in {str(found.job.state), "on_chain"}
+    assert found.job.prompts is None
+    assert found.is_whole
+    if found.job.state == JobState.DONE:
+        assert found.job.pictures_done == found.job.images
+        assert found.receipt is not None
+    if found.receipt is None:
+        return
+    whole = Receipt.from_json(found.receipt.receipt_json)
+    assert whole.amount == sum(part.amount for part in found.parts)
+    assert whole.micro_units == sum(part.micro_units for part in found.parts) == 10**6 * found.job.pictures_done
+    if len(found.parts) > 1:
+        assert whole.shards is not None
+        assert sorted(part.receipt_hash for part in found.parts) == sorted(
+            to_hex(shard.receipt_hash or b"") for shard in whole.shards
+        )
+
+
+def check(hub: HubProcess, chain: Chain, job_ids: Collection[str], providers: Sequence[PrivateKey]) -> None:
+    """`providers` have worked for these jobs only, as long as they have accounts; everything attested gets minted."""
+    with store_of(hub) as store:
+        wait_until(lambda: store.read_now(lambda r: _is_booked(r, job_ids)))
+        found = [store.read_now(lambda r, it=job_id: kept(r, it)) for job_id in job_ids]  # type: ignore[misc]
+        for each in found:
+            check_ended_once(each)
+        paid: defaultdict[str, int] = defaultdict(int)
+        attested = [each.receipt for each in found if each.receipt is not None and each.receipt.attestation is not None]
+        for receipt in attested:
+            used = chain.node.receipt(receipt.receipt_hash)
+            assert used.transaction_hash == receipt.chain_transaction
+            for share in used.shares:
+                paid[share.provider] += int(share.units)
+        earned = store.read_now(lambda r: books.balances(r, "provider:"))
+        for key in providers:
+            name = to_checksum_address(key.address)
+            booked = earned.get(accounts.provider_earnings(name), 0)
+            assert (chain.balance(key), booked) == (paid[name], paid[name]), name
+        assert store.read_now(books.trial_balance) == 0
+        assert store.read_now(books.incomplete_entries) == []
+        log: list[Any] = store.read_now(lambda r: audit.after(r, 0))
+        signed = [entry.subject for entry in log if entry.kind == "attested"]
+        assert sorted(signed) == sorted(receipt.receipt_hash for receipt in attested)
+        store.read_now(audit.verify)
+
+
+def _is_booked(reader: Reader, job_ids: Collection[str]) -> bool:
+    for job_id in job_ids:
+        job, receipt = jobs.get(reader, job_id), receipts.get(reader, job_id)
+        assert job is not None
+        if job.ended_at_ms is None:
+            return False
+        if receipt is not None and receipt.attestation is not None and receipt.chain_transaction is None:
+            return False
+    return True
