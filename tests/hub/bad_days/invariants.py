@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import select
+
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
 from chain.primitives.receipt import Receipt
@@ -14,6 +16,7 @@ from hub.store import audit, events, jobs, receipts, results, shards
 from hub.store.jobs import ENDED, JobState
 from hub.store.shards import Purpose, ShardState
 from hub.store.store import Store
+from hub.store.tables.jobs import JOBS
 from hub.store.transaction import Reader
 from tests.hub.running import Chain, HubProcess, wait_until
 
@@ -45,8 +48,9 @@ def store_of(hub: HubProcess) -> Iterator[Store]:
 
 
 def every_job(hub: HubProcess) -> list[str]:
-    """Of the client's; also those of which it never got an answer, because the hub was killed."""
-    return [job["job_id"] for job in hub.request("GET", "/v1/jobs?limit=200").json()["items"]]
+    """Also those of which a client never got an answer, because the hub was killed, and the hub's own."""
+    with store_of(hub) as store:
+        return list(store.read_now(lambda r: r.execute(select(JOBS.c.job_id)).scalars().all()))
 
 
 def kept(reader: Reader, job_id: str) -> Kept:
@@ -105,7 +109,9 @@ def check(hub: HubProcess, chain: Chain, job_ids: Collection[str], providers: Se
         for key in providers:
             name = to_checksum_address(key.address)
             booked = earned.get(accounts.provider_earnings(name), 0)
-            assert (chain.balance(key), booked) == (paid[name], paid[name]), name
+            assert {"on the chain": chain.balance(key), "booked": booked} == dict.fromkeys(
+                ("on the chain", "booked"), paid[name]
+            )
         assert store.read_now(books.trial_balance) == 0
         assert store.read_now(books.incomplete_entries) == []
         log: list[Any] = store.read_now(lambda r: audit.after(r, 0))

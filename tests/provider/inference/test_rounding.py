@@ -40,10 +40,13 @@ def test_its_own_rounding_is_that_of_honest_work(worker: Any, tools: Any, short:
     claimed = tuple(widened(entry, "bfloat16") for entry in run.trajectory())
     found = checked(worker, tools, claimed, "bfloat16", guidance)
     assert len(found.rounding) == len(claimed)
-    for entry, again, rms, own in zip(claimed, found.latents, found.expected_rms, found.rounding, strict=True):
+    for step, (entry, again, rms, own) in enumerate(
+        zip(claimed, found.latents, found.expected_rms, found.rounding, strict=True)
+    ):
         away = compare_latents(entry, again, "float32", rms).relative
         assert 1e-3 < own < 0.1  # A last place of bfloat16 is 2^-8.
-        assert away == pytest.approx(own, rel=0.25)
+        # What Euler starts from is rounded twice: as noise, and after it was scaled.
+        assert away == pytest.approx(own * (1 if step else 2**0.5), rel=0.25)
 
 
 def test_in_the_same_precision_there_is_none(worker: Any, tools: Any, short: Any) -> None:
