@@ -17,5 +17,6 @@ A job's way through this package:
 opening.py opens what a hub stands on, assembling.py makes and wires the parts, attesters.py those that vouch; hub.py is
 the whole of it, run.py serves it; loops.py keeps its loops running, housekeeping.py does what is due every now and
 then. settings.py, secret_files.py, hub_secrets.py: what an operator gives, what a hub draws for itself.
-chain_view.py, registry.py: what the chain says. artifacts.py: the pictures. client.py: a client of a hub.
+chain_view.py, registry.py: what the chain says. artifacts.py: the pictures. client.py: a client of a hub;
+client_checks.py: what it checks. signing.py: the attester's key. metrics.py, errors.py: what concerns all of it.
 """

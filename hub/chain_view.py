@@ -46,7 +46,6 @@ class ChainSnapshot:
     """So many of them sign each mint."""
     attester_fault: str | None
     """Why an attestation of this hub would not lead to a mint, in a sentence; None when it would."""
-    is_minting_paused: bool
     read_at_monotonic_s: float
 
 
@@ -83,7 +82,6 @@ class ChainView:
             attesters=tuple(Address(bytes.fromhex(entry.address[2:])) for entry in attesters.attesters),
             threshold=attesters.threshold,
             attester_fault=attester_fault(attesters, self._attester, self._co_attesters),
-            is_minting_paused=parameters.minting_paused,
             read_at_monotonic_s=read_at,
         )
         return self._newest

@@ -6,7 +6,7 @@ in what it imports loads more than Typer.
 
 import typer
 
-from hub.commands import audit, following, init, providers, run, sla, submit
+from hub.commands import audit, books, following, init, providers, run, sla, submit
 
 app = typer.Typer(
     help="Many providers, one service: dispatch, check and attest jobs.",
@@ -16,5 +16,5 @@ app = typer.Typer(
 )
 
 # In the order in which `--help` shows them.
-for module in (init, run, submit, following, providers, sla, audit):
+for module in (init, run, submit, following, providers, sla, audit, books):
     module.register(app)

@@ -41,8 +41,6 @@ _MAX_PREVIEW_CHARACTERS: Final = 64 * 1024
 _MAX_SIBLINGS: Final = 22
 
 Pictures = Annotated[tuple[Attachment, ...], Meta(min_length=1, max_length=MAX_PICTURES)]
-PreviewText = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{4,}={0,2}\Z", max_length=_MAX_PREVIEW_CHARACTERS)]
-Entries = Annotated[tuple[StepIndex, ...], Meta(max_length=MAX_STEPS)]
 
 
 class Hello(Message, frozen=True, kw_only=True, tag="hello"):

@@ -92,8 +92,6 @@ ProviderMessage = (
     | ReceiptSigned
     | AttestationTaken
 )
-Order = OpenSteps | PlanCheck | CheckSteps | ComputePictures | SignReceipt
-Answer = Opened | Plan | Checked | Computed | ReceiptSigned
 
 _ENCODER: Final = msgspec.json.Encoder()
 _HUB_DECODER: Final[msgspec.json.Decoder[HubMessage]] = msgspec.json.Decoder(HubMessage)

@@ -9,7 +9,7 @@ A receipt comes here when all checks of its job have passed (`hub.store.receipts
 - `delivering`: attestations to the providers that earned them, again and again until one has it, or the chain
 - `minting`: receipts that were minted, by the minter's events; `watching`: what follows, and a look at what they missed
 - `following`: books of deposits: every event of the escrow module that concerns this hub, once, in the chain's order
-- `logs`: a node's events, by stretches of blocks
+- `logs`: a node's events, by stretches of blocks, one after the other
 - `deposits`: what a client's deposit still covers, before a paid job is accepted
 - `auditing`: checks the audit log's chain; `remembering`: the attester's log, completed from the database at the start
 
@@ -18,6 +18,8 @@ And for other hubs, whose receipts this hub's attester is asked to sign (`POST /
 - `routes`, `authentication`: who asks, shown by a signature over the whole request
 - `evidence`: a receipt with everything that speaks for it, as bytes; `examining`, `pictures`: whether it holds (pure)
 - `endorsing`: own checks, own look at the chain, own window, one receipt per job and signed request
+
+`errors`: why there is no signature; `metrics`: what Prometheus reads.
 
 An attester signs nothing because another did. What is signed is written down first (`wallet.attestation_log`), so a
 crash loses no memory of it, and the same can be signed again. Nothing here knows how pictures are made.

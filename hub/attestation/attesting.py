@@ -25,7 +25,7 @@ from hub.attestation.examining import Bounds, check_claims
 from hub.attestation.forms import Fee, fee_of, in_order
 from hub.attestation.gathering import Gatherer, Wanted
 from hub.attestation.metrics import AttestationMetrics
-from hub.store import audit, jobs, receipts, results
+from hub.store import audit, checks, jobs, receipts, results
 from hub.store.errors import AlreadyUsed, StoreError
 from hub.store.jobs import Job
 from hub.store.receipts import Form
@@ -214,16 +214,7 @@ class Attesting:
         """What passed verification is looked at once more as a whole: a mistake in composing it must not be signed."""
         if to_hex(wanted.receipt.hash) != kept.receipt_hash:
             raise NeverAttested("wrong_receipt", "the kept receipt has another hash")
-        evidence = Evidence(
-            form=wanted.form,
-            receipt=wanted.receipt,
-            provider_signature=bytes.fromhex(kept.provider_signature[2:]),
-            parts=parts.parts,
-            request=wanted.request,
-            parameters=asked.parameters,
-            fee=wanted.fee,
-            pictures=(b"",) * len(parts.pictures),
-        )
+        evidence = _evidence(wanted, kept, asked, parts, (b"",) * len(parts.pictures))
         check_claims(
             evidence,
             chain_id=self._settings.chain_id,
@@ -260,17 +251,7 @@ class Attesting:
                 if picture is None:
                     raise NeverAttested("picture_gone", "a picture that other attesters must see is gone")
                 octets.append(picture)
-            evidence = Evidence(
-                form=wanted.form,
-                receipt=wanted.receipt,
-                provider_signature=bytes.fromhex(kept.provider_signature[2:]),
-                parts=parts.parts,
-                request=wanted.request,
-                parameters=asked.parameters,
-                fee=wanted.fee,
-                pictures=tuple(octets),
-            )
-            return await asyncio.to_thread(evidence.encode)
+            return await asyncio.to_thread(_evidence(wanted, kept, asked, parts, tuple(octets)).encode)
 
         return encode
 
@@ -293,6 +274,8 @@ class Attesting:
             now = now_ms()
             if not lock_open_job(transaction, kept.job_id):
                 return False  # Disputed meanwhile, or another process was quicker.
+            if checks.open_of_job(transaction, kept.job_id):
+                return False  # Somebody looks again at a part of it since it was found due: it waits for the verdict.
             if not receipts.attested(transaction, kept.job_id, attestation, now):
                 return False
             for attester, signature in signatures.items():
@@ -340,4 +323,19 @@ def _keep_signature(
         form=kept.form,
         signature=to_hex(signature),
         now_ms=now_ms,
+    )
+
+
+def _evidence(
+    wanted: Wanted, kept: receipts.Receipt, asked: Asked, parts: _Parts, pictures: tuple[bytes, ...]
+) -> Evidence:
+    return Evidence(
+        form=wanted.form,
+        receipt=wanted.receipt,
+        provider_signature=bytes.fromhex(kept.provider_signature[2:]),
+        parts=parts.parts,
+        request=wanted.request,
+        parameters=asked.parameters,
+        fee=wanted.fee,
+        pictures=pictures,
     )

@@ -22,6 +22,7 @@ from hub.attestation.errors import NotEndorsed
 from hub.attestation.evidence import Evidence, Part
 from hub.attestation.pictures import check_picture
 from hub.store.receipts import Form
+from hub.verification.answers import most_device_time
 
 _SAME_IN_PARTS: Final = (
     "client",
@@ -34,8 +35,6 @@ _SAME_IN_PARTS: Final = (
     "job_id",
     "chain_id",
 )
-_ROUNDING_S: Final = 2
-"""Receipts' times are whole seconds, cut off at both ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,15 +152,14 @@ def _check_times(receipt: Receipt, bounds: Bounds, now_s: int) -> None:
 
 
 def _check_units(part: Part) -> None:
-    """Device seconds within the wall's, as a device computes one thing at a time; images as many as there are."""
+    """Device seconds within the wall's, as a device computes one picture at a time; images as many as there are."""
     receipt = part.receipt
     if receipt.unit_type == "images":
         if receipt.micro_units != part.pictures * MICRO:
             raise NotEndorsed("implausible_units", "other units than there are pictures", "receipt.units")
         return
-    wall_s = receipt.finished_at - receipt.started_at + _ROUNDING_S
-    if receipt.micro_units > wall_s * MICRO:
-        raise NotEndorsed("implausible_units", f"more device seconds than the {wall_s} that passed", "receipt.units")
+    if receipt.micro_units > most_device_time(receipt, part.pictures):
+        raise NotEndorsed("implausible_units", "more device seconds than can have passed", "receipt.units")
 
 
 def check_registered(evidence: Evidence, registry: Mapping[Address, ProviderView | None], bounds: Bounds) -> None:

@@ -5,15 +5,13 @@ done: so a crash books nothing twice, and two processes book it once. Deposits c
 the chain had it, so no account of a client's is ever below zero.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import httpx
 import structlog
 
-from chain.client import AsyncNodeClient, NodeError
+from chain.client import AsyncNodeClient
 from chain.primitives.escrow import (
     DEPOSIT_REFUNDED_EVENT,
     DEPOSITED_EVENT,
@@ -26,18 +24,16 @@ from chain.primitives.hexadecimal import parse_hash, parse_hex, to_checksum_addr
 from chain.primitives.modules import ESCROW
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Hash32
-from hub.attestation.logs import ChainLogs, ChainUnclear, Log
+from hub.attestation.logs import ChainLogs, ChainUnclear, Log, keep_following
 from hub.attestation.metrics import AttestationMetrics
 from hub.attestation.watching import Use, keep_use
 from hub.ledger import posting
 from hub.store import followed, receipts
-from hub.store.errors import StoreError
 from hub.store.store import Store, now_ms
 from hub.store.transaction import Transaction
 
 NAME: Final = "escrow"
 _MOST_BLOCKS: Final = 2_000
-_PAUSE_S: Final = 1.0
 _HEADS: Final = (DEPOSITED_EVENT, SETTLED_EVENT, WITHDRAWN_EVENT, DEPOSIT_REFUNDED_EVENT)
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.following")
@@ -66,14 +62,7 @@ class EscrowFollower:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            try:
-                is_behind = await self.follow()
-            except (NodeError, httpx.HTTPError, ChainUnclear, StoreError) as error:
-                _log.warning("escrow_not_followed", detail=str(error) or type(error).__name__)
-                is_behind = False
-            if not is_behind:
-                await asyncio.sleep(_PAUSE_S)
+        await keep_following(self.follow, _log)
 
     async def follow(self) -> bool:
         """Books the next stretch of final blocks; whether there are more."""

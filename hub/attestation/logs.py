@@ -1,16 +1,22 @@
 """Events of the chain's modules by stretches of final blocks: `eth_getLogs` of a node, checked and bounded."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import httpx
 import msgspec
+import structlog
 
+from chain.client import NodeError
 from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.types import Address
+from hub.store.errors import StoreError
 
 _MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
 _TIMEOUT_S: Final = 30.0
+_PAUSE_S: Final = 0.5
+"""Between looks at a chain of which all is followed."""
 
 
 class ChainUnclear(Exception):
@@ -35,6 +41,18 @@ class _Fault(msgspec.Struct):
 class _Answer(msgspec.Struct):
     result: list[Log] | None = None
     error: _Fault | None = None
+
+
+async def keep_following(follow: Callable[[], Awaitable[bool]], log: structlog.stdlib.BoundLogger) -> None:
+    """Until cancelled: `follow` does the next stretch of blocks, and says whether there are more."""
+    while True:
+        try:
+            is_behind = await follow()
+        except (NodeError, httpx.HTTPError, ChainUnclear, StoreError) as error:
+            log.warning("chain_not_followed", detail=str(error) or type(error).__name__)
+            is_behind = False
+        if not is_behind:
+            await asyncio.sleep(_PAUSE_S)
 
 
 class ChainLogs:

@@ -4,23 +4,20 @@ One call for each stretch of blocks, however many receipts wait. What a stretch 
 which that was done: a crash in between keeps the same once more, which changes nothing.
 """
 
-import asyncio
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-import httpx
 import structlog
 
-from chain.client import AsyncNodeClient, NodeError
+from chain.client import AsyncNodeClient
 from chain.primitives.hexadecimal import parse_hash, parse_hex, to_checksum_address, to_hex
 from chain.primitives.modules import MINTED_EVENT, MINTER
 from chain.primitives.rejection import Rejected
-from hub.attestation.logs import ChainLogs, ChainUnclear, Log
+from hub.attestation.logs import ChainLogs, ChainUnclear, Log, keep_following
 from hub.attestation.metrics import AttestationMetrics
 from hub.attestation.watching import Use, keep_use
 from hub.store import followed, receipts
-from hub.store.errors import StoreError
 from hub.store.store import Store
 from hub.store.transaction import Transaction
 
@@ -28,7 +25,6 @@ NAME: Final = "minter"
 _MOST_BLOCKS: Final = 2_000
 _AT_ONE_TIME: Final = 32
 """Receipts in one transaction: others wait for it."""
-_PAUSE_S: Final = 0.5
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.minting")
 
@@ -44,14 +40,7 @@ class MintFollower:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            try:
-                is_behind = await self.follow()
-            except (NodeError, httpx.HTTPError, ChainUnclear, StoreError) as error:
-                _log.warning("mints_not_followed", detail=str(error) or type(error).__name__)
-                is_behind = False
-            if not is_behind:
-                await asyncio.sleep(_PAUSE_S)
+        await keep_following(self.follow, _log)
 
     async def follow(self) -> bool:
         """Keeps what the next stretch of final blocks says; whether there are more."""

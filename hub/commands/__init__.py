@@ -8,5 +8,6 @@ Each module has `register(app)`. Nothing is imported at its top that would make 
 - `providers`: who works here, and who may not (any more)
 - `sla`: what a provider has promised, and what was measured of it
 - `audit`: the log of everything that was signed, checked; receipts that shall not be signed
+- `books`: who has earned and deposited what
 - `database`: the operator's way to the hub's database
 """

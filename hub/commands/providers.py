@@ -1,7 +1,7 @@
 """`aitbc hub providers`, `ban` and `unban`: who works here, and who may not (any more)."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -58,15 +58,21 @@ def ban(
 
 
 def unban(address: Provider, data_dir: DataDir = None, database_url: DatabaseUrl = None) -> None:
-    """Take work from a provider again."""
+    """Take work from a provider again: ends its ban, and its pause."""
     from hub.store import providers as records
     from hub.store.store import now_ms
 
     name = _checksummed(address)
+
+    def unit(transaction: Any) -> None:
+        known, now = records.get(transaction, name), now_ms()
+        if known is not None and known.suspended_until_ms is not None:
+            records.lift(transaction, name, now)
+        records.unban(transaction, name, now)
+
     with reporting(), opened_store(data_dir, database_url) as store:
-        now = now_ms()
-        store.write_now(lambda t: records.unban(t, name, now))
-    print(f"{name} is not banned")
+        store.write_now(unit)
+    print(f"{name} is neither banned nor paused")
 
 
 def _checksummed(address: str) -> str:

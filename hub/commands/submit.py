@@ -110,7 +110,7 @@ def _take_pictures(
     client: "HubClient", job: dict[str, Any], request: "JobRequest", signing: "HubSigning | None", out: Path
 ) -> list[str]:
     """Checks them against the receipt, where there is one, and writes them."""
-    from hub.client import check_job
+    from hub.client_checks import check_job
 
     contents = [client.picture(job["job_id"], picture["number"]) for picture in job["pictures"]]
     if job["receipt"] is not None:

@@ -6,6 +6,7 @@ guard.py         whose key it is
 answers.py       the JSON that is answered with
 describing.py    rows as those answers
 refusals.py      what went wrong as a problem with a status
+readiness.py     whether jobs may be sent here
 links.py         signed links to pictures
 job_routes.py    send, list, look, cancel, estimate
 picture_routes.py  one picture

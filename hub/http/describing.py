@@ -26,7 +26,7 @@ from hub.store.jobs import Job
 from hub.store.leases import Lease
 from hub.store.receipts import Receipt
 from hub.store.results import Picture, Result
-from hub.store.shards import Purpose, Shard
+from hub.store.shards import Shard
 from hub.store.transaction import Reader
 
 
@@ -49,7 +49,7 @@ def view_of(reader: Reader, job_id: str) -> JobView | None:
         return None
     return JobView(
         job=job,
-        shards=[shard for shard in shards.of_job(reader, job_id) if shard.purpose == Purpose.WORK],
+        shards=shards.of_job(reader, job_id),
         results=results.of_job(reader, job_id),
         pictures=results.pictures(reader, job_id),
         leases=leases.of_job(reader, job_id),

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from chain.primitives.client_request import MAX_START_DELAY_S
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.types import Address, Amount
 from hub.attestation.deposits import DepositDesk, until_s
@@ -71,6 +72,13 @@ class TooLate(Exception):
 
 class WebhookRefused(Exception):
     """Nobody there would ever be called; the message says why."""
+
+
+def lasts_s(request: JobRequest, longest_s: float, now_s: float) -> float:
+    """How long from now (Unix time) the job may take: what is begun long after a signed request's expiry is attested by
+    nobody, so whoever made it would not be paid."""
+    asked_s = min(longest_s, request.deadline_s or longest_s)
+    return asked_s if request.claim is None else min(asked_s, request.claim.expiry + MAX_START_DELAY_S - now_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +280,7 @@ class Acceptance:
         snapshot = self._chain.snapshot
         ceiling = Amount(0) if snapshot is None else snapshot.receipt_ceiling_atoms
         limit = request.max_price_atoms
-        longest_s = min(self._rules.longest_s, request.deadline_s or self._rules.longest_s)
+        longest_s = lasts_s(request, self._rules.longest_s, now / 1000)
         facts: dict[str, Any] = {
             FACT: kept_request(signed, request.parameters(salt)),
             "unit_type": need.unit_type,

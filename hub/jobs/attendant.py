@@ -16,7 +16,7 @@ from chain.primitives.receipt import Receipt
 from chain.primitives.rejection import Rejected
 from hub.attestation.disputes import lock_open_job, window_until_ms
 from hub.attestation.forms import form_of
-from hub.jobs.composing import composed, is_whole, signers
+from hub.jobs.composing import composed, is_whole, signable_since_ms, signers
 from hub.jobs.ending import CLOSING, Endings
 from hub.jobs.queueing import Queue
 from hub.jobs.roster import Roster
@@ -29,7 +29,7 @@ from hub.store.jobs import Job, JobState
 from hub.store.leases import Lease
 from hub.store.receipts import NewReceipt
 from hub.store.results import Result, ResultState
-from hub.store.shards import Purpose, Shard, ShardState
+from hub.store.shards import Shard, ShardState
 from hub.store.store import Store, now_ms
 from hub.store.transaction import Reader, Transaction
 from hub.workers.errors import WorkerError
@@ -263,7 +263,7 @@ class Attendant:
                 return
             await self._keep(sight.job, whole, to_hex(signature), sight)
             return
-        if max(result.delivered_at_ms for result in sight.results) + UNSIGNED_S * 1000 < now_ms():
+        if signable_since_ms(sight.results, now) + UNSIGNED_S * 1000 < now:
             await self._give_up(sight.job, "no_signature", "no provider of it was there to sign its receipt")
 
     async def _give_up(self, job: Job, reason: str, detail: str) -> None:
@@ -329,7 +329,7 @@ def _sight(reader: Reader, job_id: str) -> Sight | None:
         return None
     return Sight(
         job=job,
-        shards=[shard for shard in shards.of_job(reader, job_id) if shard.purpose == Purpose.WORK],
+        shards=shards.of_job(reader, job_id),
         results=results.of_job(reader, job_id),
         open_checks=checks.open_of_job(reader, job_id),
         has_receipt=receipts.get(reader, job_id) is not None,

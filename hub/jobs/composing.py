@@ -10,6 +10,7 @@ from chain.primitives.types import Address
 from chain.primitives.units import compute_amount
 from hub.jobs.requests import FACT
 from hub.store.jobs import Job
+from hub.store.results import Result
 
 
 def signers(parts: Sequence[Receipt]) -> list[Address]:
@@ -18,6 +19,12 @@ def signers(parts: Sequence[Receipt]) -> list[Address]:
     for part in parts:
         units[part.provider] = units.get(part.provider, 0) + part.micro_units
     return sorted(units, key=lambda provider: -units[provider])
+
+
+def signable_since_ms(results: Sequence[Result], now_ms: int) -> int:
+    """Since when a whole job's receipt could have been signed: since the last of these was accepted, however long its
+    check took."""
+    return max(now_ms if result.judged_at_ms is None else result.judged_at_ms for result in results)
 
 
 def is_whole(job: Job, parts: Sequence[Receipt]) -> bool:

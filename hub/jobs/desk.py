@@ -19,8 +19,7 @@ from hub.store.leases import Lease
 from hub.store.providers import Provider
 from hub.store.store import now_ms
 from hub.store.transaction import Transaction
-from hub.workers.desk import Delivery, Grant, GrantedAnswer, LeaseProgress, SpooledFile, WorkerView
-from hub.workers.errors import ResultRefused
+from hub.workers.desk import Delivery, Grant, LeaseProgress, WorkerView
 
 _EVENT_INTERVAL_S: Final = 1.0
 """How often at most a job's progress becomes an event that is kept."""
@@ -120,10 +119,6 @@ class Desk:
     async def delivered(self, delivery: Delivery) -> None:
         """Keeps a result; raises ResultRefused for what is not wanted or false."""
         await self._taking_in.delivered(delivery)
-
-    async def answered(self, lease_id: str, answer: GrantedAnswer, files: Sequence[SpooledFile]) -> None:
-        """This hub asks for checks as orders, never under leases."""
-        raise ResultRefused("no answer of this kind is awaited", reason="unknown_lease")
 
     async def returned(
         self, lease_id: str, reason: str, detail: str, *, is_fault: bool, retry_after_s: float | None = None

@@ -63,12 +63,13 @@ def look_at(
     ceiling: Amount,
     seconds_per_picture: float | None,
     slots: int,
+    leased_at_s: float,
     judging: Judging,
 ) -> Judged:
-    """Takes time: in a thread. Raises AnswerRefused."""
+    """Takes time: in a thread. `leased_at_s` is Unix time. Raises AnswerRefused."""
     asked = answers.Asked(run=run, ceiling=ceiling, seconds_per_picture=seconds_per_picture, slots=slots)
     measured = answers.Measured(
-        sent_at_s=delivery.sent_at_s or None,
+        sent_at_s=delivery.sent_at_s or leased_at_s,
         received_at_s=delivery.received_at_s,
         wall_s=delivery.wall_s or None,
         clock_tolerance_s=judging.clock_tolerance_s,

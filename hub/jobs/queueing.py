@@ -10,7 +10,7 @@ from hub.scheduling.runs import Need, Run
 from hub.scheduling.work import picture_work
 from hub.store import waiting
 from hub.store.jobs import Job
-from hub.store.shards import Purpose, Shard
+from hub.store.shards import Shard
 from hub.store.store import Store, now_ms
 from hub.store.waiting import WaitingShard
 
@@ -33,8 +33,7 @@ class Queue:
         """For estimates."""
         if time.monotonic() >= self._read_at_s + _REFRESH_S:
             self._read_at_s = time.monotonic()
-            now = now_ms()
-            found = await self._store.read(lambda r: (waiting.look(r, now_ms=now, limit=_LOOKED_AT), waiting.counts(r)))
+            found = await self._store.read(lambda r: (waiting.look(r, limit=_LOOKED_AT), waiting.counts(r)))
             self._runs = [self.run_of(item) for item in found[0]]
             self._pictures = found[1][1]
         return self._runs
@@ -46,10 +45,7 @@ class Queue:
 
     async def page(self, number: int, size: int, models: Collection[str]) -> list[WaitingShard]:
         """A page of what these models could serve, in its order."""
-        now = now_ms()
-        return await self._store.read(
-            lambda r: waiting.look(r, now_ms=now, limit=size, offset=number * size, models=models)
-        )
+        return await self._store.read(lambda r: waiting.look(r, limit=size, offset=number * size, models=models))
 
     def run_of(self, item: WaitingShard) -> Run:
         """With deadlines on the monotonic clock."""
@@ -102,7 +98,7 @@ def run_of(shard: Shard, job: Job, need: Need) -> Run:
         rank_s=shard.rank_s,
         rank_step_s=shard.rank_step_s,
         priority=job.priority,
-        deadline_s=deadline_s if shard.purpose == Purpose.WORK else None,
+        deadline_s=deadline_s,
         attempt=shard.attempts,
         excluded=frozenset(parse_address(text) for text in shard.excluded),
         shards_left=max(1, MAX_SHARDS - job.shard_count),

@@ -95,6 +95,7 @@ class TakingIn:
             ceiling=Amount(int(place.job.facts["most_atoms"])) if snapshot is None else snapshot.receipt_ceiling_atoms,
             seconds_per_picture=expected_s,
             slots=slots_of(self._present.views.get(delivery.provider)),
+            leased_at_s=place.lease.started_at_ms / 1_000,
             judging=parts.judging,
         )
 

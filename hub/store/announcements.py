@@ -131,7 +131,7 @@ class Announcements:
     # The listener's thread
 
     def _listen(self, connected: threading.Event) -> None:
-        import psycopg  # Needs libpq, which a machine with SQLite only may lack.
+        import psycopg  # A hub on SQLite starts without it.
 
         pause_s = _FIRST_RECONNECT_S
         while not self._closing.is_set():

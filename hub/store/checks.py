@@ -11,15 +11,7 @@ from hub.store.tables.providers import CHECKS
 from hub.store.transaction import Reader, Transaction
 
 TOPIC: Final = "checks"
-"""Announced when a check was added, has a verdict, or a shard of one was delivered."""
-
-
-class CheckState(StrEnum):
-    """How far it has come."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    DONE = "done"
+"""Announced when a check was added, or has a verdict."""
 
 
 class Verdict(StrEnum):
@@ -43,7 +35,6 @@ class NewCheck:
     lease_id: str
     provider: str
     kind: str
-    deadline_ms: int | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
@@ -52,7 +43,6 @@ class Check(NewCheck):
     """A check as it is."""
 
     sequence: int
-    state: CheckState
     verdict: Verdict | None
     created_at_ms: int
     ended_at_ms: int | None
@@ -63,7 +53,7 @@ _CHECK: Final = select(*columns_of(CHECKS, Check))
 
 def _check_of(row: Any) -> Check:
     verdict = None if row["verdict"] is None else Verdict(row["verdict"])
-    return made(Check, {**row, "state": CheckState(row["state"]), "verdict": verdict})
+    return made(Check, {**row, "verdict": verdict})
 
 
 def add(transaction: Transaction, check: NewCheck, now_ms: int) -> None:
@@ -76,35 +66,22 @@ def add(transaction: Transaction, check: NewCheck, now_ms: int) -> None:
         lease_id=check.lease_id,
         provider=check.provider,
         kind=check.kind,
-        deadline_ms=check.deadline_ms,
         evidence=check.evidence,
-        state=CheckState.WAITING,
         created_at_ms=now_ms,
     )
     transaction.announce(TOPIC)
 
 
-def keep_evidence(transaction: Transaction, check_id: str, **evidence: Any) -> bool:
-    """Adds what was found, while there is no verdict; the check is running from here."""
+def decide(transaction: Transaction, check_id: str, verdict: Verdict, evidence: dict[str, Any], now_ms: int) -> bool:
+    """The verdict, for good, with what was found beside what was known; False where there is one."""
     query = select(CHECKS.c.evidence).where(CHECKS.c.check_id == check_id, CHECKS.c.verdict.is_(None)).with_for_update()
     known = transaction.execute(query).scalar_one_or_none()
     if known is None:
         return False
     change = update(CHECKS).where(CHECKS.c.check_id == check_id)
-    transaction.execute(change.values(evidence={**known, **evidence}, state=CheckState.RUNNING))
-    return True
-
-
-def decide(transaction: Transaction, check_id: str, verdict: Verdict, evidence: dict[str, Any], now_ms: int) -> bool:
-    """The verdict, for good; False where there is one."""
-    keep_evidence(transaction, check_id, **evidence)
-    decided = transaction.execute(
-        update(CHECKS)
-        .where(CHECKS.c.check_id == check_id, CHECKS.c.verdict.is_(None))
-        .values(verdict=verdict, state=CheckState.DONE, ended_at_ms=now_ms)
-    )
+    transaction.execute(change.values(evidence={**known, **evidence}, verdict=verdict, ended_at_ms=now_ms))
     transaction.announce(TOPIC)
-    return decided.rowcount == 1
+    return True
 
 
 def get(reader: Reader, check_id: str) -> Check | None:

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, or_, select, text, update
 
 from hub.store import shards
 from hub.store.records import Row, columns_of, made
-from hub.store.shards import Purpose, ShardState
+from hub.store.shards import ShardState
 from hub.store.tables.jobs import LEASES, SHARDS
 from hub.store.transaction import Reader, Transaction
 
@@ -254,18 +254,15 @@ _ACTIVE_OF_SHARD: Final = (
 
 
 def accepted_turns(reader: Reader, provider: str, *, since_ms: int, limit: int) -> list[Lease]:
-    """Turns that this provider was given since then, and that are over: the newest first, those of work alone.
+    """Turns that this provider was given since then, and that are over: the newest first.
 
     Not those in which another was quicker: nobody knows how they would have ended.
     """
     query = (
-        select(*columns_of(LEASES, Lease))
-        .join_from(LEASES, SHARDS, (LEASES.c.job_id == SHARDS.c.job_id) & (LEASES.c.number == SHARDS.c.number))
-        .where(
+        _LEASE.where(
             LEASES.c.provider == provider,
             LEASES.c.started_at_ms >= since_ms,
             LEASES.c.state.in_((LeaseState.DELIVERED, LeaseState.FAILED, LeaseState.LAPSED, LeaseState.LOST)),
-            SHARDS.c.purpose == Purpose.WORK,
         )
         .order_by(LEASES.c.sequence.desc())
         .limit(limit)

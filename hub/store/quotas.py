@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from hub.store.errors import QuotaExceeded
 from hub.store.records import columns_of, made
 from hub.store.tables.records import QUOTAS
-from hub.store.transaction import Reader, Transaction
+from hub.store.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +86,3 @@ def spend(transaction: Transaction, key: str, day: str, limits: QuotaLimits, mor
         after[name] = max(0, used[name] + addition)
     transaction.execute(_SPEND, {**where, **{f"new_{name}": value for name, value in after.items()}})
     return Spent(**after)
-
-
-def spent(reader: Reader, key: str, day: str) -> Spent:
-    """What the key has used of the day."""
-    row = reader.execute(_SPENT, {"the_key": key, "the_day": day}).mappings().one_or_none()
-    return Spent() if row is None else made(Spent, row)

@@ -11,7 +11,7 @@ from hub.store import events, leases, shards
 from hub.store.errors import AlreadyServed, WrongState
 from hub.store.leases import IS_ACTIVE, Lease, LeaseState, lease_of
 from hub.store.records import Row, columns_of, made
-from hub.store.shards import Purpose, ShardState
+from hub.store.shards import ShardState
 from hub.store.tables.jobs import JOBS, LEASES, PICTURES, RESULTS, SHARDS
 from hub.store.tables.providers import CHECKS
 from hub.store.tables.receipts import RECEIPTS
@@ -113,7 +113,7 @@ _PLACED: Final = (
         SHARDS.c.first_picture == bindparam("first"),
     )
     .values(state=ShardState.DELIVERED, lease_id=bindparam("the_lease"))
-    .returning(SHARDS.c.job_id, SHARDS.c.number, SHARDS.c.purpose)
+    .returning(SHARDS.c.job_id, SHARDS.c.number)
 )
 
 
@@ -134,12 +134,9 @@ def deliver(transaction: Transaction, result: NewResult, pictures: Sequence[NewP
     place = {"the_job": row["job_id"], "the_number": row["number"], "the_lease": result.lease_id}
     ended = transaction.execute(_END_LEASES, {**place, "now": now_ms}).mappings().all()
     (ours,) = (lease for lease in ended if lease["lease_id"] == result.lease_id)
-    if row["purpose"] == Purpose.WORK:
-        job = transaction.execute(_PICTURES_DONE, {"the_job": row["job_id"], "more": len(pictures)}).one()
-        progress = {"pictures": [item.picture for item in pictures], "pictures_done": job.pictures_done}
-        events.keep(transaction, row["job_id"], job.event_count, "pictures", progress, now_ms)
-    else:
-        transaction.announce("checks")
+    job = transaction.execute(_PICTURES_DONE, {"the_job": row["job_id"], "more": len(pictures)}).one()
+    progress = {"pictures": [item.picture for item in pictures], "pictures_done": job.pictures_done}
+    events.keep(transaction, row["job_id"], job.event_count, "pictures", progress, now_ms)
     _insert(transaction, ours, result, pictures, now_ms)
     if len(ended) > 1:
         transaction.announce(leases.TOPIC)
@@ -250,12 +247,11 @@ def refuse(transaction: Transaction, lease_id: str, reason: str, now_ms: int, *,
     assert shard is not None and shard.lease_id == lease_id
     state = ShardState.WAITING if again else ShardState.REFUSED
     shards.put_back(transaction, shard, without=row.provider, now_ms=now_ms, state=state)
-    if shard.purpose == Purpose.WORK:
-        less = {"the_job": row.job_id, "more": -shard.pictures}
-        job = transaction.execute(_PICTURES_DONE, less).one()
-        numbers = list(range(shard.first_picture, shard.first_picture + shard.pictures))
-        progress = {"pictures": numbers, "pictures_done": job.pictures_done}
-        events.keep(transaction, row.job_id, job.event_count, "pictures_refused", progress, now_ms)
+    less = {"the_job": row.job_id, "more": -shard.pictures}
+    job = transaction.execute(_PICTURES_DONE, less).one()
+    numbers = list(range(shard.first_picture, shard.first_picture + shard.pictures))
+    progress = {"pictures": numbers, "pictures_done": job.pictures_done}
+    events.keep(transaction, row.job_id, job.event_count, "pictures_refused", progress, now_ms)
     return True
 
 
@@ -274,9 +270,9 @@ def get(reader: Reader, lease_id: str) -> Result | None:
     return None if row is None else _result_of(row)
 
 
-def of_job(reader: Reader, job_id: str, *, purpose: Purpose = Purpose.WORK) -> list[Result]:
+def of_job(reader: Reader, job_id: str) -> list[Result]:
     """Those that count, in the order of their pictures."""
-    query = _COUNTS.where(RESULTS.c.job_id == job_id, SHARDS.c.purpose == purpose)
+    query = _COUNTS.where(RESULTS.c.job_id == job_id)
     return [_result_of(row) for row in reader.execute(query).mappings()]
 
 
@@ -302,7 +298,6 @@ def unchecked_of_provider(reader: Reader, provider: str, *, limit: int) -> list[
         .where(
             RESULTS.c.provider == provider,
             JOBS.c.ended_at_ms.is_(None),
-            SHARDS.c.purpose == Purpose.WORK,
             ~exists().where(CHECKS.c.lease_id == RESULTS.c.lease_id, CHECKS.c.job_id == RESULTS.c.job_id),
             ~exists().where(RECEIPTS.c.job_id == RESULTS.c.job_id, RECEIPTS.c.attested_at_ms.is_not(None)),
         )
@@ -319,7 +314,7 @@ def pictures(reader: Reader, job_id: str) -> list[Picture]:
         .join_from(
             PICTURES, SHARDS, (PICTURES.c.lease_id == SHARDS.c.lease_id) & (PICTURES.c.job_id == SHARDS.c.job_id)
         )
-        .where(PICTURES.c.job_id == job_id, SHARDS.c.purpose == Purpose.WORK)
+        .where(PICTURES.c.job_id == job_id)
         .order_by(PICTURES.c.picture)
     )
     return [made(Picture, row) for row in reader.execute(query).mappings()]

@@ -36,16 +36,6 @@ class ShardState(StrEnum):
     """Not wanted any more."""
 
 
-class Purpose(StrEnum):
-    """What a shard is for; only `WORK` is the client's, and counts for the job."""
-
-    WORK = "work"
-    RERUN = "rerun"
-    CHALLENGE = "challenge"
-    CANARY = "canary"
-    BENCHMARK = "benchmark"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewShard:
     """Pictures that shall wait; `rank_s` is their place in the queue, lowest first, `rank_step_s` more for each later
@@ -56,11 +46,8 @@ class NewShard:
     pictures: int
     rank_s: float = 0.0
     rank_step_s: float = 0.0
-    purpose: Purpose = Purpose.WORK
-    check_id: str | None = None
     excluded: list[str] = field(default_factory=list)
     """Addresses of providers that shall not have it."""
-    not_before_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +69,7 @@ _OF_JOB: Final = (
 
 def shard_of(row: Row) -> Shard:
     """From a row with the columns of a shard."""
-    return made(Shard, {**row, "state": ShardState(row["state"]), "purpose": Purpose(row["purpose"])})
+    return made(Shard, {**row, "state": ShardState(row["state"])})
 
 
 def add(transaction: Transaction, job_id: str, waiting: Sequence[NewShard], now_ms: int) -> None:
@@ -109,13 +96,10 @@ def insert_row(
         number=shard.number,
         first_picture=shard.first_picture,
         pictures=shard.pictures,
-        purpose=shard.purpose,
-        check_id=shard.check_id,
         excluded=shard.excluded,
         state=state,
         attempts=attempts,
         waiting_since_ms=now_ms,
-        not_before_ms=shard.not_before_ms,
         rank_s=shard.rank_s,
         rank_step_s=shard.rank_step_s,
     )

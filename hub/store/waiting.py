@@ -4,17 +4,17 @@ On PostgreSQL several processes take at once: each locks the rows that it looks 
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, func, or_, select, text, tuple_, update
+from sqlalchemy import bindparam, func, or_, select, text, tuple_, update
 
 from hub.store import events, leases, shards
 from hub.store.jobs import Job, JobState, job_of
 from hub.store.leases import NewLease
 from hub.store.records import columns_of
-from hub.store.shards import Purpose, Shard, ShardState, shard_of
+from hub.store.shards import Shard, ShardState, shard_of
 from hub.store.tables.jobs import JOBS, SHARDS
 from hub.store.transaction import Reader, Transaction
 
@@ -27,24 +27,12 @@ _JOB_COLUMNS: Final = tuple(column.label(f"job_of_{column.key}") for column in c
 _JOB_NAMES: Final = tuple(field.name for field in fields(Job))
 
 
-_OF_SAME_JOB: Final = SHARDS.alias("of_same_job")
-_SHARDS_OF_JOB: Final = (
-    select(func.count())
-    .where(_OF_SAME_JOB.c.job_id == SHARDS.c.job_id, _OF_SAME_JOB.c.purpose == Purpose.WORK)
-    .correlate(SHARDS)
-    .scalar_subquery()
-    .label("shards_of_job")
-)
-
-
 @dataclass(frozen=True, slots=True)
 class WaitingShard:
     """A shard that waits, and its job."""
 
     shard: Shard
     job: Job
-    shards_of_job: int
-    """Shards of the job's own work, this one among them; a receipt has a bound on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,34 +43,27 @@ class Taken:
     shard: Shard
 
 
-Choose = Callable[[Sequence[WaitingShard], Sequence[NewLease]], Iterable[NewLease]]
-"""From shards that wait, and the leases chosen from earlier pages, to leases of them. Pure: it runs in the writer's
-thread, perhaps twice. A shard may be cut several times: each next lease begins where the one before it ends."""
-
-
-def _select_waiting(now_ms: int, models: Collection[str] | None) -> Select[Any]:
-    query = (
-        select(*_SHARD_COLUMNS, *_JOB_COLUMNS, _SHARDS_OF_JOB)
-        .join_from(SHARDS, JOBS, SHARDS.c.job_id == JOBS.c.job_id)
-        .where(IS_WAITING, SHARDS.c.not_before_ms <= now_ms)
-        .order_by(SHARDS.c.rank_s, SHARDS.c.job_id, SHARDS.c.number)
-    )
-    if models is not None:
-        query = query.where(or_(JOBS.c.model.is_(None), JOBS.c.model.in_(models)))
-    return query
+_WAITING: Final = (
+    select(*_SHARD_COLUMNS, *_JOB_COLUMNS)
+    .join_from(SHARDS, JOBS, SHARDS.c.job_id == JOBS.c.job_id)
+    .where(IS_WAITING)
+    .order_by(SHARDS.c.rank_s, SHARDS.c.job_id, SHARDS.c.number)
+)
 
 
 def _waiting_of(row: Any) -> WaitingShard:
     shard = {name: row[name] for name in _SHARD_NAMES}
     job = {name: row[f"job_of_{name}"] for name in _JOB_NAMES}
-    return WaitingShard(shard_of(shard), job_of(job), row["shards_of_job"])
+    return WaitingShard(shard_of(shard), job_of(job))
 
 
 def look(
-    reader: Reader, *, now_ms: int, limit: int = 256, offset: int = 0, models: Collection[str] | None = None
+    reader: Reader, *, limit: int = 256, offset: int = 0, models: Collection[str] | None = None
 ) -> list[WaitingShard]:
     """What waits, in its order; with `models`, only what they could serve. Taken by nobody yet."""
-    query = _select_waiting(now_ms, models).limit(limit).offset(offset)
+    query = _WAITING.limit(limit).offset(offset)
+    if models is not None:
+        query = query.where(or_(JOBS.c.model.is_(None), JOBS.c.model.in_(models)))
     return [_waiting_of(row) for row in reader.execute(query).mappings()]
 
 
@@ -101,39 +82,15 @@ _OF_JOBS: Final = (
 
 
 def take(transaction: Transaction, wanted: Sequence[NewLease], *, process: str, now_ms: int) -> list[Taken | None]:
-    """Leases these, in their order; None for each whose pictures do not wait any more (another process has them)."""
+    """Leases these, in their order; None for each whose pictures do not wait any more (another process has them).
+
+    A shard may be cut several times: each next lease of it begins where the one before it ends.
+    """
     if not wanted:
         return []
     names = sorted({lease.job_id for lease in wanted})
     rows = transaction.execute(_OF_JOBS, {"the_jobs": names}).mappings()
     return _lease(transaction, [shard_of(row) for row in rows], wanted, process=process, now_ms=now_ms)
-
-
-def assign(
-    transaction: Transaction,
-    choose: Choose,
-    *,
-    process: str,
-    now_ms: int,
-    places: int,
-    models: Collection[str] | None = None,
-    page: int = 64,
-    pages: int = 16,
-) -> list[Taken]:
-    """Looks and takes in one step: page by page, until `places` leases are chosen or nothing more waits."""
-    seen: list[WaitingShard] = []
-    chosen: list[NewLease] = []
-    query = _select_waiting(now_ms, models).limit(page).with_for_update(of=SHARDS, skip_locked=True)
-    for number in range(pages):
-        rows = transaction.execute(query.offset(number * page)).mappings().all()
-        waiting = [_waiting_of(row) for row in rows]
-        seen += waiting
-        if waiting:
-            chosen += choose(waiting, chosen)
-        if len(waiting) < page or len(chosen) >= places:
-            break
-    taken = _lease(transaction, [item.shard for item in seen], chosen, process=process, now_ms=now_ms)
-    return [item for item in taken if item is not None]
 
 
 def _lease(

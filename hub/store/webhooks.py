@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 
 from hub.store.records import columns_of, made
 from hub.store.tables.receipts import WEBHOOKS
-from hub.store.transaction import Reader, Transaction
+from hub.store.transaction import Transaction
 
 TOPIC: Final = "webhooks"
 
@@ -83,9 +83,3 @@ def note(transaction: Transaction, webhook_id: int, *, error: str | None, next_m
         )
     )
     transaction.erases()
-
-
-def of_job(reader: Reader, job_id: str) -> list[Webhook]:
-    """All of the job's, oldest first."""
-    query = select(*_COLUMNS).where(WEBHOOKS.c.job_id == job_id).order_by(WEBHOOKS.c.webhook_id)
-    return [made(Webhook, row) for row in reader.execute(query).mappings()]

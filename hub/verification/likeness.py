@@ -9,6 +9,7 @@ however rarely this provider is sampled.
 
 import hashlib
 import hmac
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -66,11 +67,20 @@ def run_key(secret: bytes, run: PictureRun, index: int, source_sha256: str | Non
     """63 bits that are the same for two pictures exactly if the same was asked for; a prompt cannot be guessed from
     them without the hub's secret."""
     fields = {name: value for name, value in msgspec.to_builtins(run).items() if name not in _NOT_THE_PICTURE}
-    fields["prompt"] = run.prompts[index if len(run.prompts) > 1 else 0]
+    is_guided = run.guidance > 1  # Below, neither guidance nor negative prompt has any effect.
+    fields["guidance"] = run.guidance if is_guided else 1.0
+    fields["negative_prompt"] = _as_read(run.negative_prompt) if is_guided else ""
+    fields["prompt"] = _as_read(run.prompts[index if len(run.prompts) > 1 else 0])
     fields["seed"] = run.seed_of(index)
     fields["source_sha256"] = source_sha256
     text = msgspec.json.encode(fields, order="sorted")
     return int.from_bytes(hmac.digest(secret, _KEY_TAG + text, hashlib.sha256)[:8], "big") >> 1
+
+
+def _as_read(prompt: str) -> str:
+    """As the tokenizers of Stable Diffusion's text encoders read it: two prompts that only differ in what they ignore
+    give the same file."""
+    return " ".join(unicodedata.normalize("NFC", prompt).split()).lower()
 
 
 def judge(look: Look, key: int, near: Sequence[EarlierPicture], *, provider: str) -> Suspicion | None:

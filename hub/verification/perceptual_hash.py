@@ -10,7 +10,6 @@ from typing import Final
 
 from PIL import Image
 
-HASH_BITS: Final = 64
 _ROWS: Final = 8
 _COLUMNS: Final = 7
 _MARGIN_LEVELS: Final = 3
@@ -35,11 +34,6 @@ def perceptual_hash(image: Image.Image) -> int:
             for level in row:
                 code = code << 2 | _GRAY_CODES[sum(level >= bound for bound in _CHROMA_LEVELS)]
     return code
-
-
-def bits_apart(one: int, other: int) -> int:
-    """How many bits differ."""
-    return (one ^ other).bit_count()
 
 
 def _rows_of(channel: Image.Image, columns: int, rows: int) -> list[list[int]]:

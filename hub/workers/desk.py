@@ -5,16 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from chain.primitives.hub_messages import Assignment, CheckSteps, ComputePictures, OpenSteps, PlanCheck
-from chain.primitives.provider_messages import Checked, Computed, Opened, Plan
+from chain.primitives.hub_messages import Assignment
 from chain.primitives.receipt import Receipt
 from chain.primitives.types import Address, Amount
-from chain.primitives.worker_fields import PictureRun, ProfileClaim
+from chain.primitives.worker_fields import ProfileClaim
 from chain.primitives.worker_hello import LOOPBACK_HOSTS
-
-GrantedOrder = OpenSteps | PlanCheck | CheckSteps | ComputePictures
-"""A piece of a check that a provider does under a lease: its order_id is the lease's id."""
-GrantedAnswer = Opened | Plan | Checked | Computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +67,17 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a provider is to be given: an assignment, or a piece of a check, with the files that it announces."""
+    """What a provider is to be given under a lease."""
 
     provider: Address
-    message: Assignment | GrantedOrder
+    message: Assignment
     deadline_s: float
     """From now: when the lease lapses."""
-    files: tuple[bytes, ...] = ()
 
     @property
     def lease_id(self) -> str:
         """Whose it is."""
-        return self.message.lease_id if isinstance(self.message, Assignment) else self.message.order_id
-
-    @property
-    def run(self) -> PictureRun | None:
-        """What is to be made; None for steps that are only to be opened."""
-        return None if isinstance(self.message, OpenSteps) else self.message.run
+        return self.message.lease_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +143,6 @@ class ShardDesk(Protocol):
 
     async def delivered(self, delivery: Delivery) -> None:
         """Keeps a result; raises ResultRefused for one that is not wanted (any more)."""
-
-    async def answered(self, lease_id: str, answer: GrantedAnswer, files: Sequence[SpooledFile]) -> None:
-        """Keeps the answer to a piece of a check; raises ResultRefused."""
 
     async def returned(
         self, lease_id: str, reason: str, detail: str, *, is_fault: bool, retry_after_s: float | None = None

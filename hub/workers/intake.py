@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from chain.primitives.hub_messages import Taken
-from chain.primitives.provider_messages import Checked, Computed, Opened, Plan, Result
+from chain.primitives.provider_messages import Checked, Computed, Opened, Result
 from chain.primitives.receipt import Receipt
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Address
 from chain.primitives.worker_fields import octets_of
 from chain.primitives.worker_message import Message, Refused
-from hub.workers.desk import Delivery, Grant, GrantedAnswer, HubIdentity, ShardDesk
+from hub.workers.desk import Delivery, HubIdentity, ShardDesk
 from hub.workers.errors import ResultRefused, SessionEnds, WorkerLied
 from hub.workers.leases import HeldLease
 from hub.workers.questions import Questions
-from hub.workers.results import check_announcement, max_picture_bytes, read_receipt
+from hub.workers.results import check_announcement, read_receipt
 from hub.workers.sending import Outgoing
 from hub.workers.socket import SocketClosed
 from hub.workers.spool import IncomingFiles, Spool
@@ -90,13 +90,6 @@ class Intake:
         if self._files.is_complete:
             self._complete()
 
-    def take_plan(self, plan: Plan) -> None:
-        """An answer without files, to a question or under a lease."""
-        if plan.order_id in self._leases:
-            self._spawn(self._hand_in(plan, IncomingFiles((), None)))
-        else:
-            self._questions.answer(plan.order_id, plan, ())
-
     def fail(self, key: str, lie: WorkerLied) -> None:
         """What was on its way is worth nothing."""
         if self._leases.pop(key, None) is not None:
@@ -111,16 +104,15 @@ class Intake:
 
     def _expect(self, message: WithFiles) -> IncomingFiles:
         """To the spool, or nowhere if nobody waits for them; raises WorkerLied for more than there can be."""
-        held = self._leases.get(_key_of(message))
         if isinstance(message, Result):
-            if held is None or held.assignment is None:
+            held = self._leases.get(message.lease_id)
+            if held is None:
                 return IncomingFiles(message.attachments, None)
             check_announcement(message, held.assignment)
             return self._tools.spool.receive(message.attachments)
-        if held is None and message.order_id not in self._questions:
+        if message.order_id not in self._questions:
             return IncomingFiles(message.attachments, None)
-        most_bytes = self._questions.most_bytes(message.order_id) if held is None else _most_bytes(held.grant)
-        if sum(each.size_bytes for each in message.attachments) > most_bytes:
+        if sum(each.size_bytes for each in message.attachments) > self._questions.most_bytes(message.order_id):
             raise WorkerLied("an answer with more bytes than it can have", reason="answer_too_large")
         return self._tools.spool.receive(message.attachments)
 
@@ -129,13 +121,11 @@ class Intake:
         self._message = self._files = None
         assert message is not None
         assert files is not None
-        held = self._leases.get(_key_of(message))
-        if held is not None:
-            held.is_here = True
         if isinstance(message, Result):
+            held = self._leases.get(message.lease_id)
+            if held is not None:
+                held.is_here = True
             self._spawn(self._deliver(message, files))
-        elif message.order_id in self._leases:
-            self._spawn(self._hand_in(message, files))
         else:
             is_wanted = message.order_id in self._questions
             octets = tuple(file.path.read_bytes() for file in files.files) if is_wanted else ()
@@ -168,7 +158,7 @@ class Intake:
 
     def _delivery(self, result: Result, files: IncomingFiles) -> Delivery:
         held = self._leases.get(result.lease_id)
-        if held is None or held.assignment is None:
+        if held is None:
             raise ResultRefused("no result of this lease is wanted (any more)", reason="unknown_lease")
         receipt: Receipt = read_receipt(result, held.assignment, provider=self._provider, hub=self._tools.hub)
         return Delivery(
@@ -187,17 +177,6 @@ class Intake:
             wall_s=held.wall_s(),
         )
 
-    async def _hand_in(self, answer: GrantedAnswer, files: IncomingFiles) -> None:
-        reply: Message = Taken(lease_id=answer.order_id)
-        try:
-            await self._tools.desk.answered(answer.order_id, answer, files.files)
-        except ResultRefused as refusal:
-            reply = Refused(about=answer.order_id, reason=refusal.reason, detail=refusal.detail)
-        finally:
-            files.discard()
-        self._leases.pop(answer.order_id, None)
-        await self._tell(reply)
-
     async def _tell(self, message: Message) -> None:
         try:
             await self._out.send(message)
@@ -207,11 +186,3 @@ class Intake:
 
 def _key_of(message: WithFiles) -> str:
     return message.lease_id if isinstance(message, Result) else message.order_id
-
-
-def _most_bytes(grant: Grant) -> int:
-    """Of an answer's files: pictures and latents of what was asked for."""
-    run = grant.run
-    pictures = 0 if run is None else run.count * max_picture_bytes(run)
-    places = len(getattr(grant.message, "places", ())) or (0 if run is None else run.count)
-    return pictures + places * MAX_LATENTS_BYTES

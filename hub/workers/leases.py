@@ -35,15 +35,14 @@ class HeldLease:
         return cls(grant, time.monotonic() + grant.deadline_s)
 
     @property
-    def assignment(self) -> Assignment | None:
-        """None for a piece of a check."""
-        return self.grant.message if isinstance(self.grant.message, Assignment) else None
+    def assignment(self) -> Assignment:
+        """What the provider was sent."""
+        return self.grant.message
 
     @property
     def pictures(self) -> int:
         """How many it keeps the provider busy with."""
-        run = self.grant.run
-        return 0 if run is None else run.count
+        return self.assignment.run.count
 
     def mark_sent(self) -> None:
         """The whole message has gone out."""

@@ -117,7 +117,7 @@ class Session:
         held = self.leases.setdefault(grant.lease_id, HeldLease.of(grant))
         self._given += 1
         try:
-            await self.out.send(grant.message, grant.files)
+            await self.out.send(grant.message)
         except SocketClosed as closed:
             raise WorkerGone(str(closed)) from None
         held.mark_sent()
@@ -196,9 +196,7 @@ class Session:
             self.is_draining = True
         elif isinstance(message, (Result, Opened, Checked, Computed)):
             self._intake.announce(message)
-        elif isinstance(message, Plan):
-            self._intake.take_plan(message)
-        elif isinstance(message, ReceiptSigned):
+        elif isinstance(message, (Plan, ReceiptSigned)):
             self.questions.answer(message.order_id, message, ())
         elif isinstance(message, AttestationTaken):
             self.questions.answer(message.receipt_hash, message, ())
@@ -207,7 +205,7 @@ class Session:
 
     def _take_progress(self, message: Progress) -> None:
         held = self.leases.get(message.lease_id)
-        if held is None or held.assignment is None:
+        if held is None:
             return  # Cancelled a moment ago, say.
         if message.picture >= held.pictures:
             raise SessionEnds("malformed", "progress of a picture that was not asked for")

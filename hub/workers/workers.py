@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -297,11 +298,9 @@ class Workers:
 
     async def _give_out(self) -> None:
         while True:
-            try:
+            with suppress(TimeoutError):  # Nothing was heard: another process may still have left something.
                 async with asyncio.timeout(self._bounds.poll_s):
                     await self._news.wait()
-            except TimeoutError:
-                pass
             self._news.clear()
             if await self._try(self._assign):
                 self.wake()  # There may be more.
@@ -354,9 +353,7 @@ class Workers:
 
 async def _turn_away(socket: WorkerSocket, end: SessionEnds, code: int = CloseCode.REFUSED) -> None:
     """Says why, and closes."""
-    try:
+    with suppress(TimeoutError):  # It does not read, so it is closed without a word.
         async with asyncio.timeout(1.0):
             await socket.send_text(encode(Refused(reason=end.reason, detail=end.detail[:500])))
-    except TimeoutError:
-        pass
     await socket.close(code, end.reason)

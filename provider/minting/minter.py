@@ -49,7 +49,6 @@ _NEVER: Final = frozenset(
         RejectionReason.NOT_AN_ATTESTER,
         RejectionReason.RECEIPT_CEILING,
         RejectionReason.INVALID_SPLIT,
-        RejectionReason.REQUEST_SETTLED,
         RejectionReason.REQUEST_EXPIRED,
         RejectionReason.PRICE_LIMIT,
     }
@@ -60,6 +59,9 @@ Not among them: wrong_chain_id, for what is signed here is of the right network;
 """
 
 _NONCE_REASONS: Final = frozenset({RejectionReason.NONCE_TOO_LOW, RejectionReason.NONCE_TOO_HIGH})
+_MOST_TRIES_SETTLED: Final = 8
+"""So often, over some minutes, a request that is settled already is asked for again: what settles it may be in no block
+yet. If it was this receipt, somebody else has brought it there, and all is well."""
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("provider.minter")
 
@@ -207,11 +209,14 @@ class Minter:
 
     async def _judge(self, stored: StoredReceipt, reason: str, detail: str) -> None:
         """Final if the receipt was minted for us by whatever transaction, refused if it never can be, else later."""
-        if reason in _NONCE_REASONS or reason == RejectionReason.RECEIPT_USED:
-            if await self._is_minted_elsewhere(stored):
-                return
+        is_settled = reason == RejectionReason.REQUEST_SETTLED
+        is_used = reason in _NONCE_REASONS or reason == RejectionReason.RECEIPT_USED
+        is_over = reason in _NEVER or (is_settled and stored.attempts >= _MOST_TRIES_SETTLED)
+        if (is_settled or is_used or is_over) and await self._is_minted_elsewhere(stored):
+            return
+        if is_used:
             await self._wait(stored, reason, _FIRST_RETRY_MS)
-        elif reason in _NEVER:
+        elif is_over:
             await self._refuse(stored, reason, detail)
         else:
             delay_ms = min(_FIRST_RETRY_MS * 2 ** min(stored.attempts, 20), _LONGEST_RETRY_MS)

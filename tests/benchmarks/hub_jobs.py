@@ -22,8 +22,9 @@ from chain.primitives.hub_messages import Assignment
 from chain.primitives.keys import PrivateKey
 from tests.benchmarks.hub_store import seconds_per_sync
 from tests.benchmarks.measuring import Table, milliseconds, percentile
+from tests.hub.dialled import DialledProvider, draw
 from tests.hub.postgresql import running_server, server_folder
-from tests.hub.running import CLIENT_KEYS, Chain, DialledProvider, HubProcess, draw, wait_until
+from tests.hub.running import CLIENT_KEYS, Chain, HubProcess, wait_until
 
 AT_ONCE: Final = 64
 PROVIDERS: Final = 4

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -84,14 +85,12 @@ class Loop:
     async def _assign(self) -> None:
         async with self._store.announcements.subscribe(shards.WAITING_TOPIC) as changes:
             while True:
-                taken = await self._store.write(
-                    lambda transaction: waiting.assign(
-                        transaction, choose, process="bench", now_ms=now_ms(), places=AT_ONCE, page=AT_ONCE
-                    )
-                )
+                wanted = choose(await self._store.read(lambda reader: waiting.look(reader, limit=AT_ONCE)))
+                taken = await self._store.write(partial(waiting.take, wanted=wanted, process="bench", now_ms=now_ms()))
                 for item in taken:
-                    self._leased.pop(item.lease.job_id).set_result(item.lease)
-                if not taken:
+                    if item is not None:
+                        self._leased.pop(item.lease.job_id).set_result(item.lease)
+                if not wanted:
                     await changes.wait()
 
 
@@ -115,7 +114,7 @@ def accept(transaction: Transaction, job_id: str) -> None:
     jobs.add(transaction, job, [run], idempotency_key=job_id, now_ms=now_ms())
 
 
-def choose(waits: Sequence[waiting.WaitingShard], _chosen: Sequence[NewLease]) -> list[NewLease]:
+def choose(waits: Sequence[waiting.WaitingShard]) -> list[NewLease]:
     """Everything to one provider."""
     return [
         NewLease(

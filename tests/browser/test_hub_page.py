@@ -15,7 +15,8 @@ from chain.primitives.hub_messages import Assignment
 from chain.primitives.keys import PrivateKey
 from chain.primitives.provider_messages import Progress
 from tests.browser.exchange_floor import visit
-from tests.hub.running import CLIENT_KEYS, Chain, DialledProvider, HubProcess, serve_honestly, wait_until
+from tests.hub.dialled import DialledProvider, serve_honestly
+from tests.hub.running import CLIENT_KEYS, Chain, HubProcess, wait_until
 
 pytestmark = [pytest.mark.node, pytest.mark.chromium, pytest.mark.timeout(280)]
 

@@ -17,7 +17,8 @@ from chain.primitives.hub_messages import Assignment
 from chain.primitives.keys import PrivateKey
 from tests.deploy.machine import until
 from tests.deploy.nginx_server import SERVER_NAME, Nginx
-from tests.hub.running import CLIENT_KEYS, Chain, DialledProvider, HubProcess
+from tests.hub.dialled import DialledProvider
+from tests.hub.running import CLIENT_KEYS, Chain, HubProcess
 
 pytestmark = pytest.mark.programs("nginx", "openssl")
 KEY = {"Authorization": f"Bearer {CLIENT_KEYS['alice']}"}

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from chain.primitives.keys import PrivateKey
-from tests.hub.running import Chain, DialledProvider, HubProcess
+from tests.hub.dialled import DialledProvider
+from tests.hub.running import Chain, HubProcess
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from hub.cli import app
-from tests.hub.running import CLIENT_KEYS, DialledProvider, HubProcess, serve_honestly, wait_until
+from tests.hub.dialled import DialledProvider, serve_honestly
+from tests.hub.running import CLIENT_KEYS, HubProcess, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 

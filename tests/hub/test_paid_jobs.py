@@ -35,7 +35,8 @@ from hub.store.promises import PromiseState
 from hub.store.store import Store
 from provider.minting.payment import Payment
 from provider.storage.rows import ReceiptForm
-from tests.hub.running import CLIENT_KEYS, PRICE, Chain, DialledProvider, HubProcess, serve_honestly, wait_until
+from tests.hub.dialled import DialledProvider, serve_honestly
+from tests.hub.running import CLIENT_KEYS, PRICE, Chain, HubProcess, wait_until
 from wallet.cli import app as wallet_app
 from wallet.keystore import LIGHT_SCRYPT_N, save_key
 

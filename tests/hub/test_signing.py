@@ -15,7 +15,8 @@ from chain.primitives.receipt import Receipt, attestation_digest
 from hub.errors import HubConfigurationError
 from hub.hub import open_hub
 from hub.settings import HubSettings
-from tests.hub.running import DialledProvider, HubProcess, wait_until
+from tests.hub.dialled import DialledProvider
+from tests.hub.running import HubProcess, wait_until
 from tests.wallet.signers.signer_process import SignerProcess
 from wallet.attester import AttesterNetwork
 from wallet.keystore import KeystoreError

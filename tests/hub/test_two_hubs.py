@@ -19,7 +19,8 @@ from hub.cli import app
 from hub.hub_secrets import load_or_draw
 from tests.hub.attestation.evidences import CHAIN_ID
 from tests.hub.attestation.hubs import ATTESTERS, TwoAttesterChain
-from tests.hub.running import Chain, DialledProvider, HubProcess, serve_honestly, wait_until
+from tests.hub.dialled import DialledProvider, serve_honestly
+from tests.hub.running import Chain, HubProcess, wait_until
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -85,16 +85,13 @@ CHECKS: Final = Table(
     Column("lease_id", IDENTIFIER, nullable=False),
     Column("provider", ADDRESS, nullable=False),
     Column("kind", WORD, nullable=False),
-    Column("state", WORD, nullable=False),
     Column("verdict", WORD),
     Column("evidence", Json, nullable=False, server_default=EMPTY_OBJECT),
     Column("created_at_ms", BigInteger, nullable=False),
-    Column("deadline_ms", BigInteger),
     Column("ended_at_ms", BigInteger),
     ForeignKeyConstraint(["job_id"], ["jobs.job_id"]),
     Index("checks_of_job", "job_id"),
-    Index("checks_of_provider", "provider", "sequence"),
-    partial_index("checks_open", "deadline_ms", where="verdict IS NULL"),
+    partial_index("checks_open", "sequence", where="verdict IS NULL"),
     sqlite_autoincrement=True,
 )
 """A look at a result: why, by whom, and the verdict."""

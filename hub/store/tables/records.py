@@ -78,6 +78,3 @@ LEDGER_TRANSFERS: Final = Table(
     sqlite_autoincrement=True,
 )
 """A posting to two accounts at once: one row takes and gives the same amount, so no books can be out of balance."""
-
-APPEND_ONLY: Final = (AUDIT_LOG, LEDGER_ENTRIES, LEDGER_TRANSFERS)
-"""Tables whose rows neither change nor go."""

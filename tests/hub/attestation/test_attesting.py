@@ -14,11 +14,12 @@ from hub.attestation.attesting import Attesting
 from hub.attestation.auditing import verify_log
 from hub.ledger import books
 from hub.ledger.accounts import provider_earnings
-from hub.store import audit, jobs, receipts
+from hub.store import audit, checks, jobs, receipts
+from hub.store.checks import NewCheck
 from hub.store.jobs import JobState
 from hub.store.store import now_ms
 from tests.hub.attestation.evidences import PROVIDERS, SPLIT, Job, picture
-from tests.hub.attestation.hubs import ATTESTERS, ENDINGS, PATIENCE_S, Hub, TwoAttesterChain, serving
+from tests.hub.attestation.hubs import ATTESTERS, ENDINGS, PATIENCE_S, Hub, Pictures, TwoAttesterChain, serving
 
 
 def fresh(job: Job = SPLIT, **changes: Any) -> Job:
@@ -131,6 +132,41 @@ async def test_a_dispute_within_the_window_stops_it(network: TwoAttesterChain, t
             lambda t: disputes.dispute(t, ENDINGS, done, reason="late", detail="too late", now_ms=now_ms())
         )
         assert east.job(done).state == JobState.DONE
+
+
+class Doubting(Pictures):
+    """Somebody looks again at a part of the job, after its receipt was found due and before others have signed it."""
+
+    def __init__(self, hub: Hub, job_id: str) -> None:
+        super().__init__()
+        self.kept = hub.pictures.kept
+        self._hub, self._job_id = hub, job_id
+        self.has_doubted = False
+
+    async def read(self, sha256: str) -> bytes | None:
+        if not self.has_doubted:
+            self.has_doubted = True
+            name = to_checksum_address(PROVIDERS[0].address)
+            check = NewCheck(
+                check_id="doubt", job_id=self._job_id, shard=0, lease_id="l", provider=name, kind="examination"
+            )
+            await self._hub.store.write(lambda t: checks.add(t, check, now_ms()))
+        return await super().read(sha256)
+
+
+async def test_a_look_that_began_meanwhile_is_waited_for(network: TwoAttesterChain, tmp_path: Path) -> None:
+    async with serving("east", tmp_path, network) as east, serving("west", tmp_path, network) as west:
+        job_id = east.bring(fresh().evidence())
+        doubting = east.pictures = Doubting(east, job_id)
+        attesting = east.attesting([west])
+        for _ in range(2):
+            await attesting.attest_due()
+            assert doubting.has_doubted
+            assert east.job(job_id).state == JobState.VERIFYING
+            assert east.receipt(job_id).attestation is None
+        assert east.store.write_now(lambda t: checks.decide(t, "doubt", checks.Verdict.PASSED, {}, now_ms()))
+        await until_ended(attesting, east, job_id)
+        assert east.job(job_id).state == JobState.DONE
 
 
 async def test_a_mistake_in_composing_is_not_signed(network: TwoAttesterChain, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ LIES: list[tuple[str, Job]] = [
     ("wrong_parts", SPLIT.but(part={"client": "bob", "client_signature": None})),
     ("wrong_parts", SPLIT.but(part={"started_at": int(time.time()) - 100})),
     ("implausible_units", Job(micro_units=13_000_000)),
-    ("implausible_units", Job(makers=((PROVIDERS[0], 2),), micro_units=6_000_001, took_s=10)),
+    ("implausible_units", Job(makers=((PROVIDERS[0], 2),), micro_units=12_000_001, took_s=10)),
     ("implausible_time", Job(finished_at=int(time.time()) + 3_600)),
     ("too_old", Job(finished_at=int(time.time()) - 4 * 86_400)),
     ("implausible_time", Job(client=None, took_s=86_401)),
@@ -181,6 +181,11 @@ def test_images_are_counted() -> None:
             check_registered(evidence, registered, Bounds())
         else:
             assert refusal(evidence) == "implausible_units"
+
+
+def test_a_provider_with_two_devices_is_paid_for_both() -> None:
+    evidence = Job(makers=((PROVIDERS[0], 2),), micro_units=10_000_000, took_s=10).evidence()
+    check_claims(evidence, chain_id=CHAIN_ID, ceiling_atoms=CEILING, bounds=Bounds(), now_s=int(time.time()))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from chain.primitives.receipt import Receipt
 from hub.ledger import accounts, books
 from hub.store import audit, events, jobs, receipts, results, shards
 from hub.store.jobs import ENDED, JobState
-from hub.store.shards import Purpose, ShardState
+from hub.store.shards import ShardState
 from hub.store.store import Store
 from hub.store.tables.jobs import JOBS
 from hub.store.transaction import Reader
@@ -57,7 +57,7 @@ def kept(reader: Reader, job_id: str) -> Kept:
     """Of one job."""
     job = jobs.get(reader, job_id)
     assert job is not None
-    work = [each for each in shards.of_job(reader, job_id) if each.purpose == Purpose.WORK]
+    work = shards.of_job(reader, job_id)
     covered = Counter(
         number for each in work for number in range(each.first_picture, each.first_picture + each.pictures)
     )

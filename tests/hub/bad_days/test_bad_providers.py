@@ -10,7 +10,8 @@ import pytest
 from chain.primitives.hub_messages import Assignment
 from chain.primitives.keys import PrivateKey
 from tests.hub.bad_days.invariants import check, every_job
-from tests.hub.running import PRICE, Chain, DialledProvider, HubProcess, draw, serve_honestly, wait_until
+from tests.hub.dialled import DialledProvider, draw, serve_honestly
+from tests.hub.running import PRICE, Chain, HubProcess, wait_until
 
 pytestmark = pytest.mark.timeout(600)
 

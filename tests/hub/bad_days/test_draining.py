@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from chain.primitives.hub_messages import Assignment
-from tests.hub.running import DialledProvider, HubProcess, serve_honestly, wait_until
+from tests.hub.dialled import DialledProvider, serve_honestly
+from tests.hub.running import HubProcess, wait_until
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -16,7 +16,8 @@ from chain.primitives.keys import PrivateKey
 from hub.store import jobs, receipts
 from hub.store.jobs import JobState
 from tests.hub.bad_days.invariants import check, every_job, store_of
-from tests.hub.running import Chain, DialledProvider, HubProcess, serve_honestly, wait_until
+from tests.hub.dialled import DialledProvider, serve_honestly
+from tests.hub.running import Chain, HubProcess, wait_until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -49,7 +50,8 @@ def told() -> Iterator[tuple[str, list[str]]]:
 def hub(tmp_path_factory: pytest.TempPathFactory, chain: Chain) -> Iterator[HubProcess]:
     """Its receipts wait for a while, so that there is a time in which they are composed and not attested."""
     folder = tmp_path_factory.mktemp("hub")
-    process = HubProcess(folder, chain, challenge_window_s=1.5, webhook_networks="127.0.0.0/8").start()
+    flags = {"challenge_window_s": 1.5, "webhook_networks": "127.0.0.0/8", "AITBC_HUB_CANARIES_PER_DAY": 20}
+    process = HubProcess(folder, chain, **flags).start()
     yield process
     assert process.stop() == 0, process.log
 

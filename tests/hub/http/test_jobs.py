@@ -18,18 +18,11 @@ from websockets.sync.client import connect
 from chain.primitives.hexadecimal import to_hex
 from chain.primitives.hub_messages import Assignment
 from chain.primitives.receipt import Receipt
-from hub.client import HubClient, HubClientError, check_job
+from hub.client import HubClient, HubClientError
+from hub.client_checks import check_job
 from hub.orders.request import JobRequest
-from tests.hub.running import (
-    CLIENT_KEYS,
-    PRICE,
-    Chain,
-    DialledProvider,
-    HubProcess,
-    draw,
-    serve_honestly,
-    wait_until,
-)
+from tests.hub.dialled import DialledProvider, draw, serve_honestly
+from tests.hub.running import CLIENT_KEYS, PRICE, Chain, HubProcess, wait_until
 
 Shared = tuple[HubProcess, DialledProvider, DialledProvider]
 

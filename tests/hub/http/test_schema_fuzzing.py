@@ -17,7 +17,8 @@ from schemathesis.specs.openapi.checks import (
 # Imported here and not by `from_url`: Python 3.11 cannot parse in two threads, and others may be at it by then.
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from tests.hub.running import CLIENT_KEYS, DialledProvider, HubProcess
+from tests.hub.dialled import DialledProvider
+from tests.hub.running import CLIENT_KEYS, HubProcess
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 EXAMPLES = 15

@@ -18,8 +18,9 @@ from chain.primitives.worker_fields import Place
 from chain.primitives.worker_message import Refused
 from hub.verification import challenges
 from hub.verification.sampling import SamplingKey
+from tests.hub.dialled import DialledProvider
 from tests.hub.jobs.toys import Toy, serve
-from tests.hub.running import PRICE, Chain, DialledProvider, HubProcess, wait_until
+from tests.hub.running import PRICE, Chain, HubProcess, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -33,9 +34,7 @@ Join = Callable[..., Toy]
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory, chain: Chain) -> Iterator[HubProcess]:
     """All tests' but those that need settings of their own: each has providers of its own."""
-    process = HubProcess(
-        tmp_path_factory.mktemp("hub"), chain, AITBC_HUB_CHECK_TIMEOUT_S=3, AITBC_HUB_CANARIES_PER_DAY=0
-    ).start()
+    process = HubProcess(tmp_path_factory.mktemp("hub"), chain, AITBC_HUB_CHECK_TIMEOUT_S=3).start()
     yield process
     assert process.stop() == 0, process.log
 
@@ -146,16 +145,14 @@ class TestFailing:
         job_id = posted(hub, prompt="a certain seed", seed=5)
         wait_until(lambda: cheat.committed)
         others = [join(hub) for _ in range(3)]
-        job = hub.ended(job_id)
-        assert job["status"] == "done", (job, hub.log)
-        if checks_of(hub, job_id)[0]["verdict"] == "abandoned":  # It was looked at before anybody else was there.
-            job = hub.ended(posted(hub, prompt="a certain seed", seed=6))
-            while job["provider"] == cheat.address:
-                job = hub.ended(posted(hub, prompt="a certain seed", seed=7 + len(cheat.committed)))
-            wait_until(lambda: cheat.suspended)
-        assert job["provider"] in {other.address for other in others}
-        told = wait_until(lambda: cheat.suspended)[0]
-        assert told.reason == "dispute_lost"
+        assert hub.ended(job_id)["status"] == "done", hub.log
+        seeds = count(6)
+        while not cheat.suspended:  # Its first picture may have been looked at before anybody else was there.
+            assert hub.ended(posted(hub, prompt="a certain seed", seed=next(seeds)))["status"] == "done", hub.log
+        assert cheat.suspended[0].reason == "dispute_lost"
+        (caught,) = rows(hub, "SELECT job_id, provider FROM checks WHERE verdict = 'failed'")
+        assert caught["provider"] == cheat.address
+        assert hub.ended(caught["job_id"])["provider"] in {other.address for other in others}
         record = record_of(hub, cheat)
         assert (record["standing"], record["facts"]["record"]["disputes"]) == ("new", 1.0)
         shown = httpx.get(f"{hub.url}/v1/providers/{cheat.address}/reputation").json()
@@ -283,7 +280,6 @@ class TestWindow:
             AITBC_HUB_RECORD_OUTCOMES=True,
             AITBC_HUB_CHECK_NEW=1e-9,
             AITBC_HUB_CHALLENGE_WINDOW_S=600,
-            AITBC_HUB_CANARIES_PER_DAY=0,
         )
         cheat = join(hub, other_seed=True)
         job_id = posted(hub, prompt="unseen at first")
@@ -341,16 +337,14 @@ class TestCanaries:
     def test_the_days_number_is_bounded(self, make_hub: Callable[..., HubProcess], join: Join) -> None:
         hub = make_hub(AITBC_HUB_CHECK_NEW=1e-9, AITBC_HUB_CANARY_NEW=1.0, AITBC_HUB_CANARIES_PER_DAY=2)
         join(hub)
-        for number in range(5):
-            hub.ended(posted(hub, prompt=f"picture {number}"))
-            wait_until(lambda: "canary_sent" in hub.log)
-            wait_until(lambda: not rows(hub, "SELECT 1 FROM jobs WHERE ended_at_ms IS NULL"))
-        wait_until(lambda: "no_canary" in hub.log)
+        further = count()
+        while "no_canary" not in hub.log:
+            hub.ended(posted(hub, prompt=f"picture {next(further)}"))
         assert len(rows(hub, "SELECT 1 FROM jobs WHERE owner = '(hub)'")) == 2
 
 
 def test_metrics_say_what_happened(make_hub: Callable[..., HubProcess], join: Join, chain: Chain) -> None:
-    hub = make_hub(AITBC_HUB_CANARIES_PER_DAY=0)
+    hub = make_hub()
     maker, checker = join(hub), join(hub, behaviour=leaves)
     job = hub.ended(posted(hub, prompt="counted"))
     assert job["status"] == "done"

@@ -13,8 +13,9 @@ from chain.primitives.receipt import Receipt, combined_artifact_sha256
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Amount, Hash32
 from chain.primitives.units import compute_amount
-from hub.jobs.composing import composed, signers
+from hub.jobs.composing import composed, signable_since_ms, signers
 from hub.store.jobs import Job, JobState
+from hub.store.results import Result, ResultState
 
 KEYS = [PrivateKey(bytes([number + 1]) * 32) for number in range(4)]
 PRICE = Amount(10**17 + 7)
@@ -92,3 +93,27 @@ def test_another_signer_is_another_receipt() -> None:
 def test_a_stranger_does_not_sign() -> None:
     with pytest.raises(Rejected):
         composed(JOB, [part(0, 0, 10), part(1, 1, 20)], provider=KEYS[3].address)
+
+
+def result(*, judged_at_ms: int | None) -> Result:
+    return Result(
+        lease_id="lease",
+        receipt_hash="0x",
+        receipt_json="{}",
+        provider_signature="0x",
+        prompt_salt="0x",
+        micro_units=1,
+        amount=1,
+        job_id="job-1",
+        number=0,
+        provider="0x",
+        state=ResultState.DELIVERED if judged_at_ms is None else ResultState.ACCEPTED,
+        refusal=None,
+        delivered_at_ms=1_000,
+        judged_at_ms=judged_at_ms,
+    )
+
+
+def test_a_check_that_took_long_leaves_the_signers_their_time() -> None:
+    assert signable_since_ms([result(judged_at_ms=2_000), result(judged_at_ms=900_000)], 950_000) == 900_000
+    assert signable_since_ms([result(judged_at_ms=2_000), result(judged_at_ms=None)], 950_000) == 950_000

@@ -20,7 +20,7 @@ from chain.primitives.worker_message import Message, Refused
 from chain.primitives.worker_messages import attachment_of, raw_json
 from hub.verification.challenges import context_of
 from hub.verification.examination import single_run
-from tests.hub.running import DialledProvider
+from tests.hub.dialled import DialledProvider
 from tests.hub.verification.toy_model import COUNT, PROFILE, entry, packed
 
 

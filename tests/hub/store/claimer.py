@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from hub.store import shards, waiting
 from hub.store.leases import NewLease
@@ -19,7 +20,7 @@ async def claim(url: str, name: str) -> None:
     store = Store(url, None)
     numbers = itertools.count()
 
-    def choose(waits: Sequence[waiting.WaitingShard], _chosen: Sequence[NewLease]) -> list[NewLease]:
+    def choose(waits: Sequence[waiting.WaitingShard]) -> list[NewLease]:
         return [
             NewLease(
                 lease_id=f"{name}-{next(numbers)}",
@@ -30,18 +31,17 @@ async def claim(url: str, name: str) -> None:
                 session=name,
                 deadline_ms=now_ms() + 3_600_000,
             )
-            for item in waits[:3]
+            for item in waits
         ]
 
     async with store.announcements.subscribe(shards.WAITING_TOPIC) as changes:
         print("ready", flush=True)
         while True:
-            taken = await store.write(
-                lambda t: waiting.assign(t, choose, process=name, now_ms=now_ms(), places=3, page=8)
-            )
-            for item in taken:
-                print(item.lease.lease_id, item.lease.job_id, item.lease.first_picture, flush=True)
-            if not taken:
+            wanted = choose(await store.read(lambda r: waiting.look(r, limit=3)))
+            for item in await store.write(partial(waiting.take, wanted=wanted, process=name, now_ms=now_ms())):
+                if item is not None:
+                    print(item.lease.lease_id, item.lease.job_id, item.lease.first_picture, flush=True)
+            if not wanted:
                 await changes.wait()
 
 

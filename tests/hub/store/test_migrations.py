@@ -121,7 +121,7 @@ def test_what_stage_1_had_not_ended_goes_on(url: str, open_store: Callable[[], S
 
     store = open_store()
 
-    waits = store.read_now(lambda c: waiting.look(c, now_ms=NOW_MS * 2))
+    waits = store.read_now(waiting.look)
     assert [(item.job.job_id, item.job.prompts) for item in waits] == [
         (job_id(4), ["a red circle number 4"]),
         (job_id(6), ["a red circle number 6"]),

@@ -18,7 +18,7 @@ def spend(store: Store, limits: QuotaLimits, day: str = DAY, **more: int) -> Spe
 
 
 def spent(store: Store) -> Spent:
-    return store.read_now(lambda c: quotas.spent(c, "alice", DAY))
+    return spend(store, QuotaLimits())
 
 
 def test_a_quota_is_spent_up_to_its_limit(store: Store) -> None:

@@ -7,9 +7,8 @@ from hub.store.errors import AlreadyServed, AlreadyUsed, WrongState
 from hub.store.jobs import JobState
 from hub.store.leases import LeaseState
 from hub.store.results import ResultState
-from hub.store.shards import NewShard, Purpose, ShardState
 from hub.store.store import Store
-from tests.hub.store.conftest import ANNA, BERTA, NOW_MS, add_job, deliver, new_job, new_lease, take
+from tests.hub.store.conftest import ANNA, BERTA, NOW_MS, add_job, deliver, new_lease, take
 
 
 @pytest.fixture
@@ -152,20 +151,3 @@ def test_a_result_may_be_refused_for_good(leased: Store) -> None:
 
     assert states(leased) == ["refused", "leased"]
     assert leased.read_now(waiting.counts) == (0, 0)
-
-
-def test_a_checks_own_shard_counts_for_no_picture(store: Store) -> None:
-    rerun = NewShard(number=1, first_picture=0, pictures=1, purpose=Purpose.RERUN, check_id="c-1", excluded=[ANNA])
-    store.write_now(
-        lambda t: jobs.add(t, new_job(), [NewShard(number=0, first_picture=5, pictures=1), rerun], now_ms=NOW_MS)
-    )
-    take(store, new_lease("l-1", provider=BERTA))
-
-    deliver(store, "l-1")
-
-    assert done(store) == 0
-    assert store.read_now(lambda c: results.of_job(c, "job-1")) == []
-    (found,) = store.read_now(lambda c: results.of_job(c, "job-1", purpose=Purpose.RERUN))
-    assert found.provider == BERTA
-    assert store.read_now(lambda c: results.pictures(c, "job-1")) == []
-    assert ShardState.DELIVERED in states(store)

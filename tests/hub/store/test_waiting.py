@@ -2,17 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
 from hub.store import jobs, leases, shards, waiting
 from hub.store.errors import WrongState
 from hub.store.jobs import JobState
-from hub.store.leases import NewLease
 from hub.store.shards import ShardState
 from hub.store.store import Store
 from hub.store.transaction import Transaction
-from hub.store.waiting import Taken, WaitingShard
+from hub.store.waiting import Taken
 from tests.hub.store.conftest import BERTA, NOW_MS, add_job, new_lease, take
 
 
@@ -30,7 +30,7 @@ def test_what_waits_comes_lowest_rank_first(store: Store) -> None:
         add_job(store, job_id, rank_s=rank_s, model="m" if job_id == "job-3" else None)
 
     def look(**options: object) -> list[str]:
-        found = store.read_now(lambda c: waiting.look(c, now_ms=NOW_MS, **options))  # type: ignore[arg-type]
+        found = store.read_now(lambda c: waiting.look(c, **options))  # type: ignore[arg-type]
         return [item.job.job_id for item in found]
 
     assert look() == ["job-2", "job-3", "job-1"]
@@ -46,7 +46,7 @@ def test_a_run_is_cut_where_a_provider_takes_a_part(store: Store) -> None:
 
     assert taken_numbers(taken) == [0, 1]
     assert places(store) == [(0, 4, "leased"), (4, 3, "leased"), (7, 3, "waiting")]
-    (rest,) = store.read_now(lambda c: waiting.look(c, now_ms=NOW_MS))
+    (rest,) = store.read_now(waiting.look)
     assert (rest.shard.rank_s, rest.shard.attempts) == (7.0, 0)
     assert len({item.number for item in store.read_now(lambda c: shards.of_job(c, "job-1"))}) == 3
     job = rest.job
@@ -75,42 +75,18 @@ def test_the_second_taker_of_a_picture_has_nothing(store: Store) -> None:
     assert taken_numbers(take(store, new_lease("l-3", pictures=1))) == [None]
 
 
-def one_each(waits: Sequence[WaitingShard], chosen: Sequence[NewLease]) -> list[NewLease]:
-    """The first two pictures of each run."""
-    return [
-        new_lease(f"{item.job.job_id}-{item.shard.first_picture}", item.job.job_id, pictures=2)
-        for item in waits
-        if len(chosen) < 100
-    ]
-
-
-def test_assigning_looks_further_while_there_are_places(store: Store) -> None:
-    for number in range(7):
-        add_job(store, f"job-{number}", images=3, rank_s=number)
-
-    def unit(transaction: Transaction) -> list[Taken]:
-        return waiting.assign(transaction, one_each, process="p", now_ms=NOW_MS, places=5, page=2)
-
-    taken = store.write_now(unit)
-
-    assert [item.lease.job_id for item in taken] == [f"job-{number}" for number in range(6)]
-    assert places(store, "job-5") == [(0, 2, "leased"), (2, 1, "waiting")]
-    assert places(store, "job-6") == [(0, 3, "waiting")]
-
-
 async def test_two_processes_never_take_the_same_picture(open_store: Callable[[], Store]) -> None:
     stores = [open_store(), open_store()]
     count = 40
     for number in range(count):
         add_job(stores[0], f"job-{number:02}", images=2, rank_s=number)
 
-    def unit(process: str) -> Callable[[Transaction], list[Taken]]:
-        return lambda t: waiting.assign(t, one_each, process=process, now_ms=NOW_MS, places=4, page=4)
-
     async def work(store: Store, process: str) -> list[Taken]:
         mine: list[Taken] = []
-        while taken := await store.write(unit(process)):
-            mine += taken
+        while waits := await store.read(lambda c: waiting.look(c, limit=4)):
+            wanted = [new_lease(f"{process}-{item.job.job_id}", item.job.job_id, pictures=2) for item in waits]
+            taken = await store.write(partial(waiting.take, wanted=wanted, process=process, now_ms=NOW_MS))
+            mine += [item for item in taken if item is not None]
             await asyncio.sleep(0.01)
         return mine
 
@@ -130,12 +106,12 @@ async def test_a_failing_unit_beside_it_takes_nothing_away(store: Store) -> None
 
     outcomes = await asyncio.gather(
         store.write(fails),
-        store.write(lambda t: waiting.assign(t, one_each, process="p", now_ms=NOW_MS, places=4)),
+        store.write(lambda t: waiting.take(t, [new_lease("l-1", pictures=2)], process="p", now_ms=NOW_MS)),
         store.write(fails),
         return_exceptions=True,
     )
 
     assert isinstance(outcomes[1], list)
     assert places(store) == [(0, 2, ShardState.LEASED)]
-    assert [item.lease_id for item in store.read_now(leases.active)] == ["job-1-0"]
+    assert [item.lease_id for item in store.read_now(leases.active)] == ["l-1"]
     assert store.read_now(jobs.open_counts) == {JobState.RUNNING: 1}

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 
+from sqlalchemy import select
+
 from hub.store import webhooks
 from hub.store.store import Store
+from hub.store.tables.receipts import WEBHOOKS
 from hub.store.webhooks import Webhook
 from tests.hub.store.conftest import NOW_MS, add_job
 
@@ -47,7 +50,7 @@ def test_a_call_ends_with_success_or_is_given_up(store: Store) -> None:
     note(first, "late news", NOW_MS)
 
     assert claim(store, NOW_MS + 10_000) == []
-    outcomes = store.read_now(lambda c: webhooks.of_job(c, "job-1"))
+    outcomes = store.read_now(lambda c: c.execute(select(WEBHOOKS).order_by(WEBHOOKS.c.webhook_id)).all())
     assert [(call.error, call.delivered_at_ms, call.secret) for call in outcomes] == [
         (None, NOW_MS + 1, None),
         ("refused", None, None),

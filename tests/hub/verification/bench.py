@@ -17,7 +17,6 @@ from hub.verification.errors import AnswerRefused
 from hub.verification.examination import ExaminationOptions, examine
 from hub.verification.likeness import MAX_DISTANCE, judge, run_key
 from hub.verification.likeness import Earlier as EarlierPicture
-from hub.verification.perceptual_hash import bits_apart
 from hub.verification.pictures import look
 from hub.verification.sampling import SamplingKey
 from hub.verification.verdicts import Verdict
@@ -158,7 +157,7 @@ def _is_suspected(answer: Answer, earlier: Earlier) -> bool:
     """What every answer is looked at for; raises AnswerRefused."""
     before = look(earlier.made.picture, earlier.run)
     now = look(answer.pictures[0], answer.run)
-    distance = bits_apart(before.hash64, now.hash64)
+    distance = (before.hash64 ^ now.hash64).bit_count()
     known = EarlierPicture("job-0", "0x", before.sha256, run_key(SECRET, earlier.run, 0, None), distance)
     near = [known] if distance <= MAX_DISTANCE else []
     return judge(now, run_key(SECRET, answer.run, 0, None), near, provider="0x") is not None

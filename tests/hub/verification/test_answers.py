@@ -54,10 +54,16 @@ def test_clocks_may_differ_a_little() -> None:
     assert check_terms(receipt(started_at=T0 - 5, finished_at=T0 + 7), ASKED, MEASURED) == ()
 
 
-def test_lease_of_another_process_has_only_an_end() -> None:
-    unknown = measured(sent_at_s=None, wall_s=None)
-    assert check_terms(receipt(started_at=T0 - 1_000), ASKED, unknown) == ()
+def test_a_connection_that_was_lost_meanwhile_gives_nobody_more_time() -> None:
+    """Then it is the hub's wall clock that says how long it took."""
+    unknown = measured(wall_s=None)
+    assert check_terms(receipt(), ASKED, unknown) == ()
+    assert refused(receipt(started_at=T0 - 6), ASKED, unknown) is FaultReason.IMPLAUSIBLE_TIME
     assert refused(receipt(finished_at=T0 + 8), ASKED, unknown) is FaultReason.IMPLAUSIBLE_TIME
+    nothing_known = asked(seconds_per_picture=None)
+    long = {"started_at": T0 - 5, "finished_at": T0 + 7}
+    check_terms(receipt(micro_units=7_250_000, **long), nothing_known, unknown)
+    assert refused(receipt(micro_units=7_250_001, **long), nothing_known, unknown) is FaultReason.IMPLAUSIBLE_UNITS
 
 
 class TestUnits:
@@ -68,15 +74,30 @@ class TestUnits:
         assert refused(receipt(micro_units=2_250_001)) is FaultReason.IMPLAUSIBLE_UNITS
 
     def test_on_every_device_at_once(self) -> None:
-        four = asked(slots=4, seconds_per_picture=None)
+        run = msgspec.structs.replace(RUN, count=4)
+        four = asked(run=run, slots=4, seconds_per_picture=None)
         check_terms(receipt(micro_units=9_000_000), four, MEASURED)
         assert refused(receipt(micro_units=9_000_001), four) is FaultReason.IMPLAUSIBLE_UNITS
+
+    def test_no_more_devices_than_pictures(self) -> None:
+        """Who says that it has a thousand slots is paid for no more than the pictures keep busy."""
+        many = asked(slots=1_000, seconds_per_picture=None)
+        check_terms(receipt(micro_units=4_500_000), many, MEASURED)
+        assert refused(receipt(micro_units=4_500_001), many) is FaultReason.IMPLAUSIBLE_UNITS
+
+    def test_up_to_the_time_that_its_own_receipt_states(self) -> None:
+        """Attesters go by that: what they would refuse must not spoil the receipt of all who worked at the job."""
+        slow = measured(wall_s=60.0, received_at_s=T0 + 60.0)
+        at_once = {"started_at": T0 + 1, "finished_at": T0 + 1}
+        check_terms(receipt(micro_units=4_000_000, **at_once), ASKED, slow)
+        assert refused(receipt(micro_units=4_000_001, **at_once), ASKED, slow) is FaultReason.IMPLAUSIBLE_UNITS
 
     def test_up_to_what_its_own_benchmark_explains(self) -> None:
         """It may wait for a minute and still not charge it."""
         slow = measured(wall_s=60.0, received_at_s=T0 + 60.0)
-        check_terms(receipt(micro_units=8_250_000), ASKED, slow)
-        assert refused(receipt(micro_units=8_250_001), ASKED, slow) is FaultReason.IMPLAUSIBLE_UNITS
+        check_terms(receipt(micro_units=8_250_000, finished_at=T0 + 60), ASKED, slow)
+        bent = receipt(micro_units=8_250_001, finished_at=T0 + 60)
+        assert refused(bent, ASKED, slow) is FaultReason.IMPLAUSIBLE_UNITS
 
     def test_none_at_all(self) -> None:
         assert refused(receipt(micro_units=0)) is FaultReason.IMPLAUSIBLE_UNITS

@@ -10,10 +10,10 @@ from PIL import Image, ImageDraw
 from chain.primitives.worker_fields import PictureRun
 from hub.verification.errors import AnswerRefused, FaultReason
 from hub.verification.likeness import COPIED, MAX_DISTANCE, MOST_ALIKE, Earlier, judge, run_key
-from hub.verification.perceptual_hash import bits_apart, perceptual_hash
+from hub.verification.perceptual_hash import perceptual_hash
 from hub.verification.pictures import Look, look
 
-RUN = PictureRun(model="toy/model", prompts=("a", "b"), steps=4, guidance=1.0, width=256, height=256, seed=1, count=2)
+RUN = PictureRun(model="toy/model", prompts=("a", "b"), steps=4, guidance=2.0, width=256, height=256, seed=1, count=2)
 SECRET = b"\x09" * 32
 
 
@@ -51,13 +51,13 @@ def test_copies_stay_near() -> None:
         )
         for copy in copies:
             total += 1
-            near += bits_apart(perceptual_hash(image), perceptual_hash(copy)) <= MAX_DISTANCE
+            near += (perceptual_hash(image) ^ perceptual_hash(copy)).bit_count() <= MAX_DISTANCE
     assert near >= 0.95 * total
 
 
 def test_different_pictures_are_far() -> None:
     hashes = [perceptual_hash(scene(seed)) for seed in range(60)]
-    distances = [bits_apart(one, other) for at, one in enumerate(hashes) for other in hashes[:at]]
+    distances = [(one ^ other).bit_count() for at, one in enumerate(hashes) for other in hashes[:at]]
     assert sum(distance <= MAX_DISTANCE for distance in distances) == 0
     assert sum(distances) / len(distances) > 15
 
@@ -66,7 +66,7 @@ def test_flat_areas_do_not_let_noise_choose_the_bits() -> None:
     random = Random(3)
     image = Image.new("RGB", (256, 256), (120, 130, 140))
     noisy = image.point(lambda level: level + random.choice((-2, 0, 2)))
-    assert bits_apart(perceptual_hash(image), perceptual_hash(noisy)) == 0
+    assert perceptual_hash(image) == perceptual_hash(noisy)
 
 
 def test_hash_is_the_same_for_ever() -> None:
@@ -103,6 +103,24 @@ class TestRunKey:
     def test_whatever_else_differs(self, change: dict[str, object]) -> None:
         other = msgspec.structs.replace(RUN, **change)
         assert run_key(SECRET, RUN, 0, None) != run_key(SECRET, other, 0, None)
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ({"prompts": ("A  Red\tFox ",)}, {"prompts": ("a red fox",)}),
+            ({"prompts": ("cafe\u0301",)}, {"prompts": ("caf\u00e9",)}),
+            ({"negative_prompt": "Blurred "}, {"negative_prompt": "blurred"}),
+            ({"guidance": 0.0}, {"guidance": 1.0}),
+            ({"guidance": 1.0, "negative_prompt": "x"}, {"guidance": 0.5}),
+        ],
+    )
+    def test_what_no_model_tells_apart_is_no_other_request(
+        self, one: dict[str, object], other: dict[str, object]
+    ) -> None:
+        """Or a client that asks for both would make a liar of every honest provider."""
+        single = msgspec.structs.replace(RUN, prompts=("a",), count=1)
+        keys = [run_key(SECRET, msgspec.structs.replace(single, **fields), 0, None) for fields in (one, other)]
+        assert keys[0] == keys[1]
 
     def test_secret_and_source(self) -> None:
         keys = {

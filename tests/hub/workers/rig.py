@@ -29,10 +29,8 @@ from chain.web.server import Server, listen
 from hub.workers.desk import (
     Delivery,
     Grant,
-    GrantedAnswer,
     HubIdentity,
     LeaseProgress,
-    SpooledFile,
     WorkerView,
 )
 from hub.workers.errors import ResultRefused
@@ -57,7 +55,6 @@ class KeepingDesk:
         self.open: dict[str, Grant] = {}
         self.delivered_pictures: dict[str, tuple[bytes, ...]] = {}
         self.deliveries: dict[str, Delivery] = {}
-        self.answers: dict[str, tuple[GrantedAnswer, tuple[bytes, ...]]] = {}
         self.returns: list[tuple[str, str, bool]] = []
         self.progresses: list[tuple[str, LeaseProgress]] = []
         self.closed_sessions: list[str] = []
@@ -95,11 +92,6 @@ class KeepingDesk:
         self.delivered_pictures[delivery.lease_id] = tuple(file.path.read_bytes() for file in delivery.pictures)
         self.deliveries[delivery.lease_id] = delivery
         self.open.pop(delivery.lease_id, None)
-        self.news.set()
-
-    async def answered(self, lease_id: str, answer: GrantedAnswer, files: Sequence[SpooledFile]) -> None:
-        self.answers[lease_id] = (answer, tuple(file.path.read_bytes() for file in files))
-        self.open.pop(lease_id, None)
         self.news.set()
 
     async def returned(

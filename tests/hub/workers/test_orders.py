@@ -23,7 +23,6 @@ from chain.primitives.receipt import sign_receipt
 from chain.primitives.worker_fields import Place, ProfileClaim
 from chain.primitives.worker_message import Refused
 from chain.primitives.worker_messages import attachment_of
-from hub.workers.desk import Grant
 from hub.workers.errors import WorkerGone, WorkerLied, WorkerRefused
 from tests.hub.workers.rig import (
     REQUEST_HASH,
@@ -34,7 +33,6 @@ from tests.hub.workers.rig import (
     receipt_for,
     run_of,
     serving,
-    until,
 )
 
 PLACES = (Place(picture=0, step=0), Place(picture=0, step=3))
@@ -144,7 +142,7 @@ async def test_pictures_are_computed_without_a_receipt(tmp_path: Path) -> None:
 async def test_a_receipt_is_signed_by_whom_was_asked(tmp_path: Path) -> None:
     async with serving(tmp_path) as hub, joined(hub.url) as peer:
         grant = grant_to(1)
-        receipt = receipt_for(peer.key, grant.message, [b"picture"])  # type: ignore[arg-type]
+        receipt = receipt_for(peer.key, grant.message, [b"picture"])
         for signer, is_right in ((peer.key, True), (key_of(2), False)):
             answer = asked(hub.workers.orders.sign_receipt(peer.key.address, receipt))
             order = await peer.expect(SignReceipt)
@@ -222,22 +220,6 @@ async def still_there(question: Coroutine[Any, Any, Any], peer: Peer) -> None:
     order = await peer.expect(PlanCheck)
     await peer.send(Plan(order_id=order.order_id, evaluations=5, needed=((), ())))
     await answer
-
-
-async def test_a_piece_of_a_check_is_done_under_a_lease(tmp_path: Path) -> None:
-    """As an assignment, so that it crosses processes and reconnects as one."""
-    async with serving(tmp_path) as hub, joined(hub.url) as peer:
-        order = OpenSteps(order_id="check-1", lease_id="lease-1", places=PLACES)
-        hub.desk.waiting.append(Grant(peer.key.address, order, deadline_s=60))
-        plan = PlanCheck(order_id="check-2", run=run_of(), places=PLACES)
-        hub.desk.waiting.append(Grant(peer.key.address, plan, deadline_s=60))
-        hub.workers.wake()
-        await peer.expect(OpenSteps)
-        await peer.expect(PlanCheck)
-        await peer.send(opened("check-1"), LATENTS)
-        await peer.send(Plan(order_id="check-2", evaluations=5, needed=((), ())))
-        await until(lambda: len(hub.desk.answers) == 2)
-        assert hub.desk.answers["check-1"][1] == LATENTS
 
 
 async def test_one_who_does_not_read_holds_up_nobody_else(tmp_path: Path) -> None:

@@ -119,22 +119,19 @@ def _create_checks() -> None:
         sa.Column("lease_id", sa.String(length=64), nullable=False),
         sa.Column("provider", sa.String(length=42), nullable=False),
         sa.Column("kind", sa.String(length=32), nullable=False),
-        sa.Column("state", sa.String(length=32), nullable=False),
         sa.Column("verdict", sa.String(length=32)),
         sa.Column("evidence", Json, server_default=sa.text("'{}'"), nullable=False),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("deadline_ms", sa.BigInteger()),
         sa.Column("ended_at_ms", sa.BigInteger()),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.job_id"], name="fk_checks_job_id"),
         sa.UniqueConstraint("check_id", name="uq_checks_check_id"),
         sqlite_autoincrement=True,
     )
     op.create_index("checks_of_job", "checks", ["job_id"])
-    op.create_index("checks_of_provider", "checks", ["provider", "sequence"])
     op.create_index(
         "checks_open",
         "checks",
-        ["deadline_ms"],
+        ["sequence"],
         sqlite_where=sa.text("verdict IS NULL"),
         postgresql_where=sa.text("verdict IS NULL"),
     )

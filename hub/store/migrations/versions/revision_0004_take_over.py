@@ -107,7 +107,6 @@ def _keep_jobs(rows: list[Any]) -> None:
                 "number": 0,
                 "first_picture": 0,
                 "pictures": 1,
-                "purpose": "work",
                 "state": _SHARD_STATES[row.state],
                 "waiting_since_ms": row.created_at_ms,
                 "rank_s": row.created_at_ms / 1_000,
