@@ -19,7 +19,7 @@ NAME = "0x" + format_public_key(KEY.public_key, compressed=False)[1:].hex()
 TIMEOUT_S = 0.5
 PATIENT_S = 10.0
 """Where the signer is honest, and the machine may be busy."""
-SLACK_S = 1.0
+SLACK_S = 15.0
 Answer = Callable[[BaseHTTPRequestHandler, bytes], None]
 
 

@@ -375,7 +375,7 @@ def test_the_end_of_the_node_ends_the_connections_in_good_order(node: RunningNod
         idle.call("eth_chainId")
         began_s = time.monotonic()
         node.stop()
-        assert time.monotonic() - began_s < 5
+        assert time.monotonic() - began_s < 60
         assert {end_of(each) for each in (listening, idle)} <= {1001, 1012}
 
 
