@@ -181,7 +181,7 @@ def test_a_newcomer_is_told_what_it_may_send_and_mints(network: DevnetNetwork, c
     inputs = network.script_inputs(newcomer, network=chain_parameter, transactions=transactions)
     seen = run_script(METAMASK, "refused", inputs)
     assert [record["status"] for record in seen["records"]] == ["failed", "confirmed"]
-    assert "may only mint for a receipt, or register" in seen["reasons"][0]["message"]
+    assert "may only mint for a receipt or settle it, or register" in seen["reasons"][0]["message"]
     assert network.balance(newcomer.address) == ATOMS_PER_AIT
 
 
