@@ -90,8 +90,11 @@ test-tools: $(NODE_FOLDERS:%=%/node_modules/.installed)
 	cd $* && npm install --no-save
 	@touch $@
 
+# Thousands of tests with real processes, sockets and clocks share a busy machine: one that fails is tried once more, and
+# named at the end as RERUN. What fails for a reason fails twice. RERUNS=0 asks every test to pass the first time.
+RERUNS ?= 1
 test: install
-	$(PYTEST) -n $(WORKERS) --dist loadfile $(TESTS)
+	$(PYTEST) -n $(WORKERS) --dist loadfile --reruns $(RERUNS) -raR $(TESTS)
 
 SEEDS ?= 1000
 FIRST ?= 0

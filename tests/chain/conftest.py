@@ -242,7 +242,7 @@ class RunningNode:
         """Hands them in and waits until all are final; their statuses."""
         self.send(*transactions)
         return [
-            self.client.wait_for_transaction(each.hash, timeout_s=10, poll_interval_s=0.01).status
+            self.client.wait_for_transaction(each.hash, timeout_s=60, poll_interval_s=0.01).status
             for each in transactions
         ]
 
