@@ -118,6 +118,7 @@ def assemble(made: Opened, registry: CollectorRegistry, stopping: Stopping, *, v
         work.wishes,
         CanaryOptions(settings.canaries_per_day, prompts, made.secrets.likeness),
     )
+    links = Links(made.secrets.links)
     parts = HubParts(
         hub_id=made.identity.hub_id,
         chain_id=made.identity.chain_id,
@@ -133,8 +134,8 @@ def assemble(made: Opened, registry: CollectorRegistry, stopping: Stopping, *, v
         queue=work.queue,
         acceptance=acceptance,
         board=work.board,
-        guard=Guard(made.clients),
-        links=Links(made.secrets.links),
+        guard=Guard(made.clients, settings.signed_orders, links),
+        links=links,
         metrics=metrics,
         on_cancelled=work.attendant.news,
         is_stopping=stopping.is_draining,

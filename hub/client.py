@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from chain.primitives.client_request import ClientClaim, check_hub_id_is_no_address, sign_client_request
-from chain.primitives.keys import PrivateKey
+from chain.primitives.keys import Signer, SignerUnavailable
 from chain.primitives.prompts import prompt_text
 from chain.primitives.rejection import Rejected
 from chain.primitives.strict_json import count_containers
@@ -41,7 +41,7 @@ class HubSigning:
     Both are known to the client beforehand: a hub that named others could use the request there itself.
     """
 
-    key: PrivateKey
+    key: Signer
     hub_id: str
     chain_id: int
 
@@ -90,6 +90,7 @@ class _Job(msgspec.Struct):
     receipt: _Receipt | None
     receipt_hash: str | None
     mint: _Mint
+    job_token: Annotated[str, msgspec.Meta(pattern="^[!-~]{1,256}$")] | None = None
 
 
 class _Estimate(msgspec.Struct):
@@ -108,7 +109,7 @@ class _Providers(msgspec.Struct):
 
 
 class HubClient:
-    """One hub and one API key. Use it as a context manager."""
+    """One hub, and one API key or none: then jobs are signed, and their tokens open them. Use as a context manager."""
 
     def __init__(self, url: str, api_key: str, *, timeout_s: float) -> None:
         """`timeout_s` bounds each request."""
@@ -120,6 +121,7 @@ class HubClient:
                 headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
                 timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
             )
+            self._tokens: dict[str, str] = {}
         except (httpx.InvalidURL, UnicodeEncodeError) as error:
             raise HubClientError(f"cannot use this URL or API key: {error}") from None
 
@@ -142,23 +144,29 @@ class HubClient:
             request = self._signed(request, signing)
         body = request.model_dump(exclude_none=True)
         # The key makes a repetition after a broken connection harmless.
-        return self._ask("POST", "/v1/jobs", _Job, body, {"Idempotency-Key": secrets.token_hex(16)}), request
+        job = self._ask("POST", "/v1/jobs", _Job, body, {"Idempotency-Key": secrets.token_hex(16)})
+        if job.get("job_token") is not None:
+            self._tokens[job["job_id"]] = job["job_token"]
+        return job, request
 
-    def estimate(self, request: JobRequest) -> dict[str, Any]:
-        """What it would cost, and when it would be done."""
+    def estimate(self, request: JobRequest, *, signing: HubSigning | None = None) -> dict[str, Any]:
+        """What it would cost, and when it would be done; signed, where there is no API key."""
+        if signing is not None:
+            request = self._signed(request, signing)
         return self._ask("POST", "/v1/estimate", _Estimate, request.model_dump(exclude_none=True))
 
     def job(self, job_id: str) -> dict[str, Any]:
         """A job by its id."""
-        return self._ask("GET", f"/v1/jobs/{_checked_id(job_id)}", _Job)
+        return self._ask("GET", f"/v1/jobs/{_checked_id(job_id)}", _Job, None, self._opening(job_id))
 
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Takes it back; the job as it is then."""
-        return self._ask("POST", f"/v1/jobs/{_checked_id(job_id)}/cancel", _Job)
+        return self._ask("POST", f"/v1/jobs/{_checked_id(job_id)}/cancel", _Job, None, self._opening(job_id))
 
     def picture(self, job_id: str, number: int) -> bytes:
         """The bytes of one."""
-        return self._read("GET", f"/v1/jobs/{_checked_id(job_id)}/pictures/{number}", None, None)[1]
+        path = f"/v1/jobs/{_checked_id(job_id)}/pictures/{number}"
+        return self._read("GET", path, None, self._opening(job_id))[1]
 
     def events(self, job_id: str, timeout_s: float) -> Iterator[dict[str, Any]]:
         """What happens to it until its end; taken up again where a connection breaks off. Raises HubClientError."""
@@ -180,7 +188,7 @@ class HubClient:
                 return
 
     def _stream(self, job_id: str, after: int) -> Iterator[dict[str, Any]]:
-        headers = {"Last-Event-ID": str(after)}
+        headers = {"Last-Event-ID": str(after)} | self._opening(job_id)
         with self._http.stream("GET", f"/v1/jobs/{_checked_id(job_id)}/events", headers=headers) as answer:
             if answer.status_code != 200:
                 raise HubClientError(f"the hub answered {answer.status_code}")
@@ -198,7 +206,7 @@ class HubClient:
         while True:
             left_s = max(0.0, min(_LONGEST_WAIT_S, deadline - time.monotonic()))
             path = f"/v1/jobs/{_checked_id(job_id)}?wait_s={left_s:.1f}"
-            job = self._ask("GET", path, _Job)
+            job = self._ask("GET", path, _Job, None, self._opening(job_id))
             if job["status"] in ENDS or time.monotonic() >= deadline:
                 return job
 
@@ -220,6 +228,11 @@ class HubClient:
     def hub(self) -> dict[str, Any]:
         """Who it is."""
         return self._ask("GET", "/v1/hub", _Hub)
+
+    def _opening(self, job_id: str) -> dict[str, str]:
+        """The job's token, where it was ordered without an API key."""
+        token = self._tokens.get(job_id)
+        return {} if token is None else {"Authorization": f"Bearer {token}"}
 
     # Signing
 
@@ -244,7 +257,10 @@ class HubClient:
             )
         except Rejected as error:
             raise HubClientError(f"this cannot be signed: {error.message}") from None
-        signed = msgspec.structs.replace(claim, signature=sign_client_request(signing.key, to_sign))
+        try:
+            signed = msgspec.structs.replace(claim, signature=sign_client_request(signing.key, to_sign))
+        except SignerUnavailable as error:
+            raise HubClientError(f"nothing was signed: {error}") from None
         return JobRequest.model_validate(request.model_dump() | {"client_request": signed.to_object()})
 
     def _check_identity(self, signing: HubSigning) -> None:

@@ -13,6 +13,7 @@ from chain.primitives.rejection import Rejected
 from chain.primitives.worker_hello import LOOPBACK_HOSTS
 from hub.delivery.addresses import Network, read_networks
 from hub.errors import HubConfigurationError
+from hub.orders.signers import SignedOrders
 from hub.scheduling.policies.policy import Policy
 
 ENVIRONMENT_PREFIX = "AITBC_HUB_"
@@ -57,6 +58,10 @@ class HubSettings(BaseSettings):
         Path | None, Field(description="PEM file of who vouches for the signer's certificate.")
     ] = None
     clients_file: Annotated[Path, Field(description="TOML file of the clients' API keys and quotas.")]
+    signed_orders: Annotated[
+        SignedOrders,
+        Field(description="What is taken of clients without a key, who sign: none, paid (from a deposit), or all."),
+    ] = SignedOrders.PAID
     hub_id: Annotated[str, Field(description="This hub's name; it stands in every receipt.")] = "hub"
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one.")] = 8080

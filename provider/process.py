@@ -168,7 +168,6 @@ class ProviderProcess:
                 outbox=self._outbox,
                 trajectories=self._trajectories,
                 attestations=self._attestations,
-                sources=self._sources,
             )
         )
 

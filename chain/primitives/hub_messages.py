@@ -26,7 +26,7 @@ from chain.primitives.worker_fields import (
     amount_of,
     malformed,
 )
-from chain.primitives.worker_message import Message, check_as_many, check_run, check_size
+from chain.primitives.worker_message import Message, check_as_many, check_size
 
 PROTOCOL_VERSION: Final = 1
 MAX_LEASES: Final = 256
@@ -73,7 +73,6 @@ class Assignment(Message, frozen=True, kw_only=True, tag="assignment"):
     client_signature: SignatureText | None = None
     prompt_salt: HashText
     run: PictureRun
-    source: Attachment | None = None
     unit_type: UnitType
     price_per_unit: AmountText
     """The job's; at least the provider's own."""
@@ -83,14 +82,9 @@ class Assignment(Message, frozen=True, kw_only=True, tag="assignment"):
     """From now; after it the pictures may be somebody else's."""
     preview_every: Annotated[int, Meta(ge=0, le=1_000)] = 0
 
-    @property
-    def attachments(self) -> tuple[Attachment, ...]:
-        """The source picture."""
-        return () if self.source is None else (self.source,)
-
     def checked(self) -> Self:
         """As in Message."""
-        check_run(self.run, self.source)
+        self.run.checked()
         amount_of(self.price_per_unit, "price_per_unit")
         if self.max_amount is not None:
             amount_of(self.max_amount, "max_amount")
@@ -138,7 +132,6 @@ class CheckSteps(Message, frozen=True, kw_only=True, tag="check_steps"):
 
     order_id: Identifier
     run: PictureRun
-    source: Attachment | None = None
     places: Places
     batch_rows: Annotated[int, Meta(ge=1, le=1_024)] = 1
     """With how many pictures the other says that it computed each."""
@@ -150,12 +143,12 @@ class CheckSteps(Message, frozen=True, kw_only=True, tag="check_steps"):
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
-        """The source picture, then the latents."""
-        return (*(() if self.source is None else (self.source,)), *self.latents)
+        """The latents."""
+        return self.latents
 
     def checked(self) -> Self:
         """As in Message."""
-        check_run(self.run, self.source)
+        self.run.checked()
         check_as_many(self.latents, self.opened, "latents")
         return self
 
@@ -166,16 +159,10 @@ class ComputePictures(Message, frozen=True, kw_only=True, tag="compute_pictures"
     order_id: Identifier
     purpose: Annotated[str, Meta(pattern=r"^(check|benchmark)\Z")]
     run: PictureRun
-    source: Attachment | None = None
-
-    @property
-    def attachments(self) -> tuple[Attachment, ...]:
-        """The source picture."""
-        return () if self.source is None else (self.source,)
 
     def checked(self) -> Self:
         """As in Message."""
-        check_run(self.run, self.source)
+        self.run.checked()
         if self.run.count > MAX_COMPUTED_PICTURES:
             raise malformed("run.count", f"must be at most {MAX_COMPUTED_PICTURES}")
         return self

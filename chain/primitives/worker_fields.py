@@ -89,8 +89,6 @@ class PictureRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     count: PictureCount = 1
     negative_prompt: Annotated[str, Meta(max_length=MAX_PROMPT_CHARACTERS)] = ""
     scheduler: Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,64}\Z")] = "default"
-    strength: Annotated[float, Meta(gt=0, le=1)] | None = None
-    """Of image-to-image, whose source is an attachment; None for text-to-image."""
     image_format: Annotated[str, Meta(pattern=r"^(png|jpeg|webp)\Z")] = "png"
     quality: Annotated[int, Meta(ge=1, le=100)] = 90
     """Of jpeg and webp."""

@@ -12,7 +12,6 @@ from chain.primitives.worker_fields import (
     Attachment,
     Count,
     ModelName,
-    PictureRun,
     Reason,
     Seconds,
     Text,
@@ -57,13 +56,6 @@ class Refused(Message, frozen=True, kw_only=True, tag="refused"):
     detail: Text
     retry_after_s: Seconds | None = None
     """When the same might be possible."""
-
-
-def check_run(run: PictureRun, source: Attachment | None) -> None:
-    """Raises Rejected for a run that cannot be, or without the source picture that it needs."""
-    run.checked()
-    if (source is None) != (run.strength is None):
-        raise malformed("source", "must stand there exactly where the run has a strength")
 
 
 def check_as_many(items: tuple[object, ...], others: tuple[object, ...], field: str) -> None:

@@ -1,7 +1,9 @@
 """A receipt with everything that speaks for it, as one hub sends it to another's attester.
 
-The body is four bytes with the head's length (big-endian), the head in JSON, then the pictures' bytes in the job's
-order, each as long as the head says. No prompt is in it: prompts are for client, hub and provider alone.
+The body is four bytes with the head's length (big-endian), the head in JSON, then pictures' bytes in the job's order,
+each as long as the head says: of a job of up to `DRAWN` pictures all, of a larger one those that the attester draws,
+which it names when it has seen the rest. The head has the SHA-256 of every one. No prompt is in it: prompts are for
+client, hub and provider alone.
 """
 
 from collections.abc import Sequence
@@ -26,6 +28,9 @@ from hub.store.receipts import Form
 VERSION: Final = 1
 CONTENT_TYPE: Final = "application/vnd.aitbc.evidence"
 MAX_PICTURES: Final = 256
+DRAWN: Final = 8
+"""So many of a job's pictures are shown at most. Whoever has half of a large job's pictures wrong is found 255 times
+in 256, at a quarter 9 times in 10; and the largest pictures are 36 MiB together."""
 MAX_HEAD_BYTES: Final = 512 * 1024
 """A whole receipt (24 KiB) and 64 parts of 2 KiB, 256 pictures' digests: less than half of it."""
 _LENGTH_BYTES: Final = 4
@@ -52,7 +57,7 @@ class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Picture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    size_bytes: Annotated[int, Meta(ge=1, le=_MAX_PICTURE_BYTES)]
+    size_bytes: Annotated[int, Meta(ge=0, le=_MAX_PICTURE_BYTES)]
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
@@ -84,7 +89,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything read and bounded, nothing of it believed yet, but that the pictures have the stated SHA-256."""
+    """Everything read and bounded, nothing of it believed yet, but that shown pictures have the stated SHA-256."""
 
     form: Form
     receipt: Receipt
@@ -94,7 +99,10 @@ class Evidence:
     request: ClientRequest
     parameters: RequestParameters
     fee: Fee
+    digests: tuple[bytes, ...]
+    """SHA-256 of each of the job's pictures, in their order."""
     pictures: tuple[bytes, ...]
+    """As many; empty where a picture is not shown."""
 
     def encode(self) -> bytes:
         """The body."""
@@ -119,7 +127,10 @@ class Evidence:
             },
             "parameters": self.parameters.to_object(),
             "fee": None if self.fee == NO_FEE else self.fee.to_object(),
-            "pictures": [{"size_bytes": len(picture), "sha256": sha256(picture).hex()} for picture in self.pictures],
+            "pictures": [
+                {"size_bytes": len(picture), "sha256": digest.hex()}
+                for picture, digest in zip(self.pictures, self.digests, strict=True)
+            ],
         }
         text = msgspec.json.encode(head)
         return b"".join((len(text).to_bytes(_LENGTH_BYTES, "big"), text, *self.pictures))
@@ -150,6 +161,7 @@ def decode_evidence(body: bytes) -> Evidence:
         fee=NO_FEE
         if head.fee is None
         else Fee(parse_address(head.fee.recipient, "fee.recipient"), int(head.fee.amount)),
+        digests=tuple(bytes.fromhex(picture.sha256) for picture in head.pictures),
         pictures=_cut(memoryview(body)[_LENGTH_BYTES + length :], head.pictures),
     )
 
@@ -197,7 +209,7 @@ def _cut(octets: memoryview, stated: Sequence[_Picture]) -> tuple[bytes, ...]:
     pictures, start = [], 0
     for index, picture in enumerate(stated):
         encoded = bytes(octets[start : start + picture.size_bytes])
-        if sha256(encoded).hex() != picture.sha256:
+        if picture.size_bytes and sha256(encoded).hex() != picture.sha256:
             raise _malformed(f"pictures[{index}].sha256", "is not that of the picture")
         pictures.append(encoded)
         start += picture.size_bytes

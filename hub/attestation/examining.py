@@ -10,7 +10,6 @@ from typing import Final
 
 from chain.answers import ProviderView
 from chain.primitives.client_request import MAX_VALIDITY_S
-from chain.primitives.hashing import sha256
 from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.receipt import Receipt, combined_artifact_sha256, recover_provider
 from chain.primitives.receipt_request import check_request
@@ -166,16 +165,16 @@ def check_registered(evidence: Evidence, registry: Mapping[Address, ProviderView
     """Every provider's entry of the chain, whether it is active still or not; raises NotEndorsed."""
     price = evidence.receipt.price_per_unit
     highest = 0
-    for part in parts_of(evidence):
-        receipt = part.receipt
+    for index, part in enumerate(parts_of(evidence)):
+        receipt, field = part.receipt, f"parts[{index}].receipt"
         view = registry.get(receipt.provider)
         name = to_checksum_address(receipt.provider)
         if view is None:
-            raise NotEndorsed("not_registered", f"{name} never registered as a provider", "receipt.provider")
+            raise NotEndorsed("not_registered", f"{name} never registered as a provider", f"{field}.provider")
         if receipt.model not in view.models:
-            raise NotEndorsed("wrong_model", f"{name} has not registered this model", "receipt.model")
+            raise NotEndorsed("wrong_model", f"{name} has not registered this model", f"{field}.model")
         if receipt.unit_type != view.unit_type:
-            raise NotEndorsed("wrong_price", f"{name} has registered another type of unit", "receipt.unit_type")
+            raise NotEndorsed("wrong_price", f"{name} has registered another type of unit", f"{field}.unit_type")
         highest = max(highest, int(view.price_per_unit))
     if price > highest * bounds.price_factor:
         raise NotEndorsed("wrong_price", "the price is far above what its providers ask", "receipt.price_per_unit")
@@ -184,8 +183,9 @@ def check_registered(evidence: Evidence, registry: Mapping[Address, ProviderView
 
 
 def check_pictures(evidence: Evidence) -> None:
-    """Each decodes, has the request's size, shows something, is no other's copy, and is what the receipts name."""
-    digests = [sha256(picture) for picture in evidence.pictures]
+    """They are what the receipts name, none is another's copy, and each that is shown decodes, has the request's size
+    and shows something."""
+    digests = evidence.digests
     start = 0
     for index, part in enumerate(parts_of(evidence)):
         own = digests[start : start + part.pictures]
@@ -196,10 +196,11 @@ def check_pictures(evidence: Evidence) -> None:
         raise NotEndorsed("copied_picture", "a picture stands twice in one job", "pictures")
     asked = evidence.parameters
     for index, picture in enumerate(evidence.pictures):
-        check_picture(
-            picture,
-            image_format=asked.image_format,
-            width=asked.width,
-            height=asked.height,
-            name=f"pictures[{index}]",
-        )
+        if picture:
+            check_picture(
+                picture,
+                image_format=asked.image_format,
+                width=asked.width,
+                height=asked.height,
+                name=f"pictures[{index}]",
+            )

@@ -11,7 +11,10 @@ DEFAULT_URL: Final = "http://127.0.0.1:8080"
 
 HubUrl = Annotated[str, typer.Option("--hub", envvar=URL_VARIABLE, help="The hub's URL.")]
 ApiKey = Annotated[
-    str, typer.Option("--api-key", envvar=API_KEY_VARIABLE, help="Your API key. Others see arguments: export it.")
+    str,
+    typer.Option(
+        "--api-key", envvar=API_KEY_VARIABLE, help="Your API key, or the job's token. Others see arguments: export it."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]

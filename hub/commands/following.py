@@ -5,12 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
-from hub.commands.flags import DEFAULT_URL, ApiKey, AsJson, HubUrl, JobId
+from hub.commands.flags import API_KEY_VARIABLE, DEFAULT_URL, ApiKey, AsJson, HubUrl, JobId
 from hub.commands.outcome import failed, reporting
 from hub.commands.showing import show_job, show_progress
 
 OptionalKey = Annotated[
-    str, typer.Option("--api-key", envvar="AITBC_HUB_API_KEY", help="Your API key, where a job is asked for.")
+    str,
+    typer.Option("--api-key", envvar=API_KEY_VARIABLE, help="Where a job is asked for: your API key, or its token."),
 ]
 
 
@@ -30,7 +31,9 @@ def status(
             _show_hub(client.hub(), as_json)
             return
         if not api_key:
-            raise failed("jobs are shown to whose they are: say --api-key, or export AITBC_HUB_API_KEY")
+            raise failed(
+                "a job is shown to whose it is: say --api-key, your key or the job's token (or AITBC_HUB_API_KEY)"
+            )
         job = client.wait_for_mint(job_id, timeout_s) if wait_mint else client.job(job_id)
     show_job(job, as_json=as_json, wait_mint=wait_mint)
 

@@ -23,6 +23,9 @@ def run(
         str | None, typer.Option(help="The one network that the signer's key serves.")
     ] = None,
     clients_file: Annotated[Path | None, typer.Option(help="TOML: [clients] name = API key; [quotas].")] = None,
+    signed_orders: Annotated[
+        str | None, typer.Option(help="Of clients who sign, without a key: none, paid or all (paid).")
+    ] = None,
     hub_id: Annotated[str | None, typer.Option(help="This hub's name in receipts (hub).")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on (8080); 0 takes a free one.")] = None,

@@ -26,6 +26,7 @@ def print_job(job: dict[str, Any]) -> None:
     receipt = job.get("receipt") or {}
     lines: list[tuple[str, Any]] = [
         ("job", job["job_id"]),
+        ("job token", job.get("job_token") and f"{job['job_token']}  (opens this job in the place of an API key)"),
         ("status", job["status"]),
         ("reason", job["reason"] and f"{job['reason']}: {job['detail']}"),
         ("pictures", f"{job['pictures_done']} of {job['pictures_asked']}"),

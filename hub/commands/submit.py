@@ -5,9 +5,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hub.commands.flags import DEFAULT_URL, ApiKey, AsJson, HubUrl
+from hub.commands.flags import API_KEY_VARIABLE, DEFAULT_URL, AsJson, HubUrl
 from hub.commands.outcome import failed, reporting
 from hub.commands.showing import show_job, show_progress
+from hub.commands.signing_orders import signing_of
+
+_AS_GIVEN = (
+    *("negative_prompt", "steps", "guidance", "width", "height", "seed", "model", "min_vram_mib", "priority"),
+    "deadline_s",
+)
+SubmitKey = Annotated[
+    str,
+    typer.Option(
+        "--api-key", envvar=API_KEY_VARIABLE, help="Your API key, where you have one. Others see arguments: export it."
+    ),
+]
 
 if TYPE_CHECKING:
     from hub.client import HubClient, HubSigning
@@ -16,7 +28,7 @@ if TYPE_CHECKING:
 
 def submit(
     prompt: Annotated[list[str], typer.Argument(help="What to draw; several are a picture each.")],
-    api_key: ApiKey,
+    api_key: SubmitKey = "",
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Where to write: a file, or for several pictures its name with numbers.")
     ] = Path("image.png"),
@@ -34,11 +46,13 @@ def submit(
     priority: Annotated[int, typer.Option(help="0 to 9.")] = 5,
     deadline_s: Annotated[float | None, typer.Option(help="What is not there by then is not wanted.")] = None,
     escrow: Annotated[
-        bool, typer.Option("--escrow", help="Pay from your deposit at this hub; needs --keystore.")
+        bool, typer.Option("--escrow", help="Pay from your deposit at this hub; needs --from or --keystore.")
     ] = False,
-    keystore: Annotated[
-        Path | None, typer.Option(help="Sign the request with this key; needs --hub-id and --max-price.")
+    account: Annotated[
+        str | None,
+        typer.Option("--from", help="Sign the request with this account of the wallet; needs --hub-id, --max-price."),
     ] = None,
+    keystore: Annotated[Path | None, typer.Option(help="The same with the key in this file.")] = None,
     password_file: Annotated[Path | None, typer.Option(help="File with the keystore's password.")] = None,
     hub_id: Annotated[str | None, typer.Option(help="The name of the one hub that may use the signature.")] = None,
     chain_id: Annotated[
@@ -51,35 +65,28 @@ def submit(
     timeout_s: Annotated[float, typer.Option(min=1, help="How long to wait, in seconds.")] = 600,
     as_json: AsJson = False,
 ) -> None:
-    """Send a job, watch it, check its receipt, and write the pictures."""
-    from chain.primitives.hexadecimal import parse_ait
+    """Send a job, watch it, check its receipt, and write the pictures. A job that you sign needs no API key."""
+    request = _request(dict(locals()))
+    if escrow and account is None and keystore is None:
+        raise typer.BadParameter(
+            "needs --from or --keystore: what you sign allows the hub to pay", param_hint="--escrow"
+        )
     from hub.client import HubClient
 
-    fields: dict[str, Any] = {
-        **({"prompts": prompt} if len(prompt) > 1 else {"prompt": prompt[0], "n": count}),
-        "negative_prompt": negative_prompt,
-        "steps": steps,
-        "guidance": guidance,
-        "width": width,
-        "height": height,
-        "seed": seed,
-        "model": model,
-        "max_price": None if max_price is None else str(parse_ait(max_price, "--max-price")),
-        "min_vram_mib": min_vram_mib,
-        "priority": priority,
-        "deadline_s": deadline_s,
-    }
-    request = _request(fields)
-    if escrow and keystore is None:
-        raise typer.BadParameter("needs --keystore: what you sign allows the hub to pay", param_hint="--escrow")
-    signing = None if keystore is None else _signing(keystore, password_file, hub_id, chain_id, home)
+    signing = signing_of(account, keystore, password_file=password_file, hub_id=hub_id, chain_id=chain_id, home=home)
+    if not api_key and signing is None:
+        raise failed("say who you are: --api-key (or export AITBC_HUB_API_KEY), or sign with --from or --keystore")
     with reporting(), HubClient(hub, api_key, timeout_s=timeout_s) as client:
-        if dry_run:
+        if dry_run and api_key:
             _show_offer(client.estimate(request), as_json)
             return
         if escrow:
             request = request.model_copy(update={"payment": "escrow"})
+        if dry_run:
+            _show_offer(client.estimate(request, signing=signing), as_json)
+            return
         job, request = client.submit(request, signing=signing)
+        sent = {"job_token": job.get("job_token")}
         if no_wait:
             show_job(job, as_json=as_json)
             return
@@ -88,16 +95,24 @@ def submit(
         files = _take_pictures(client, job, request, signing, out)
         if wait_mint:
             job = client.wait_for_mint(job["job_id"], timeout_s)
-    show_job({**job, "files": files}, as_json=as_json, wait_mint=wait_mint)
+    show_job({**job, **sent, "files": files}, as_json=as_json, wait_mint=wait_mint)
     if job["status"] != "done":
         raise typer.Exit(1)
 
 
-def _request(fields: dict[str, Any]) -> "JobRequest":
+def _request(given: dict[str, Any]) -> "JobRequest":
+    """From the options, but for how it is paid: that needs a signature."""
     from pydantic import ValidationError
 
+    from chain.primitives.hexadecimal import parse_ait
     from hub.orders.request import JobRequest
 
+    prompts, price = given["prompt"], given["max_price"]
+    fields = {
+        **({"prompts": prompts} if len(prompts) > 1 else {"prompt": prompts[0], "n": given["count"]}),
+        **{name: given[name] for name in _AS_GIVEN},
+        "max_price": None if price is None else str(parse_ait(price, "--max-price")),
+    }
     try:
         return JobRequest(**fields)
     except ValidationError as error:
@@ -134,27 +149,6 @@ def _show_offer(offer: dict[str, Any], as_json: bool) -> None:
         return
     least, most = (format_ait(int(offer[name])) for name in ("least_amount", "most_amount"))
     print(plain(f"{least} to {most} AIT, done in about {offer['ends_in_s']} s"))
-
-
-def _signing(
-    keystore: Path, password_file: Path | None, hub_id: str | None, chain_id: int | None, home: Path | None
-) -> "HubSigning":
-    """The key, unlocked, and for whom it signs: what the user says and the wallet knows, not what the hub does."""
-    from hub.client import HubSigning
-    from wallet.accounts import default_home
-    from wallet.keystore import KeystoreError, load_key
-    from wallet.known_networks import KnownNetworks
-    from wallet.passwords import read_password
-
-    if hub_id is None:
-        raise failed("a signature is for one hub: say --hub-id, which its operator knows")
-    try:
-        meant = KnownNetworks(home or default_home()).meant(chain_id)
-    except KeystoreError as error:
-        raise failed(str(error)) from None
-    if meant is None:
-        raise failed("which network? say --chain-id, or let the wallet know it: aitbc wallet network add")
-    return HubSigning(load_key(keystore, read_password(password_file, purpose=str(keystore))), hub_id, meant)
 
 
 def register(app: typer.Typer) -> None:

@@ -105,6 +105,9 @@ class JobAnswer(BaseModel):
     mint: MintAnswer
     delivery: DeliveryAnswer
     last_event: int = Field(description="Number of its newest event.")
+    job_token: str | None = Field(
+        None, description="Only in the answer to an order without an API key: opens this job in the place of one."
+    )
 
 
 class JobSummary(BaseModel):
@@ -210,6 +213,7 @@ class HubAnswer(BaseModel):
     attester: str
     hub_key: str = Field(description="Whose calls other hubs' attesters answer: it stands in their attesters.toml.")
     version: str
+    signed_orders: str = Field(description="What is taken of clients without a key: `none`, `paid` or `all`.")
     providers: int = Field(description="That are connected to this process.")
     jobs_open: int
     pictures_waiting: int

@@ -11,9 +11,9 @@ from fastapi.responses import StreamingResponse
 
 from chain.web.application import create_router
 from hub.http.following import follow
+from hub.http.guard import Reader
 from hub.http.job_routes import own_job
 from hub.http.parts import HubParts
-from hub.jobs.accepting import Client
 from hub.jobs.live import Glimpse
 from hub.store.events import Event
 
@@ -33,11 +33,11 @@ def event_routes(parts: HubParts) -> APIRouter:
     )
     async def get_events(
         job_id: str,
-        client: Annotated[Client, Depends(parts.guard.client_of)],
+        reader: Annotated[Reader, Depends(parts.guard.reader_of)],
         last_event_id: Annotated[str | None, Header(pattern=_NUMBER)] = None,
         after: Annotated[str | None, Query(pattern=_NUMBER, description="As Last-Event-ID.")] = None,
     ) -> StreamingResponse:
-        await own_job(parts, job_id, client)
+        await own_job(parts, job_id, reader)
         start = int(last_event_id or after or 0)
         return StreamingResponse(_stream(parts, job_id, start), media_type="text/event-stream", headers=_HEADERS)
 

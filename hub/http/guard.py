@@ -1,35 +1,92 @@
-"""Whose key it is."""
+"""Who asks: by an API key, by the signature of a request, or by the token of a job that was ordered so."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Header
 
 from chain.web.problems import Problem
+from hub.http.links import Links
 from hub.jobs.accepting import Client
+from hub.orders.request import JobRequest
+from hub.orders.signers import SHORTEST_IDEMPOTENCY_KEY, SignedOrders
 from hub.secret_files import ClientKeys
+from hub.store.jobs import Job
+
+Authorization = Annotated[str | None, Header()]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Whose jobs may be opened: all of an API key's, or the one of a token."""
+
+    owner: str | None = None
+    job_id: str | None = None
+
+    def may_open(self, job: Job) -> bool:
+        """Whether this job is among them."""
+        return self.job_id == job.job_id if self.owner is None else self.owner == job.owner
 
 
 class Guard:
     """Knows the clients' keys by their digests."""
 
-    def __init__(self, keys: ClientKeys) -> None:
+    def __init__(self, keys: ClientKeys, signed_orders: SignedOrders, links: Links) -> None:
         self._keys = keys
+        self.signed_orders = signed_orders
+        self._links = links
 
-    def client_of(self, authorization: Annotated[str | None, Header()] = None) -> Client:
-        """A dependency of routes; raises Problem (401)."""
-        scheme, _, key = (authorization or "").partition(" ")
-        client = self.find(key.strip()) if scheme.lower() == "bearer" and key else None
+    def client_of(self, authorization: Authorization = None) -> Client:
+        """A dependency of routes that need an API key; raises Problem (401)."""
+        client = self._find(_bearer(authorization))
         if client is None:
-            raise Problem(
-                401,
-                "invalid_api_key",
-                "send Authorization: Bearer and an API key of this hub",
-                field="Authorization",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+            raise _unauthorised("send Authorization: Bearer and an API key of this hub")
         return client
 
-    def find(self, key: str) -> Client | None:
-        """The client of a key."""
-        name = self._keys.name_of(key)
+    def sender_of(self, authorization: Authorization = None) -> Client | None:
+        """None where no API key came along: then `signer_of` has to know who it is. Raises Problem (401)."""
+        return None if authorization is None else self.client_of(authorization)
+
+    def reader_of(self, authorization: Authorization = None) -> Reader:
+        """A dependency of routes that open a job; raises Problem (401)."""
+        reader = self.find_reader(_bearer(authorization))
+        if reader is None:
+            raise _unauthorised("send Authorization: Bearer and an API key of this hub, or the job's token")
+        return reader
+
+    def find_reader(self, text: str) -> Reader | None:
+        """Of an API key or a job's token."""
+        job_id = self._links.job_of(text)
+        if job_id is not None:
+            return Reader(job_id=job_id)
+        client = self._find(text)
+        return None if client is None else Reader(owner=client.owner)
+
+    def signer_of(self, request: JobRequest, idempotency_key: str | None) -> Client:
+        """Whoever says to have signed it: whether it is so, `Acceptance` finds out. Raises Problem (401, 402, 422)."""
+        if self.signed_orders == SignedOrders.NONE or request.client is None:
+            also = "" if self.signed_orders == SignedOrders.NONE else ", or sign the request (client_request)"
+            raise _unauthorised(f"send Authorization: Bearer and an API key of this hub{also}")
+        if self.signed_orders == SignedOrders.PAID and request.payment != "escrow":
+            detail = 'without an API key, this hub only takes jobs that a deposit pays for: "payment": "escrow"'
+            raise Problem(402, "payment_required", detail, field="payment")
+        if idempotency_key is not None and len(idempotency_key) < SHORTEST_IDEMPOTENCY_KEY:
+            detail = f"without an API key it must be random, and have {SHORTEST_IDEMPOTENCY_KEY} characters or more"
+            raise Problem(422, "idempotency_key_too_short", detail, field="Idempotency-Key")
+        limits = self._keys.signers
+        return Client(request.client, limits.each, limits.together)
+
+    def _find(self, key: str) -> Client | None:
+        name = self._keys.name_of(key) if key else None
         return None if name is None else Client(name, self._keys.limits_of(name))
+
+
+def _bearer(authorization: str | None) -> str:
+    """Empty where there is none."""
+    scheme, _, text = (authorization or "").partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else ""
+
+
+def _unauthorised(detail: str) -> Problem:
+    headers = {"WWW-Authenticate": "Bearer"}
+    return Problem(401, "invalid_api_key", detail, field="Authorization", headers=headers)

@@ -9,6 +9,7 @@ from chain.web.problems import not_found
 from hub.http.answers import EstimateAnswer, JobAnswer, JobPage
 from hub.http.describing import describe, describe_offer, summarise, view_of
 from hub.http.following import wait_for
+from hub.http.guard import Reader
 from hub.http.parts import HubParts
 from hub.http.refusals import check_takes_jobs, refusing
 from hub.jobs.accepting import Client
@@ -29,9 +30,11 @@ IdempotencyKey = Annotated[str | None, Header(pattern=r"^[\x21-\x7e]{1,128}$")]
 
 
 def job_routes(parts: HubParts) -> APIRouter:
-    """Under /v1; all of it needs an API key."""
+    """Under /v1; all of it needs an API key, or a signed request and then its job's token."""
     router = create_router(prefix="/v1", tag="jobs")
-    Owner = Annotated[Client, Depends(parts.guard.client_of)]  # noqa: N806 - a type
+    Owner = Annotated[Client, Depends(parts.guard.client_of)]  # noqa: N806 - types
+    Sender = Annotated[Client | None, Depends(parts.guard.sender_of)]  # noqa: N806
+    Opener = Annotated[Reader, Depends(parts.guard.reader_of)]  # noqa: N806
 
     @router.post(
         "/jobs",
@@ -41,31 +44,35 @@ def job_routes(parts: HubParts) -> APIRouter:
     )
     async def create_job(
         request: JobRequest,
-        client: Owner,
+        sender: Sender,
         response: Response,
         idempotency_key: IdempotencyKey = None,
         images: Form = "links",
     ) -> JobAnswer | EstimateAnswer:
         check_takes_jobs(parts)
+        client = sender or parts.guard.signer_of(request, idempotency_key)
         async with refusing(parts.metrics):
             if request.dry_run:
                 response.status_code = 200
-                return describe_offer(await parts.acceptance.offer(client.owner, request))
+                return describe_offer(await parts.acceptance.offer(client, request))
             job_id = await parts.acceptance.accept(client, request, idempotency_key)
         parts.metrics.accepted.inc()
         parts.metrics.pictures.inc(request.pictures)
         if request.wait_s:
             await wait_for(parts, job_id, request.wait_s)
         answer = await answer_of(parts, job_id, images)
+        if sender is None:
+            answer.job_token = parts.links.token(job_id)
         response.headers["Location"] = f"/v1/jobs/{job_id}"
         if answer.ended_at_ms is not None:
             response.status_code = 200
         return answer
 
     @router.post("/estimate", summary="What a job would cost, and when it would be done")
-    async def estimate(request: JobRequest, client: Owner) -> EstimateAnswer:
+    async def estimate(request: JobRequest, sender: Sender) -> EstimateAnswer:
+        client = sender or parts.guard.signer_of(request, None)
         async with refusing(parts.metrics):
-            return describe_offer(await parts.acceptance.offer(client.owner, request))
+            return describe_offer(await parts.acceptance.offer(client, request))
 
     @router.get("/jobs", summary="Your jobs, newest first")
     async def list_jobs(
@@ -79,39 +86,39 @@ def job_routes(parts: HubParts) -> APIRouter:
     @router.get("/jobs/{job_id}", summary="A job, its pictures, receipt, attestation and mint")
     async def get_job(
         job_id: str,
-        client: Owner,
+        reader: Opener,
         images: Form = "links",
         wait_s: Annotated[float, Query(ge=0, le=600, allow_inf_nan=False, description="For its end.")] = 0,
     ) -> JobAnswer:
-        await own_job(parts, job_id, client)
+        await own_job(parts, job_id, reader)
         if wait_s:
             await wait_for(parts, job_id, wait_s)
         return await answer_of(parts, job_id, images)
 
     @router.post("/jobs/{job_id}/cancel", summary="Take a job back; what was delivered of it stays")
-    async def cancel_job(job_id: str, client: Owner) -> JobAnswer:
-        return await _cancel(parts, job_id, client)
+    async def cancel_job(job_id: str, reader: Opener) -> JobAnswer:
+        return await _cancel(parts, job_id, reader)
 
     @router.delete("/jobs/{job_id}", summary="The same")
-    async def delete_job(job_id: str, client: Owner) -> JobAnswer:
-        return await _cancel(parts, job_id, client)
+    async def delete_job(job_id: str, reader: Opener) -> JobAnswer:
+        return await _cancel(parts, job_id, reader)
 
     return router
 
 
-async def _cancel(parts: HubParts, job_id: str, client: Client) -> JobAnswer:
-    await own_job(parts, job_id, client)
+async def _cancel(parts: HubParts, job_id: str, reader: Reader) -> JobAnswer:
+    await own_job(parts, job_id, reader)
     now = now_ms()
     await parts.store.write(lambda t: jobs.request_cancel(t, job_id, now))
     parts.on_cancelled(job_id)
     return await answer_of(parts, job_id, "links")
 
 
-async def own_job(parts: HubParts, job_id: str, client: Client) -> Job:
+async def own_job(parts: HubParts, job_id: str, reader: Reader) -> Job:
     """Raises Problem (404) for what is not there, or another client's."""
     is_id = len(job_id) <= _MAX_ID_CHARACTERS and job_id.isascii() and job_id.isalnum()
     job = await parts.store.read(lambda r: jobs.get(r, job_id)) if is_id else None
-    if job is None or job.owner != client.owner:
+    if job is None or not reader.may_open(job):
         raise not_found("no job of yours has this id", field="job_id")
     return job
 

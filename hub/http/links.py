@@ -1,11 +1,16 @@
-"""Links to pictures that work without an API key until they expire: an HMAC over the picture's place and the time."""
+"""What works without an API key: links to pictures until they expire, and the token of a job that was only signed.
+
+Both are HMACs of what they open, by one secret of the hub.
+"""
 
 import hmac
+import re
 import time
 from typing import Final
 
 VALID_S: Final = 3_600
 _SIGNATURE_DIGITS: Final = 64
+_TOKEN: Final = re.compile(r"job\.([0-9A-Za-z]{1,64})\.([0-9a-f]{64})")
 
 
 class Links:
@@ -26,5 +31,21 @@ class Links:
         return hmac.compare_digest(self._sign(job_id, number, expires), signature)
 
     def _sign(self, job_id: str, number: int, expires: int) -> str:
-        text = f"picture\n{job_id}\n{number}\n{expires}".encode()
-        return hmac.new(self._secret, text, "sha256").hexdigest()
+        return self._digits(f"picture\n{job_id}\n{number}\n{expires}")
+
+    def token(self, job_id: str) -> str:
+        """Opens this job as the API key would with which it was ordered, as long as the hub knows it."""
+        return f"job.{job_id}.{self._of_job(job_id)}"
+
+    def job_of(self, token: str) -> str | None:
+        """The job that it opens; None for what is no token of this hub's."""
+        match = _TOKEN.fullmatch(token)
+        if match is None or not hmac.compare_digest(self._of_job(match[1]), match[2]):
+            return None
+        return match[1]
+
+    def _of_job(self, job_id: str) -> str:
+        return self._digits(f"job\n{job_id}")
+
+    def _digits(self, text: str) -> str:
+        return hmac.new(self._secret, text.encode(), "sha256").hexdigest()

@@ -18,9 +18,9 @@ from chain.web.problems import Problem
 from chain.web.strict_json import parse_json
 from hub.http.event_routes import as_object
 from hub.http.following import follow
+from hub.http.guard import Reader
 from hub.http.job_routes import own_job
 from hub.http.parts import HubParts
-from hub.jobs.accepting import Client
 
 PATH: Final = "/v1/jobs/{job_id}/live"
 MAX_CONNECTIONS: Final = 512
@@ -74,12 +74,12 @@ class LiveSockets:
                 del self._addresses[address]
 
     async def _serve(self, socket: WebSocket) -> None:
-        client, after = await self._authenticate(socket)
-        if client is None:
+        reader, after = await self._authenticate(socket)
+        if reader is None:
             return
         job_id = socket.path_params["job_id"]
         try:
-            await own_job(self._parts, job_id, client)
+            await own_job(self._parts, job_id, reader)
         except Problem as problem:
             await _end(socket, Close.NOT_FOUND, problem.reason, problem.detail)
             return
@@ -98,17 +98,17 @@ class LiveSockets:
                 await socket.send_text(json.dumps({"kind": "alive"} if item is None else as_object(item)))
         await socket.close(Close.NORMAL)
 
-    async def _authenticate(self, socket: WebSocket) -> tuple[Client | None, int]:
+    async def _authenticate(self, socket: WebSocket) -> tuple[Reader | None, int]:
         """Whose it is and after which event to begin; None after the connection was ended."""
         header = socket.headers.get("authorization")
         try:
             if header is not None:
-                return self._parts.guard.client_of(header), _number(socket.query_params.get("after"))
+                return self._parts.guard.reader_of(header), _number(socket.query_params.get("after"))
             async with asyncio.timeout(AUTHENTICATE_S):
                 said = _parsed(await socket.receive_text())
-            client = self._parts.guard.find(str(said.get("api_key", "")))
-            if client is not None:
-                return client, _number(said.get("after"))
+            reader = self._parts.guard.find_reader(str(said.get("api_key", "")))
+            if reader is not None:
+                return reader, _number(said.get("after"))
             detail = 'the first message is {"type": "authenticate", "api_key": "…"}'
             await _end(socket, Close.UNAUTHENTICATED, "invalid_api_key", detail)
         except TimeoutError:

@@ -38,7 +38,7 @@ def picture_routes(parts: HubParts) -> APIRouter:
             if not parts.links.is_good(job_id, number, expires, signature):
                 raise Problem(403, "link_expired", "this link has expired, or is not this hub's", field="signature")
         else:
-            await own_job(parts, job_id, parts.guard.client_of(authorization))
+            await own_job(parts, job_id, parts.guard.reader_of(authorization))
         rows = await parts.store.read(lambda r: results.pictures(r, job_id))
         row = next((each for each in rows if each.picture == number), None)
         if row is None:

@@ -31,6 +31,7 @@ def public_routes(parts: HubParts) -> APIRouter:
             attester=parts.attester,
             hub_key=parts.hub_key,
             version=parts.version,
+            signed_orders=parts.guard.signed_orders,
             providers=len(parts.roster.everyone(parts.workers.views())),
             jobs_open=sum(open_jobs.values()),
             pictures_waiting=pictures,

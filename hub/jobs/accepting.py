@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from chain.primitives.client_request import MAX_START_DELAY_S
+from chain.primitives.client_request import MAX_START_DELAY_S, ClientRequest
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.types import Address, Amount
 from hub.attestation.deposits import DepositDesk, until_s
@@ -19,6 +19,7 @@ from hub.orders.moderation import Moderation
 from hub.orders.pricing import Offered, offer_for
 from hub.orders.quotas import day_of, use_of
 from hub.orders.request import MAX_SEED, SALT_BYTES, JobRequest
+from hub.orders.signers import SIGNERS
 from hub.scheduling.estimates import fleet_seconds, retry_after_s
 from hub.scheduling.fairness import FairClock
 from hub.scheduling.policies.policy import Policy
@@ -83,10 +84,22 @@ def lasts_s(request: JobRequest, longest_s: float, now_s: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who asks: an API key's name, and what it may use in a day."""
+    """Who asks: an API key's name, or the address that signed where there is none; and what it may use in a day."""
 
     owner: str
     limits: QuotaLimits
+    together: QuotaLimits | None = None
+    """What all who order by signature alone may use in a day; None for an API key."""
+
+    @property
+    def budgets(self) -> tuple[tuple[str, QuotaLimits], ...]:
+        """Whose quotas a job is taken from."""
+        own = (self.owner, self.limits)
+        return (own,) if self.together is None else (own, (SIGNERS, self.together))
+
+    def queues_as(self, request: JobRequest) -> str:
+        """Whose fair share it is: addresses cost nothing, so those who do not pay either have one together."""
+        return self.owner if self.together is None or request.payment == "escrow" else SIGNERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +152,20 @@ class Acceptance:
         self._caller = caller
         self._rules = rules
 
-    async def offer(self, owner: str, request: JobRequest) -> Offered:
-        """What it would cost and when it would be done; raises NobodyServes and NotNow."""
-        return (await self._offer(owner, request))[0]
+    async def offer(self, client: Client, request: JobRequest) -> Offered:
+        """What it would cost and when it would be done; raises Rejected, NobodyServes and NotNow."""
+        self._signed(request)
+        return (await self._offer(client, request))[0]
+
+    def _signed(self, request: JobRequest) -> tuple[bytes, ClientRequest]:
+        """Salt and request; raises Rejected where it is signed, but wrongly."""
+        salt = secrets.token_bytes(SALT_BYTES) if request.claim is None else request.claim.salt
+        signed = request.to_sign(hub_id=self._rules.hub_id, chain_id=self._rules.chain_id, salt=salt)
+        request.check_client_signature(signed, now_s=int(time.time()))
+        return salt, signed
 
     async def _offer(
-        self, owner: str, request: JobRequest, only: Address | None = None
+        self, client: Client, request: JobRequest, only: Address | None = None
     ) -> tuple[Offered, list[Worker]]:
         snapshot = self._chain.snapshot
         if snapshot is None:
@@ -160,7 +181,9 @@ class Acceptance:
             time.monotonic(),
             policy=self._rules.policy,
             most_atoms=snapshot.receipt_ceiling_atoms,
-            rank_s=self._clock.rank_if_admitted_s(owner, priority=request.priority, now_s=time.time()),
+            rank_s=self._clock.rank_if_admitted_s(
+                client.queues_as(request), priority=request.priority, now_s=time.time()
+            ),
         )
         return offered, workers
 
@@ -176,13 +199,11 @@ class Acceptance:
             known = await self._known(client, request, idempotency_key)
             if known is not None:
                 return known
+        salt, signed = self._signed(request)  # First: nobody else is asked anything for who only pretends to sign.
         await self._moderation.check([*request.texts, *([request.negative_prompt] if request.negative_prompt else [])])
         await self._check_webhook(request)
         claim = request.claim
-        salt = secrets.token_bytes(SALT_BYTES) if claim is None else claim.salt
-        signed = request.to_sign(hub_id=self._rules.hub_id, chain_id=self._rules.chain_id, salt=salt)
-        request.check_client_signature(signed, now_s=int(time.time()))
-        offered, workers = await self._offer(client.owner, request, None if own is None else own.only)
+        offered, workers = await self._offer(client, request, None if own is None else own.only)
         await self._check_room(workers, request)
         self._check_deadline(request, offered)
         secured = None
@@ -199,7 +220,8 @@ class Acceptance:
 
         def unit(transaction: Transaction) -> None:
             use = use_of(job.images, offered.quote.most_atoms)
-            quotas.spend(transaction, client.owner, day_of(now), client.limits, use)
+            for name, limits in client.budgets:
+                quotas.spend(transaction, name, day_of(now), limits, use)
             if secured is not None and claim is not None:
                 end_s = until_s(claim.expiry)
                 promise = Promise(
@@ -260,17 +282,18 @@ class Acceptance:
         client: Client,
         request: JobRequest,
         salt: bytes,
-        signed: Any,
+        signed: ClientRequest,
         offered: Offered,
         workers: list[Worker],
     ) -> tuple[NewJob, NewShard]:
         need, now = offered.need, now_ms()
         fleet_s = fleet_seconds(workers, need, request.pictures)
+        queue = client.queues_as(request)
         last_s = None  # What other processes have admitted counts, too.
-        if self._store.is_shared:
+        if self._store.is_shared and queue == client.owner:
             last_s = await self._store.read(lambda r: jobs.last_finish_s(r, client.owner))
         rank = self._clock.admit(
-            client.owner,
+            queue,
             priority=request.priority,
             pictures=request.pictures,
             fleet_s=fleet_s,

@@ -100,19 +100,18 @@ class HelpingHands:
         *,
         batch_rows: int,
         dtype: str,
-        source: bytes | None = None,
     ) -> tuple[Checked, tuple[bytes, ...]]:
         """As `Orders`."""
         orders = self._workers.orders
         return await _answered(
-            lambda: orders.check_steps(provider, run, places, opened, batch_rows=batch_rows, dtype=dtype, source=source)
+            lambda: orders.check_steps(provider, run, places, opened, batch_rows=batch_rows, dtype=dtype)
         )
 
     async def compute(
-        self, provider: Address, run: PictureRun, *, purpose: str, source: bytes | None = None
+        self, provider: Address, run: PictureRun, *, purpose: str
     ) -> tuple[Computed, tuple[bytes, ...], tuple[bytes, ...]]:
         """As `Orders`."""
-        return await _answered(lambda: self._workers.orders.compute(provider, run, purpose=purpose, source=source))
+        return await _answered(lambda: self._workers.orders.compute(provider, run, purpose=purpose))
 
 
 async def _answered(ask: Callable[[], Awaitable[T]]) -> T:

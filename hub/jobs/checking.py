@@ -48,6 +48,8 @@ class Finding:
         """What it says of the provider; None: nothing."""
         if self.verdict == Verdict.FAILED:
             return Outcome.UNOPENED if self.fault == FaultReason.NO_OPENING else Outcome.DISPUTED
+        if self.fault == FaultReason.COPIED_PICTURE:  # Whoever asked may have asked for one picture in two ways.
+            return None
         return {Verdict.PASSED: Outcome.PASSED, Verdict.DISPUTED: Outcome.DOUBTED}.get(self.verdict)
 
 
@@ -89,7 +91,7 @@ class Checking:
         transaction.after_commit(lambda: self._metrics.sampled.labels("yes" if is_drawn else "no").inc())
         if not is_drawn:
             return
-        evidence = {"standing": str(standing), "suspicions": [str(each.reason) for each in suspicions]}
+        evidence = {"standing": str(standing), **_suspected(suspicions)}
         kind = EXAMINATION if own is None or own["of"] is None else CANARY
         check = _check(job.job_id, shard.number, result.lease_id, provider, kind, evidence)
         checks.add(transaction, check, now)
@@ -125,14 +127,23 @@ class Checking:
         if has_receipt:
             dispute(transaction, self._endings, check.job_id, reason="check_failed", detail=detail or word, now_ms=now)
 
-    def look_again(self, transaction: Transaction, doubtful: Iterable[Result], suspicion: str, now: int) -> None:
-        """At results of open jobs, whether they were drawn or not; each is looked at once."""
+    def look_again(
+        self,
+        transaction: Transaction,
+        doubtful: Iterable[Result],
+        suspicion: str,
+        now: int,
+        *,
+        picture: int | None = None,
+    ) -> None:
+        """At results of open jobs, whether they were drawn or not; each is looked at once. `picture` is which of a
+        result's own is suspicious; None: all of them."""
         for result in doubtful:
             job = jobs.get(transaction, result.job_id)
             is_over = job is None or job.ended_at_ms is not None
             if is_over or checks.get(transaction, result.lease_id) is not None:
                 continue
-            evidence = {"suspicions": [suspicion]}
+            evidence = _suspected([Suspicion(suspicion, "", picture)])
             check = _check(result.job_id, result.number, result.lease_id, result.provider, EXAMINATION, evidence)
             checks.add(transaction, check, now)
 
@@ -145,6 +156,14 @@ class Checking:
         """No answer, or none in time."""
         shown = {"job_id": lease.job_id, "lease_id": lease.lease_id, "reason": reason}
         note(transaction, lease.provider, outcome, now, detail=reason, evidence=shown)
+
+
+def _suspected(suspicions: Sequence[Suspicion]) -> dict[str, Any]:
+    """For a check's evidence."""
+    return {
+        "suspicions": list(dict.fromkeys(str(each.reason) for each in suspicions)),
+        "suspected": sorted({each.picture for each in suspicions if each.picture is not None}),
+    }
 
 
 def _check(job_id: str, shard: int, lease_id: str, provider: str, kind: str, evidence: dict[str, Any]) -> NewCheck:

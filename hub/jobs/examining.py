@@ -40,7 +40,8 @@ _MOST_INTERRUPTIONS: Final = 3
 """So often may a provider's connection end while it is asked to open its run."""
 
 _MOST_PICTURES: Final = 8
-"""That are examined of a suspicious shard; of any other it is one."""
+"""That are examined of a suspicious shard, the suspicious ones first; where they are copies, these alone. Of any other
+shard it is one."""
 _UNDECIDED: Final = "another request has the same file, and nobody is there who could say whose it is"
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.checking")
@@ -142,7 +143,10 @@ class CheckLoop:
             return Finding(Verdict.ABANDONED, detail="the job has ended, or its pictures are gone")
         draws = self._checking.key.draws(subject.receipt.hash)
         suspicions = check.evidence.get("suspicions", ())
-        options = ExaminationOptions(pictures=_MOST_PICTURES if suspicions else 1)
+        suspected = tuple(check.evidence.get("suspected", ()))
+        is_of_some = bool(suspected) and set(suspicions) == {COPIED}
+        most = min(len(suspected), _MOST_PICTURES) if is_of_some else _MOST_PICTURES if suspicions else 1
+        options = ExaminationOptions(pictures=most, suspected=suspected)
         found = _finding(await examination.examine(subject, draws, self._hands, options))
         if found.verdict == Verdict.ABANDONED and COPIED in suspicions:
             return replace(found, verdict=Verdict.DISPUTED, fault=FaultReason.COPIED_PICTURE, detail=_UNDECIDED)

@@ -1,15 +1,16 @@
 """A first look at what a provider brought, before anything of it counts; `hub.verification` has the rules."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from chain.primitives.hexadecimal import to_checksum_address
-from chain.primitives.types import Address, Amount
+from chain.primitives.types import Amount
 from chain.primitives.worker_fields import PictureRun
 from hub.jobs.checking import CANARY
 from hub.scheduling.runs import Need
 from hub.scheduling.speed import SpeedBook
 from hub.store import checks, perceptual, results
+from hub.store.jobs import Job
+from hub.store.leases import Lease
 from hub.store.perceptual import NearPicture
 from hub.store.results import NewPicture, Result, ResultState
 from hub.store.transaction import Reader, Transaction
@@ -19,6 +20,7 @@ from hub.workers.desk import Delivery, WorkerView
 
 _LIKENESS_DAYS_MS = 30 * 86_400_000
 _NEAR = 32
+_TWINS_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +79,33 @@ def look_at(
     )
     suspicions = answers.check_terms(delivery.receipt, asked, measured)
     looks = tuple(pictures.look(content, run) for content in octets)
-    keys = tuple(likeness.run_key(judging.secret, run, index, None) for index in range(run.count))
+    keys = tuple(likeness.run_key(judging.secret, run, index) for index in range(run.count))
     return Judged(looks, tuple(len(content) for content in octets), keys, suspicions)
 
 
-def check_likeness(
-    transaction: Transaction, judged: Judged, *, job_id: str, first_picture: int, provider: Address, now_ms: int
-) -> tuple[tuple[Suspicion, ...], tuple[Result, ...]]:
-    """Against everything of the last month, and keeps these for later ones; raises AnswerRefused.
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """An earlier result whose picture, its own `picture` from 0, has come again for another request."""
 
-    Also earlier results that have the very same file for another request, where it is not known which one is right.
+    result: Result
+    picture: int
+
+
+def check_likeness(
+    transaction: Transaction,
+    judged: Judged,
+    job: Job,
+    lease: Lease,
+    *,
+    first_picture: int,
+    now_ms: int,
+) -> tuple[tuple[Suspicion, ...], tuple[Doubtful, ...]]:
+    """Against everything of the last month, and keeps these for later ones.
+
+    Also earlier results that have the very same file for another request: it may be they that are false.
     """
     found: list[Suspicion] = []
-    doubtful: list[Result] = []
-    name = to_checksum_address(provider)
+    doubtful: list[Doubtful] = []
     for index, (look, run_key) in enumerate(zip(judged.looks, judged.run_keys, strict=True)):
         since_ms = now_ms - _LIKENESS_DAYS_MS
         near = [
@@ -104,25 +119,37 @@ def check_likeness(
             ),
         ]
         earlier = [known for each in near if (known := _earlier(transaction, each, look.sha256)) is not None]
-        suspicion = likeness.judge(look, run_key, [each for each, _ in earlier], provider=name)
+        suspicion = likeness.judge(look, run_key, [each for each, _ in earlier])
         if suspicion is not None:
-            found.append(suspicion)
+            found.append(replace(suspicion, picture=index))
         if suspicion is not None and suspicion.reason == likeness.COPIED:
-            doubtful += [result for each, result in earlier if result is not None and each.run_key != run_key]
+            doubtful += [other for each, other in earlier if other is not None and each.run_key != run_key]
         perceptual.keep(
             transaction,
-            job_id=job_id,
+            job_id=job.job_id,
             picture=first_picture + index,
-            provider=name,
+            provider=lease.provider,
             hash64=look.hash64,
             run_key=run_key,
             sha256=look.sha256,
             now_ms=now_ms,
         )
-    return tuple(found), tuple(doubtful)
+    is_copied = any(each.reason == likeness.COPIED for each in found)
+    if is_copied and _orders_twins(transaction, job.owner, now_ms):
+        return tuple(each for each in found if each.reason != likeness.COPIED), ()
+    # Of two pictures of this very answer either may be the false one.
+    own = [each for each in doubtful if each.result.lease_id == lease.lease_id]
+    found += [Suspicion(likeness.COPIED, "the same answer has it twice", each.picture) for each in own]
+    return tuple(found), tuple(each for each in doubtful if each not in own)
 
 
-def _earlier(reader: Reader, near: NearPicture, sha256: str) -> tuple[likeness.Earlier, Result | None] | None:
+def _orders_twins(reader: Reader, owner: str, now_ms: int) -> bool:
+    """Whether this client's requests have often enough been alike though they read differently."""
+    passed = checks.passed_of_owner(reader, owner, likeness.COPIED, since_ms=now_ms - _TWINS_DAY_MS)
+    return passed >= likeness.MOST_TWINS
+
+
+def _earlier(reader: Reader, near: NearPicture, sha256: str) -> tuple[likeness.Earlier, Doubtful | None] | None:
     """With what is known of it where its file is this one; None where that was refused, so that it says nothing."""
     found = results.of_file(reader, near.job_id, near.picture, sha256) if near.sha256 == sha256 else None
     result, index = (None, 0) if found is None else found
@@ -135,8 +162,8 @@ def _earlier(reader: Reader, near: NearPicture, sha256: str) -> tuple[likeness.E
         and look.verdict == checks.Verdict.PASSED
         and index in look.evidence.get("pictures", (0,) if look.kind == CANARY else ())
     )
-    earlier = likeness.Earlier(near.job_id, near.provider, near.sha256, near.run_key, near.distance, is_certain)
-    return earlier, result
+    earlier = likeness.Earlier(near.job_id, near.sha256, near.run_key, near.distance, is_certain)
+    return earlier, None if result is None else Doubtful(result, index)
 
 
 def expected_picture_s(book: SpeedBook, need: Need) -> float | None:

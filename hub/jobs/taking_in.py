@@ -21,6 +21,7 @@ from hub.store.results import NewResult
 from hub.store.store import now_ms
 from hub.store.transaction import Transaction
 from hub.verification.errors import AnswerRefused
+from hub.verification.likeness import COPIED
 from hub.workers.desk import Delivery
 from hub.workers.errors import ResultRefused
 
@@ -120,15 +121,16 @@ class TakingIn:
             suspicions, doubtful = check_likeness(
                 transaction,
                 judged,
-                job_id=place.job.job_id,
+                place.job,
+                place.lease,
                 first_picture=place.shard.first_picture,
-                provider=delivery.provider,
                 now_ms=now,
             )
             keep_speeds(transaction, name, book, now)
             suspicions = judged.suspicions + suspicions
             parts.checking.plan(transaction, place.job, place.shard, result, name, suspicions, now)
-            parts.checking.look_again(transaction, doubtful, "copied", now)
+            for each in doubtful:
+                parts.checking.look_again(transaction, [each.result], COPIED, now, picture=each.picture)
             return superseded
 
         return await parts.store.write(unit)

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Text, cast, func, select, update
 
 from hub.store.records import columns_of, made
+from hub.store.tables.jobs import JOBS
 from hub.store.tables.providers import CHECKS
 from hub.store.transaction import Reader, Transaction
 
@@ -99,6 +100,22 @@ def of_job(reader: Reader, job_id: str) -> list[Check]:
 def open_of_job(reader: Reader, job_id: str) -> int:
     """How many of the job's have no verdict."""
     query = select(func.count()).where(CHECKS.c.job_id == job_id, CHECKS.c.verdict.is_(None))
+    return reader.execute(query).scalar_one()
+
+
+def passed_of_owner(reader: Reader, owner: str, suspicion: str, *, since_ms: int) -> int:
+    """How many answers for this client were looked at since then because of this suspicion (a word of `evidence`), and
+    found to be right."""
+    query = (
+        select(func.count())
+        .join_from(JOBS, CHECKS, CHECKS.c.job_id == JOBS.c.job_id)
+        .where(
+            JOBS.c.owner == owner,
+            CHECKS.c.created_at_ms >= since_ms,
+            CHECKS.c.verdict == Verdict.PASSED,
+            cast(CHECKS.c.evidence, Text).contains(f'"{suspicion}"', autoescape=True),
+        )
+    )
     return reader.execute(query).scalar_one()
 
 

@@ -21,7 +21,7 @@ MAX_USES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class KnownAnswer:
-    """A run of one picture without a source, and what it gives."""
+    """A run of one picture, and what it gives."""
 
     run: PictureRun
     picture_png: bytes

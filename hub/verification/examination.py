@@ -40,7 +40,6 @@ class Subject:
     profiles: tuple[ProfileClaim, ...]
     """As declared with the answer; none where the receipt commits to no trajectory."""
     pictures: Sequence[bytes]
-    source: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,8 @@ class ExaminationOptions:
     """Steps from the middle of a run, beside what it starts from, its first step and its last."""
     pictures: int = 1
     """Whose runs."""
+    suspected: tuple[int, ...] = ()
+    """Pictures that come before others."""
     attempts: int = 3
     """Checkers that are asked for one vote before nobody is said to be there."""
 
@@ -86,7 +87,9 @@ class _Inquiry:
     def __init__(self, subject: Subject, draws: Draws, hands: Hands, options: ExaminationOptions) -> None:
         self._subject, self._draws, self._hands, self._options = subject, draws, hands, options
         self._opened: OpenedRun | None = None
-        self._chosen = draws.choose("pictures", range(subject.run.count), options.pictures)
+        drawn = draws.choose("suspected", options.suspected, options.pictures)
+        drawn += draws.choose("pictures", range(subject.run.count), subject.run.count)
+        self._chosen = list(dict.fromkeys(drawn))[: options.pictures]
         self._places: list[Place] = []
         self._votes: list[Vote] = []
 
@@ -157,9 +160,7 @@ class _Inquiry:
         run = single_run(self._subject.run, picture)
         # As pixels, whatever the client's format: what a JPEG loses is measured apart.
         pixels = msgspec.structs.replace(run, image_format="png")
-        answer, pictures, latents = await self._hands.compute(
-            checker, pixels, purpose=PURPOSE, source=self._subject.source
-        )
+        answer, pictures, latents = await self._hands.compute(checker, pixels, purpose=PURPOSE)
         again = ComputedPicture(pictures[0], answer.profiles[0], latents[0] if latents else None)
         if self._opened is not None:
             last = Place(picture=picture, step=self._steps)
@@ -199,7 +200,6 @@ class _Inquiry:
                 latents,
                 batch_rows=claim.batch_rows,
                 dtype=claim.dtype,
-                source=self._subject.source,
             )
             found = challenges.compare_steps(opened, list(needed), checked, again, picture=picture)
         except Unanswered as silence:

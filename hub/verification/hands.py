@@ -40,12 +40,11 @@ class Hands(Protocol):
         *,
         batch_rows: int,
         dtype: str,
-        source: bytes | None = None,
     ) -> tuple[Checked, Sequence[bytes]]:
         """These entries computed again, which their provider says to have computed in batches and a precision like
         these; where the checker's own precision is a longer one, with its own rounding at each."""
 
     async def compute(
-        self, provider: Address, run: PictureRun, *, purpose: str, source: bytes | None = None
+        self, provider: Address, run: PictureRun, *, purpose: str
     ) -> tuple[Computed, Sequence[bytes], Sequence[bytes]]:
         """The whole run again: the answer, its pictures, and the last latents of each, if it has them."""

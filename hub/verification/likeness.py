@@ -1,10 +1,11 @@
 """Whether a picture is a copy of an earlier one, and for which request each was made.
 
 The same request again gives the same picture, and different requests may give pictures that look alike (a logo in
-another seed). A file that comes again for another request is false in one of the two places. It is refused where it is
-the same provider's, or where the earlier one has been checked; else the earlier one may be the false one, made so that
-an honest picture of a later request looks copied. Then, and where a picture only looks like one, the answer is checked,
-however rarely this provider is sampled.
+another seed). A file that comes again for another request is most likely false in one of the two places. Which one it
+is, if any, cannot be seen: the earlier one may be the false one, or the two requests may differ only in what the model
+does not read (beyond the 77 tokens of CLIP, say), so that every honest provider gives the same file. So nobody is
+accused of it: the answer is checked, however rarely this provider is sampled, and so it is where a picture only looks
+like another one.
 """
 
 import hashlib
@@ -17,7 +18,6 @@ from typing import Final, Protocol
 import msgspec
 
 from chain.primitives.worker_fields import PictureRun
-from hub.verification.errors import AnswerRefused, FaultReason
 from hub.verification.pictures import Look
 from hub.verification.suspicion import Suspicion
 
@@ -28,6 +28,10 @@ MOST_ALIKE: Final = 3
 would examine every answer."""
 COPIED: Final = "copied"
 """The suspicion where the same file is there for another request."""
+MOST_TWINS: Final = 8
+"""Once so many of a client's answers in a day were suspected to be copies and found to be right, its requests are alike
+by themselves: they are sampled as rarely as others' from then on. Else it could use up what providers check for
+nothing."""
 _KEY_TAG: Final = b"aitbc/hub/run-key/1\0"
 _NOT_THE_PICTURE: Final = ("count", "prompts", "seed", "image_format", "quality")
 """Fields of a run that are those of all its pictures, or of its files alone."""
@@ -38,8 +42,6 @@ class EarlierPicture(Protocol):
 
     @property
     def job_id(self) -> str: ...
-    @property
-    def provider(self) -> str: ...
     @property
     def sha256(self) -> str: ...
     @property
@@ -56,14 +58,13 @@ class Earlier:
     """A picture that was accepted before, and how many bits its perceptual hash is apart."""
 
     job_id: str
-    provider: str
     sha256: str
     run_key: int
     distance: int
     is_certain: bool = False
 
 
-def run_key(secret: bytes, run: PictureRun, index: int, source_sha256: str | None) -> int:
+def run_key(secret: bytes, run: PictureRun, index: int) -> int:
     """63 bits that are the same for two pictures exactly if the same was asked for; a prompt cannot be guessed from
     them without the hub's secret."""
     fields = {name: value for name, value in msgspec.to_builtins(run).items() if name not in _NOT_THE_PICTURE}
@@ -72,7 +73,6 @@ def run_key(secret: bytes, run: PictureRun, index: int, source_sha256: str | Non
     fields["negative_prompt"] = _as_read(run.negative_prompt) if is_guided else ""
     fields["prompt"] = _as_read(run.prompts[index if len(run.prompts) > 1 else 0])
     fields["seed"] = run.seed_of(index)
-    fields["source_sha256"] = source_sha256
     text = msgspec.json.encode(fields, order="sorted")
     return int.from_bytes(hmac.digest(secret, _KEY_TAG + text, hashlib.sha256)[:8], "big") >> 1
 
@@ -83,25 +83,21 @@ def _as_read(prompt: str) -> str:
     return " ".join(unicodedata.normalize("NFC", prompt).split()).lower()
 
 
-def judge(look: Look, key: int, near: Sequence[EarlierPicture], *, provider: str) -> Suspicion | None:
-    """Raises AnswerRefused (copied_picture) for a file that this provider has delivered for another request, or that is
-    certainly another request's.
+def judge(look: Look, key: int, near: Sequence[EarlierPicture]) -> Suspicion | None:
+    """None where there is nothing odd about it, or where others have found this very file to be what the request gives.
 
     `near` are earlier pictures, also other ones of the same answer, that are at most MAX_DISTANCE bits apart.
     """
+    same = [earlier for earlier in near if earlier.sha256 == look.sha256]
+    if any(earlier.run_key == key and earlier.is_certain for earlier in same):
+        return None
     others = [earlier for earlier in near if earlier.run_key != key]
-    same = [earlier for earlier in others if earlier.sha256 == look.sha256]
-    false = next((earlier for earlier in same if earlier.is_certain or earlier.provider == provider), None)
-    if false is not None:
-        raise AnswerRefused(FaultReason.COPIED_PICTURE, _copied(false))
-    if same:
-        return Suspicion(COPIED, _copied(same[0]))
+    copied = next((earlier for earlier in same if earlier.run_key != key), None)
+    if copied is not None:
+        detail = f"the picture has been delivered before, for another request (job {copied.job_id})"
+        return Suspicion(COPIED, detail)
     if not others or len(others) > MOST_ALIKE:
         return None
     closest = min(others, key=lambda earlier: earlier.distance)
     detail = f"it looks like a picture of job {closest.job_id}: {closest.distance} of 64 bits differ"
     return Suspicion("looks_copied", detail)
-
-
-def _copied(earlier: EarlierPicture) -> str:
-    return f"the picture has been delivered before, for another request (job {earlier.job_id})"

@@ -9,3 +9,5 @@ class Suspicion:
 
     reason: str
     detail: str
+    picture: int | None = None
+    """Which one of the answer's; None: all of it."""

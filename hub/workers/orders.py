@@ -82,21 +82,19 @@ class Orders:
         *,
         batch_rows: int,
         dtype: str | None = None,
-        source: bytes | None = None,
     ) -> tuple[Checked, tuple[bytes, ...]]:
         """These entries computed by a checker from those that another provider opened."""
         entries = tuple(sorted(opened))
         order = CheckSteps(
             order_id=_new_id(),
             run=run,
-            source=None if source is None else attachment_of(source),
             places=tuple(places),
             batch_rows=batch_rows,
             dtype=dtype,
             opened=entries,
             latents=tuple(attachment_of(opened[entry]) for entry in entries),
         )
-        files = (*(() if source is None else (source,)), *(opened[entry] for entry in entries))
+        files = tuple(opened[entry] for entry in entries)
         most_bytes = len(places) * MAX_LATENTS_BYTES
         answer, latents = await self._ask(provider, order, files, Checked, most_bytes, _LONG_S)
         if len(latents) != len(places):
@@ -104,14 +102,12 @@ class Orders:
         return answer, latents
 
     async def compute(
-        self, provider: Address, run: PictureRun, *, purpose: str, source: bytes | None = None
+        self, provider: Address, run: PictureRun, *, purpose: str
     ) -> tuple[Computed, tuple[bytes, ...], tuple[bytes, ...]]:
         """Pictures made without a receipt: the answer, the pictures, and the last latents of each."""
-        attachment = None if source is None else attachment_of(source)
-        order = ComputePictures(order_id=_new_id(), purpose=purpose, run=run, source=attachment)
-        files = () if source is None else (source,)
+        order = ComputePictures(order_id=_new_id(), purpose=purpose, run=run)
         most_bytes = run.count * (max_picture_bytes(run) + MAX_LATENTS_BYTES)
-        answer, octets = await self._ask(provider, order, files, Computed, most_bytes, _LONG_S)
+        answer, octets = await self._ask(provider, order, (), Computed, most_bytes, _LONG_S)
         if len(answer.pictures) != run.count:
             raise WorkerLied("another number of pictures than was asked for", reason="wrong_count")
         return answer, octets[: run.count], octets[run.count :]

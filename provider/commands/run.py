@@ -84,15 +84,18 @@ def run(
     """
     flags = dict(locals())
     flags.pop("log_level")
-    worker_is_alive = report(lambda: _run(flags, log_level))
-    if worker_is_alive:
-        # Inside a library, loading or computing: an orderly end of the interpreter would wait for it, or crash.
+    if report(lambda: _run(flags, log_level)):
         sys.stderr.flush()
         os._exit(0)
 
 
 def _run(flags: dict[str, Any], log_level: str) -> bool:
-    """Whether the worker was still busy at the end."""
+    """Whether the process may end at once, without an orderly end of the interpreter.
+
+    Everything is stored, told and closed by then. To take torch apart piece by piece takes seconds, on a busy machine
+    tens of them, in which whoever stops the service waits; and where the worker is still inside a library, an orderly
+    end would wait for it, or crash. Only Ray has something of its own to do then.
+    """
     import asyncio
 
     import structlog
@@ -128,7 +131,7 @@ def _run(flags: dict[str, Any], log_level: str) -> bool:
     async def serve() -> bool:
         process = ProviderProcess(settings, key, api_keys)
         await process.serve(listener, on_ready)
-        return process.worker_is_alive
+        return process.worker_is_alive or settings.backend != "ray"
 
     with listener:
         return asyncio.run(serve())

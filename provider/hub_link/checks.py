@@ -27,7 +27,7 @@ from provider.generation import StepCheck, StepsChecked
 from provider.hub_link.errors import HubRefused
 from provider.hub_link.leases import profile_claim
 from provider.hub_link.offering import LinkTools
-from provider.hub_link.orders import caller_of, read_source, request_of
+from provider.hub_link.orders import caller_of, request_of
 from provider.jobs.answers import FinishedAnswer
 
 CheckOrder = OpenSteps | PlanCheck | CheckSteps | ComputePictures
@@ -56,7 +56,7 @@ class Checks:
                 return await self._plan(order)
             if isinstance(order, CheckSteps):
                 return await self._check(order, files)
-            return await self._compute(order, files)
+            return await self._compute(order)
 
     async def _open(self, order: OpenSteps) -> Answered:
         key_name = caller_of(self._hub_id).name
@@ -91,7 +91,7 @@ class Checks:
     async def _plan(self, order: PlanCheck) -> Answered:
         _check_places(order.run, order.places)
         self._spend(1)
-        request = request_of(order.run, self._tools.settings, None)
+        request = request_of(order.run, self._tools.settings)
         found = await self._rerun(StepCheck(request.batch_key, (request.row(0),), _pairs(order.places)))
         return Plan(order_id=order.order_id, evaluations=found.evaluations, needed=found.needed), ()
 
@@ -100,15 +100,13 @@ class Checks:
         _check_places(run, order.places)
         _check_places(run, order.opened)
         self._spend(len(order.places))
-        source = await read_source(run, files[0] if order.source is not None else None, self._tools.sources)
-        request = request_of(run, self._tools.settings, None if source is None else source.source)
-        latents = files[0 if order.source is None else 1 :]
+        request = request_of(run, self._tools.settings)
         found = await self._rerun(
             StepCheck(
                 key=request.batch_key,
                 rows=tuple(request.row(index) for index in range(run.count)),
                 places=_pairs(order.places),
-                opened=dict(zip(_pairs(order.opened), latents, strict=True)),
+                opened=dict(zip(_pairs(order.opened), files, strict=True)),
                 batch_rows=order.batch_rows,
                 dtype=order.dtype,
             )
@@ -123,11 +121,10 @@ class Checks:
         )
         return message, found.latents
 
-    async def _compute(self, order: ComputePictures, files: tuple[bytes, ...]) -> Answered:
+    async def _compute(self, order: ComputePictures) -> Answered:
         run = order.run
         self._spend(run.count)
-        source = await read_source(run, files[0] if files else None, self._tools.sources)
-        request = request_of(run, self._tools.settings, None if source is None else source.source)
+        request = request_of(run, self._tools.settings)
         started_ns = time.monotonic_ns()
         engine_job = self._tools.engine.submit(request, caller=caller_of(self._hub_id).name, records_trajectory=True)
         try:

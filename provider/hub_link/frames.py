@@ -3,21 +3,19 @@
 import hashlib
 from typing import Final
 
-from chain.primitives.hub_messages import Assignment, CheckSteps, ComputePictures
+from chain.primitives.hub_messages import CheckSteps
 from chain.primitives.worker_messages import HubMessage
 from provider.hub_link.errors import LinkEnded
 
 MAX_FILES_BYTES: Final = 64 * 2**20
-"""Of one message: source pictures have at most 24 MiB, latents of a check less."""
-
-WithFiles = Assignment | CheckSteps | ComputePictures
+"""Of one message: the latents of a check have less."""
 
 
 class IncomingFiles:
     """Of one message at a time."""
 
     def __init__(self) -> None:
-        self._message: WithFiles | None = None
+        self._message: CheckSteps | None = None
         self._octets = bytearray()
         self._total_bytes = 0
 
@@ -25,7 +23,7 @@ class IncomingFiles:
         """Whether files of this message have to come first; raises LinkEnded where others are on their way."""
         if not message.attachments:
             return False
-        assert isinstance(message, (Assignment, CheckSteps, ComputePictures))
+        assert isinstance(message, CheckSteps)
         if self._message is not None:
             raise _broken("files of two messages at one time")
         self._total_bytes = sum(each.size_bytes for each in message.attachments)
@@ -34,7 +32,7 @@ class IncomingFiles:
         self._message = message
         return True
 
-    def take(self, octets: bytes) -> tuple[WithFiles, tuple[bytes, ...]] | None:
+    def take(self, octets: bytes) -> tuple[CheckSteps, tuple[bytes, ...]] | None:
         """A binary frame; the message with its files once the last byte is there. Raises LinkEnded."""
         message = self._message
         if message is None or not octets or len(self._octets) + len(octets) > self._total_bytes:

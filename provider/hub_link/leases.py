@@ -85,7 +85,7 @@ class Leases:
             if work.answered is not None:
                 work.answered.set()
 
-    def begin(self, assignment: Assignment, files: tuple[bytes, ...]) -> None:
+    def begin(self, assignment: Assignment) -> None:
         """Takes an assignment, or the same one again; raises HubRefused."""
         lease_id, wanted = assignment.lease_id, work_of(assignment)
         before = self._works.get(lease_id)
@@ -97,7 +97,7 @@ class Leases:
             raise HubRefused("this provider finishes the jobs that it has and takes no more", reason="draining")
         if len(self._works) >= MAX_LEASES:
             raise HubRefused("too many leases at once", reason="busy", retry_after_s=_AGAIN_S)
-        task = asyncio.create_task(self._guard(lease_id, self._serve(assignment, files)))
+        task = asyncio.create_task(self._guard(lease_id, self._serve(assignment)))
         self._works[lease_id] = _Work(wanted, task)
 
     def cancel(self, lease_id: str) -> None:
@@ -165,9 +165,9 @@ class Leases:
         )
         await self._say(lambda socket: socket.send(refusal))
 
-    async def _serve(self, assignment: Assignment, files: tuple[bytes, ...]) -> None:
+    async def _serve(self, assignment: Assignment) -> None:
         tools = self._tools
-        order = await order_of(assignment, files, hub_id=self._hub_id, settings=tools.settings, sources=tools.sources)
+        order = order_of(assignment, hub_id=self._hub_id, settings=tools.settings)
         job = await tools.jobs.start(order)
         work = self._works[assignment.lease_id]
         work.job = job

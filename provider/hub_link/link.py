@@ -248,7 +248,7 @@ class HubLink:
         assert self._leases is not None
         if isinstance(message, Assignment):
             try:
-                self._leases.begin(message, files)
+                self._leases.begin(message)
             except ProviderError as error:
                 await self._refuse(socket, message.lease_id, error)
         elif isinstance(message, (OpenSteps, PlanCheck, CheckSteps, ComputePictures, SignReceipt, Attested)):

@@ -10,7 +10,6 @@ from chain.primitives.provider_messages import Hello
 from chain.primitives.worker_fields import ModelOffer
 from chain.primitives.worker_message import Heartbeat
 from provider.engine.engine import Engine
-from provider.http.source_images import SourceImages
 from provider.jobs.service import JobService
 from provider.minting.attestations import Attestations
 from provider.minting.chain_identity import ChainIdentity
@@ -35,7 +34,6 @@ class LinkTools:
     outbox: Outbox
     trajectories: Trajectories
     attestations: Attestations
-    sources: SourceImages
 
 
 def hello(tools: LinkTools, signature: bytes, audience: str, leases: tuple[str, ...]) -> Hello:

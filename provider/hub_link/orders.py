@@ -7,9 +7,8 @@ from chain.primitives.hexadecimal import parse_hash
 from chain.primitives.hub_messages import Assignment
 from chain.primitives.worker_fields import PictureRun, amount_of, octets_of
 from provider.api_keys import Caller
-from provider.generation import Encoding, ImageRequest, SourceImage
+from provider.generation import Encoding, ImageRequest
 from provider.http.schemas import PictureFields
-from provider.http.source_images import CheckedSource, SourceImages
 from provider.hub_link.errors import HubRefused
 from provider.jobs.order import HubJobOrigin, JobOrder, LeaseTerms, WayIn, asked_bytes
 from provider.settings import ProviderSettings
@@ -24,20 +23,16 @@ def caller_of(hub_id: str) -> Caller:
     return Caller(f"@{hub_id}")
 
 
-async def order_of(
-    assignment: Assignment, files: tuple[bytes, ...], *, hub_id: str, settings: ProviderSettings, sources: SourceImages
-) -> JobOrder:
+def order_of(assignment: Assignment, *, hub_id: str, settings: ProviderSettings) -> JobOrder:
     """Raises HubRefused and OrderRefused for work that this provider does not do for anybody."""
     run = assignment.run
-    checked = await read_source(run, files[0] if files else None, sources)
     return JobOrder(
-        request=request_of(run, settings, None if checked is None else checked.source),
+        request=request_of(run, settings),
         caller=caller_of(hub_id),
         way_in=WayIn.HUB,
         asked=asked_bytes(_ROUTE, work_of(assignment)),
         seed_asked=run.seed,
         model_asked=run.model,
-        source_sha256=None if checked is None else checked.sha256,
         hub_job=HubJobOrigin(
             hub_id=hub_id,
             job_id=assignment.job_id,
@@ -63,14 +58,7 @@ def work_of(assignment: Assignment) -> dict[str, object]:
     return {name: value for name, value in fields.items() if name not in _NOT_THE_WORK}
 
 
-async def read_source(run: PictureRun, content: bytes | None, sources: SourceImages) -> CheckedSource | None:
-    """The picture that the run starts from, decoded; raises OrderRefused."""
-    if content is None or run.strength is None:
-        return None
-    return await sources.read_bytes(content, field="source", width=run.width, height=run.height, strength=run.strength)
-
-
-def request_of(run: PictureRun, settings: ProviderSettings, source: SourceImage | None) -> ImageRequest:
+def request_of(run: PictureRun, settings: ProviderSettings) -> ImageRequest:
     """Raises HubRefused for what no client could ask for either."""
     if run.count > settings.max_pictures:
         message = f"{run.count} pictures, and this provider takes {settings.max_pictures} at once"
@@ -89,7 +77,6 @@ def request_of(run: PictureRun, settings: ProviderSettings, source: SourceImage 
         count=run.count,
         scheduler=run.scheduler,
         model=run.model,
-        source=source,
         encoding=Encoding(run.image_format, run.quality),
     )
 

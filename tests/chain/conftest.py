@@ -226,7 +226,7 @@ class RunningNode:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
-        assert self._is_ready.wait(10)
+        assert self._is_ready.wait(60)
         self.client = NodeClient(self.url)
 
     def _serve(self) -> None:
@@ -252,7 +252,7 @@ class RunningNode:
 
     def wait(self) -> None:
         """Until it has stopped by itself."""
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
     def stop(self) -> None:

@@ -77,7 +77,7 @@ class SignerServer:
 
 def await_that(condition: Callable[[], bool]) -> None:
     """Within ten seconds."""
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.02)

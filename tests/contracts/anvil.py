@@ -161,7 +161,7 @@ def running_anvil(node_tools: Path, log: Path) -> Iterator[Evm]:
 def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()  # The launcher passes it on.
     try:
-        process.wait(timeout=10)
+        process.wait(timeout=60)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

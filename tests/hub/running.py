@@ -132,7 +132,8 @@ class HubProcess:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         keys = "".join(f'{name} = "{key}"\n' for name, key in CLIENT_KEYS.items())
-        self._write("clients.toml", f"[clients]\n{keys}[quotas]\nbob = {{ pictures = 3 }}\n")
+        signers = flags.pop("signers", "")
+        self._write("clients.toml", f"[clients]\n{keys}[quotas]\nbob = {{ pictures = 3 }}\n[signers]\n{signers}")
         self._write("password.txt", "secret\n")
         if not (folder / "attester.json").exists():
             network = AttesterNetwork(chain.chain_id, parse_hash(chain.genesis_hash))

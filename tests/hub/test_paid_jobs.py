@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -36,7 +37,8 @@ from hub.store.store import Store
 from provider.minting.payment import Payment
 from provider.storage.rows import ReceiptForm
 from tests.hub.dialled import DialledProvider, serve_honestly
-from tests.hub.running import CLIENT_KEYS, PRICE, Chain, HubProcess, wait_until
+from tests.hub.running import CLIENT_KEYS, PATIENCE_S, PRICE, Chain, HubProcess, wait_until
+from tests.hub.signing_clients import new_account, signed_order
 from wallet.cli import app as wallet_app
 from wallet.keystore import LIGHT_SCRYPT_N, save_key
 
@@ -171,9 +173,9 @@ def test_from_the_wallets_deposit_to_both_providers(market: Market, tmp_path: Pa
 
     picture = str(tmp_path / "cat.png")
     words = ["submit", "a cat", "-n", str(PICTURES), "--steps", "5", "--width", "256", "--height", "256", "-o", picture]
-    words += ["--escrow", "--keystore", str(home / "keys" / "alice.json"), "--hub-id", HUB_ID]
+    words += ["--escrow", "--from", "alice", "--hub-id", HUB_ID]  # Without an API key.
     words += ["--chain-id", str(chain.chain_id), "--max-price", "0.5", "--wait-mint", "--json"]
-    environment |= {"AITBC_HUB_URL": market.hub.url, "AITBC_HUB_API_KEY": CLIENT_KEYS["alice"]}
+    environment |= {"AITBC_HUB_URL": market.hub.url, "AITBC_HUB_API_KEY": ""}
     done = CliRunner().invoke(hub_app, words, env=environment)
     assert done.exit_code == 0, done.output
     job = json.loads(done.stdout)
@@ -315,6 +317,18 @@ def test_a_withdrawal_asked_for_after_the_order_comes_too_late(market: Market) -
     chain.send(client, *market.settlement(job))  # Anybody may bring it.
     assert market.paid(job_id)["mint"]["form"] == "settle"
     assert market.deposited(client) == 0
+
+
+def test_without_an_api_key_only_what_is_paid_is_taken(market: Market) -> None:
+    assert market.hub.request("GET", "/v1/hub").json()["signed_orders"] == "paid"
+    account = new_account()
+    for path in ("/v1/jobs", "/v1/estimate"):
+        body = signed_order(account, market.chain.chain_id, HUB_ID)
+        unpaid = httpx.post(market.hub.url + path, json=body, timeout=PATIENCE_S)
+        assert (unpaid.status_code, unpaid.json()["reason"]) == (402, "payment_required"), unpaid.text
+    body = signed_order(account, market.chain.chain_id, HUB_ID, payment="escrow")
+    poor = httpx.post(market.hub.url + "/v1/jobs", json=body, timeout=PATIENCE_S)
+    assert (poor.status_code, poor.json()["reason"]) == (402, "deposit_too_small"), poor.text
 
 
 def test_a_signed_request_is_one_job(market: Market) -> None:

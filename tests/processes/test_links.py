@@ -52,7 +52,7 @@ def has_ended(connection: socket.socket) -> bool:
 
 
 def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=10)
+    return socket.create_connection(("127.0.0.1", port), timeout=60)
 
 
 def test_bytes_pass_both_ways(links: Links, echo_port: int) -> None:

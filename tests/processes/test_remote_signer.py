@@ -48,7 +48,7 @@ def _events(node: NodeProcess, name: str) -> list[dict[str, str]]:
 
 
 def _health(node: NodeProcess) -> tuple[int, str]:
-    answer = httpx.get(f"{node.url}/healthz", trust_env=False, timeout=10)
+    answer = httpx.get(f"{node.url}/healthz", trust_env=False, timeout=60)
     return answer.status_code, answer.text
 
 
@@ -122,5 +122,5 @@ def test_two_validators_of_whom_one_signs_elsewhere(tmp_path: Path, make_signer:
         assert near.height == far.height
         signer.start()
         cluster.wait_height(near.height + 3)
-        evidence = httpx.get(f"{near.url}/v1/evidence", trust_env=False, timeout=10).json()
+        evidence = httpx.get(f"{near.url}/v1/evidence", trust_env=False, timeout=60).json()
         assert evidence["items"] == []

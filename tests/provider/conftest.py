@@ -149,7 +149,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
         yield Outbox(database)
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 90.0) -> None:
     """Fails the test unless the condition becomes true in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():

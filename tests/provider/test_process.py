@@ -101,8 +101,8 @@ class ProviderSubprocess:
     def kill(self) -> None:
         """As a power cut does."""
         self.process.kill()
-        self.process.wait(30)
-        self._reader.join(30)
+        self.process.wait(90)
+        self._reader.join(90)
 
 
 @pytest.fixture

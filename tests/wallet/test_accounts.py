@@ -74,7 +74,7 @@ def test_who_renames_waits_for_who_sends(accounts: Accounts, key: PrivateKey) ->
         thread.start()
         assert waiting.wait(30)
         assert accounts.names() == ["alice"]
-    thread.join(30)
+    thread.join(90)
     assert accounts.names() == ["bob"]
     assert said == ["waiting for another command that sends from alice"]
 
@@ -95,5 +95,5 @@ def test_one_key_under_two_names_takes_turns(accounts: Accounts, key: PrivateKey
         thread.start()
         assert waiting.wait(30)
         assert not held.is_set()
-    thread.join(30)
+    thread.join(90)
     assert held.is_set()

@@ -219,7 +219,7 @@ def test_of_several_writers_one_wins(tmp_path: Path) -> None:
     ]
     for writer in writers:
         writer.start()
-    winners = [number for number in (results.get(timeout=30) for _ in writers) if number is not None]
+    winners = [number for number in (results.get(timeout=90) for _ in writers) if number is not None]
     for writer in writers:
         writer.join()
     assert len(winners) == 1

@@ -30,7 +30,7 @@ def test_a_call_that_fails_is_final_and_says_so(
     with open_node(node.url, tmp_path, None) as (client, status):
         draft = plan_transaction(client, status, alice, "alice", to=TOKEN, call_data=too_much)
         submit(client, transaction := draft.sign(people["alice"]))
-        outcome = wait_until_final(client, transaction.hash, timeout_s=20)
+        outcome = wait_until_final(client, transaction.hash, timeout_s=60)
     assert (outcome.is_final, outcome.succeeded) == (True, False)
     with pytest.raises(CommandError, match="insufficient_funds") as failed:
         report(outcome, Wait.FINAL, True, draft.to_object())

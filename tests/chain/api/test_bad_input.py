@@ -207,7 +207,7 @@ def test_unknown_paths_and_methods(http: httpx.Client) -> None:
 )
 def test_what_is_no_http_ends_the_connection_only(node: RunningNode, request_text: bytes) -> None:
     address = urlsplit(node.url)
-    with socket.create_connection((str(address.hostname), address.port or 0), timeout=10) as connection:
+    with socket.create_connection((str(address.hostname), address.port or 0), timeout=60) as connection:
         try:
             connection.sendall(request_text)
             connection.shutdown(socket.SHUT_WR)

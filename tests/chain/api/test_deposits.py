@@ -140,7 +140,7 @@ def test_a_minted_receipt_has_no_settlement(paying: RunningNode) -> None:
     receipt_hash = people.receipt_hash()
     assert paying.settle(people.mint("dan", 5, nonce=0, receipt_hash=receipt_hash)) == ["success"]
     assert paying.client.receipt(receipt_hash).settlement is None
-    document = httpx.get(f"{paying.url}/v1/receipts/{to_hex(receipt_hash)}", timeout=10).json()
+    document = httpx.get(f"{paying.url}/v1/receipts/{to_hex(receipt_hash)}", timeout=60).json()
     assert document["settlement"] is None
 
 
@@ -159,14 +159,14 @@ def test_a_settlement_that_would_fail_is_not_taken(paying: RunningNode) -> None:
 @pytest.mark.parametrize("audience", ["x" * 65, "-x", "a%20b", "%00", "é"])
 def test_what_is_no_audience(paying: RunningNode, audience: str) -> None:
     address = to_checksum_address(paying.people.address("cat"))
-    response = httpx.get(f"{paying.url}/v1/accounts/{address}/deposits/{audience}", timeout=10)
+    response = httpx.get(f"{paying.url}/v1/accounts/{address}/deposits/{audience}", timeout=60)
     assert response.status_code in (400, 404, 422)
 
 
 def test_what_is_no_client(paying: RunningNode) -> None:
     for address in ("0x12", "cat", "0x" + "zz" * 20):
         for place in ("deposits", f"deposits/{HUB}"):
-            response = httpx.get(f"{paying.url}/v1/accounts/{address}/{place}", timeout=10)
+            response = httpx.get(f"{paying.url}/v1/accounts/{address}/{place}", timeout=60)
             assert_problem(response)
     with NodeClient(paying.url) as client:
         with pytest.raises(ValueError, match="0x and"):

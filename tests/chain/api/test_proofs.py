@@ -32,7 +32,7 @@ EPOCHS = 3
 
 
 def operator_of(node: RunningNode) -> Operator:
-    return Operator(node.client, node.people.key("validator"), network=node.people.network, timeout_s=20)
+    return Operator(node.client, node.people.key("validator"), network=node.people.network, timeout_s=60)
 
 
 def force_epochs(node: RunningNode, count: int) -> None:

@@ -190,7 +190,7 @@ def test_a_node_that_stops_ends_its_streams(start_node: StartNode) -> None:
         stopping.start()
         with pytest.raises((AssertionError, httpx.HTTPError)):
             drain(stream)
-        stopping.join(20)
+        stopping.join(60)
         assert not stopping.is_alive()
 
 
@@ -246,7 +246,7 @@ def parts_of(node: RunningNode, count: int, last_id: int | None = None, **bounds
         await streams.close()
 
     node.call_soon(lambda: tasks.append(asyncio.ensure_future(follow())))
-    return told.result(timeout=20)
+    return told.result(timeout=60)
 
 
 def test_silence_is_broken(start_node: StartNode) -> None:

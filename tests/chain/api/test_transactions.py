@@ -32,7 +32,7 @@ def test_transaction_becomes_final_and_says_what_it_did(node: RunningNode) -> No
     transfer = people.transfer("ann", "bob", 2 * ATOMS_PER_AIT, nonce=1, data=b"thanks")
     sent = node.client.send_transaction(transfer.raw)
     assert sent.transaction_hash == to_hex(transfer.hash)
-    view = node.client.wait_for_transaction(transfer.hash, timeout_s=10)
+    view = node.client.wait_for_transaction(transfer.hash, timeout_s=60)
     assert view.finalized
     assert (view.status, view.reason, view.nonce, view.type) == ("success", None, 1, 2)
     assert (view.sender, view.to) == tuple(to_checksum_address(people.address(name)) for name in ("ann", "bob"))

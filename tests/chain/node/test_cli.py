@@ -64,7 +64,7 @@ class NodeProcess:
     def end(self, number: signal.Signals) -> int:
         """Sends a signal and waits; the exit code."""
         self._process.send_signal(number)
-        code = self._process.wait(20)
+        code = self._process.wait(60)
         self._reader.join()
         assert self._process.stderr is not None
         self._process.stderr.close()

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from tests.chain.conftest import Chain, People
 
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
 
 
 class HeldJournal(VoteJournal):

@@ -106,7 +106,7 @@ def test_a_follower_hears_of_the_blocks_that_it_fetches(
         validator = running_node(people, tmp_path / "validator", listener=listen("127.0.0.1", port))
         running.callback(validator.stop)
         head = validator.client.status().finalized.height
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while not notes.heights or notes.heights[-1] < head:
             assert time.monotonic() < deadline
             time.sleep(0.02)

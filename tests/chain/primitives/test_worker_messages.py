@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain.primitives.hub_messages import Assignment
 from chain.primitives.rejection import Rejected
 from chain.primitives.worker_fields import PictureRun
 from chain.primitives.worker_message import Message
@@ -132,13 +131,6 @@ def test_seeds_go_around() -> None:
     assert [RUN.seed_of(0), RUN.seed_of(1)] == [2**63 - 1, 0]
 
 
-def test_a_source_and_a_strength_come_together() -> None:
-    fields = json.loads(encode(HUB_MESSAGES[5]))
-    del fields["source"]
-    with pytest.raises(Rejected):
-        decode_from_hub(json.dumps(fields))
-
-
 def test_a_signed_request_names_an_address_as_client() -> None:
     fields = json.loads(encode(HUB_MESSAGES[5])) | {"client": "alice"}
     with pytest.raises(Rejected):
@@ -153,6 +145,4 @@ def test_the_prompt_hash_of_one_prompt_is_that_of_a_list_of_it() -> None:
 
 
 def test_attachments_are_in_the_order_of_the_fields() -> None:
-    assignment = HUB_MESSAGES[5]
-    assert isinstance(assignment, Assignment)
-    assert assignment.attachments == (assignment.source,)
+    assert HUB_MESSAGES[5].attachments == ()

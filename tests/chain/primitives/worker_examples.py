@@ -61,7 +61,6 @@ RUN: Final = PictureRun(
     count=2,
     negative_prompt="blurred",
     scheduler="ddim",
-    strength=0.5,
     image_format="jpeg",
     quality=80,
 )
@@ -83,7 +82,6 @@ HUB_MESSAGES: Final[tuple[Message, ...]] = (
         client_signature=SIGNATURE,
         prompt_salt=HASH,
         run=RUN,
-        source=FILE,
         unit_type="gpu_seconds",
         price_per_unit="100",
         max_amount=str(2**256 - 1),
@@ -94,9 +92,7 @@ HUB_MESSAGES: Final[tuple[Message, ...]] = (
     Taken(lease_id="lease-1"),
     OpenSteps(order_id="order-1", lease_id="lease-1", places=PLACES),
     PlanCheck(order_id="order-1", run=PLAIN_RUN, places=PLACES),
-    CheckSteps(
-        order_id="order-1", run=RUN, source=FILE, places=PLACES, batch_rows=2, opened=PLACES, latents=(FILE, FILE)
-    ),
+    CheckSteps(order_id="order-1", run=RUN, places=PLACES, batch_rows=2, opened=PLACES, latents=(FILE, FILE)),
     ComputePictures(order_id="order-1", purpose="benchmark", run=PLAIN_RUN),
     SignReceipt(order_id="order-1", receipt=raw_json({"job_id": "job-1"})),
     Attested(

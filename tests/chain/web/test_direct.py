@@ -221,10 +221,10 @@ def echo() -> Iterator[str]:
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     yield server.url
     loops[0].call_soon_threadsafe(server.stop)
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -240,7 +240,7 @@ def test_both_ways_on_one_connection(echo: str) -> None:
 
 def test_a_body_that_never_comes_is_not_waited_for(echo: str) -> None:
     url = httpx.URL(echo)
-    with socket.create_connection((url.host, url.port or 0), timeout=10) as connection:
+    with socket.create_connection((url.host, url.port or 0), timeout=60) as connection:
         for piece in (PLAIN, b"1234"):
             connection.sendall(piece)
             time.sleep(0.05)
@@ -252,7 +252,7 @@ def test_a_body_that_never_comes_is_not_waited_for(echo: str) -> None:
 def test_pieces_and_pipelines_come_out_in_order(echo: str) -> None:
     url = httpx.URL(echo)
     usual = PLAIN.replace(b"Host: x", b"Host: x\r\nOrigin: http://a") + b"1234"
-    with socket.create_connection((url.host, url.port or 0), timeout=10) as connection:
+    with socket.create_connection((url.host, url.port or 0), timeout=60) as connection:
         for piece in (PLAIN[:20], PLAIN[20:], b"12", b"34", PLAIN + b"5678", usual + PLAIN + b"abcd", PLAIN + b"efgh"):
             connection.sendall(piece)
         received = b""

@@ -53,18 +53,18 @@ class Served:
             target=lambda: self.loop.run_until_complete(self.server.serve(lambda _url: self.ready.set()))
         )
         self.thread.start()
-        assert self.ready.wait(10)
+        assert self.ready.wait(60)
 
     def connect(self) -> socket.socket:
         """A raw connection."""
         address = urlsplit(self.server.url)
-        return socket.create_connection((str(address.hostname), address.port or 0), timeout=10)
+        return socket.create_connection((str(address.hostname), address.port or 0), timeout=60)
 
     def stop(self) -> None:
         """Ends it."""
         if self.thread.is_alive():
             self.loop.call_soon_threadsafe(self.server.stop)
-        self.thread.join(10)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
 from chain.primitives.hub_messages import Assignment
@@ -14,6 +15,7 @@ from tests.hub.bad_days.invariants import check, every_job
 from tests.hub.dialled import DialledProvider, draw
 from tests.hub.postgresql import PostgresqlServer, running_server
 from tests.hub.running import CLIENT_KEYS, PATIENCE_S, PRICE, Chain, HubProcess, wait_until
+from tests.hub.signing_clients import new_account, signed_order
 from tests.s3 import S3Server
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.postgresql]
@@ -38,6 +40,7 @@ def pair(
         "database_url": server.url(),
         "artifacts": "s3://pictures/of-the-hub",
         "secrets_file": folder / "hub-secrets.json",
+        "signed_orders": "all",
         **s3.environment,
     }
     hubs = [HubProcess(folder / name, chain, **shared) for name in "ab"]
@@ -103,6 +106,22 @@ def test_a_job_is_split_over_both_and_its_receipt_signed_through_the_database(
         # One that took long may have been given to both: only the first to come is paid.
         assert 0 < atoms <= PRICE * sum(assignment.run.count for assignment in provider.assignments)
     assert sum(gained) == 8 * PRICE
+
+
+def test_a_signed_order_is_taken_by_one_and_its_token_opens_it_at_both(
+    pair: tuple[HubProcess, HubProcess], join: Join, chain: Chain
+) -> None:
+    join(pair[1])
+    wait_until(lambda: pair[0].request("GET", "/v1/hub").json()["providers"])
+    body = signed_order(new_account(), chain.chain_id)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda number: httpx.post(pair[number % 2].url + "/v1/jobs", json=body), range(8)))
+    assert sorted(answer.status_code for answer in answers) == [202] + [409] * 7, [each.text for each in answers]
+    job = next(answer.json() for answer in answers if answer.status_code == 202)
+    for hub in pair:
+        path = f"/v1/jobs/{job['job_id']}?wait_s=60"
+        ended = wait_until(lambda hub=hub, path=path: hub.request("GET", path, api_key=job["job_token"]).json())
+        assert ended["status"] == "done", ended
 
 
 def test_cancelled_here_called_off_there(pair: tuple[HubProcess, HubProcess], join: Join) -> None:

@@ -13,7 +13,7 @@ from hub.store.transaction import Transaction
 from tests.hub.postgresql import PostgresqlServer
 from tests.hub.store.conftest import IDENTITY
 
-LIMIT_S = 30.0
+LIMIT_S = 90.0
 A_WHILE_S = 0.3
 
 

@@ -61,12 +61,11 @@ class Answer:
     profiles: tuple[ProfileClaim, ...]
     pictures: tuple[bytes, ...]
     entries: tuple[tuple[bytes, ...], ...]
-    source: bytes | None = None
 
     @property
     def subject(self) -> Subject:
         """As the hub sees it."""
-        return Subject(LEASE, PROVIDER, self.receipt, self.run, self.profiles, self.pictures, self.source)
+        return Subject(LEASE, PROVIDER, self.receipt, self.run, self.profiles, self.pictures)
 
     def open(self, places: Sequence[Place]) -> tuple[Opened, tuple[bytes, ...]]:
         """As a provider answers OpenSteps."""

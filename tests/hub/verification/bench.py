@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from chain.primitives.types import Hash32
 from chain.primitives.worker_fields import PictureRun
-from hub.verification.errors import AnswerRefused
 from hub.verification.examination import ExaminationOptions, examine
 from hub.verification.likeness import MAX_DISTANCE, judge, run_key
 from hub.verification.likeness import Earlier as EarlierPicture
@@ -80,7 +79,7 @@ class Trial:
     number: int
     scheduler: str
     is_accused: bool
-    """Refused at once, or failed its examination, or disputed."""
+    """Failed its examination, or disputed."""
     is_suspected: bool
     """By (a), so that it is examined whatever the rate."""
     reason: str
@@ -133,11 +132,7 @@ def _try(
     computed: dict[tuple[int, int], Made],
     options: ExaminationOptions | None,
 ) -> Trial:
-    run, is_suspected = answer.run, False
-    try:
-        is_suspected = _is_suspected(answer, earlier)
-    except AnswerRefused as refused:
-        return Trial(case, number, run.scheduler, True, True, refused.reason.value)
+    run, is_suspected = answer.run, _is_suspected(answer, earlier)
     hands = LocalHands(answer, [workshop(case.checker).honest] * 3, computed=computed)
     draws = KEY.draws(Hash32(answer.receipt.hash))
     found = asyncio.run(examine(answer.subject, draws, hands, options))
@@ -154,10 +149,10 @@ def _served(shop: Workshop, run: PictureRun, case: Case, earlier: Earlier) -> An
 
 
 def _is_suspected(answer: Answer, earlier: Earlier) -> bool:
-    """What every answer is looked at for; raises AnswerRefused."""
+    """What every answer is looked at for."""
     before = look(earlier.made.picture, earlier.run)
     now = look(answer.pictures[0], answer.run)
     distance = (before.hash64 ^ now.hash64).bit_count()
-    known = EarlierPicture("job-0", "0x", before.sha256, run_key(SECRET, earlier.run, 0, None), distance)
+    known = EarlierPicture("job-0", before.sha256, run_key(SECRET, earlier.run, 0), distance)
     near = [known] if distance <= MAX_DISTANCE else []
-    return judge(now, run_key(SECRET, answer.run, 0, None), near, provider="0x") is not None
+    return judge(now, run_key(SECRET, answer.run, 0), near) is not None

@@ -56,7 +56,6 @@ class LocalHands:
         *,
         batch_rows: int,
         dtype: str,
-        source: bytes | None = None,
     ) -> tuple[Checked, Sequence[bytes]]:
         self.asked.append("check")
         machine = self._machine(provider)
@@ -78,7 +77,7 @@ class LocalHands:
         return self._checked[key]
 
     async def compute(
-        self, provider: Address, run: PictureRun, *, purpose: str, source: bytes | None = None
+        self, provider: Address, run: PictureRun, *, purpose: str
     ) -> tuple[Computed, Sequence[bytes], Sequence[bytes]]:
         self.asked.append("compute")
         machine = self._machine(provider)

@@ -156,7 +156,6 @@ class ToyHands:
         *,
         batch_rows: int,
         dtype: str,
-        source: bytes | None = None,
     ) -> tuple[Checked, Sequence[bytes]]:
         toy = self._toy(provider)
         toy.answers()
@@ -174,7 +173,7 @@ class ToyHands:
         return message, latents
 
     async def compute(
-        self, provider: Address, run: PictureRun, *, purpose: str, source: bytes | None = None
+        self, provider: Address, run: PictureRun, *, purpose: str
     ) -> tuple[Computed, Sequence[bytes], Sequence[bytes]]:
         toy = self._toy(provider)
         toy.answers()

@@ -24,6 +24,7 @@ from chain.primitives.worker_fields import Place, ProfileClaim
 from chain.primitives.worker_message import Refused
 from chain.primitives.worker_messages import attachment_of
 from hub.workers.errors import WorkerGone, WorkerLied, WorkerRefused
+from hub.workers.intake import MAX_LATENTS_BYTES
 from tests.hub.workers.rig import (
     REQUEST_HASH,
     Peer,
@@ -224,11 +225,10 @@ async def still_there(question: Coroutine[Any, Any, Any], peer: Peer) -> None:
 
 async def test_one_who_does_not_read_holds_up_nobody_else(tmp_path: Path) -> None:
     """Megabytes for one that never reads; another is served meanwhile."""
-    source = bytes(24 * 2**20)
+    opened = {Place(picture=0, step=step): bytes(MAX_LATENTS_BYTES) for step in range(4)}
     async with serving(tmp_path) as hub, joined(hub.url, 1) as stalled, joined(hub.url, 2) as other:
         stalled.connection.transport.pause_reading()
-        run = run_of(strength=0.5)
-        waiting = asked(hub.workers.orders.compute(stalled.key.address, run, purpose="check", source=source))
+        waiting = asked(hub.workers.orders.check_steps(stalled.key.address, run_of(), PLACES, opened, batch_rows=1))
         await asyncio.sleep(0.2)
         await still_there(hub.workers.orders.plan_check(other.key.address, run_of(), PLACES), other)
         assert not waiting.done()

@@ -17,7 +17,6 @@ from hub.workers.desk import HubIdentity
 from provider.api_keys import ApiKeys
 from provider.engine.engine import Engine
 from provider.engine.options import EngineOptions
-from provider.http.source_images import SourceImages
 from provider.hub_link.links import HubLinks
 from provider.hub_link.offering import LinkTools
 from provider.jobs.allowances import Allowances
@@ -109,7 +108,6 @@ async def linked(
             await tools.jobs.wait_until_idle()
             await tools.jobs.close()
             assert await asyncio.to_thread(engine.join, 60)
-            tools.sources.close()
             await node.close()
 
 
@@ -155,5 +153,4 @@ def _tools(
         outbox=outbox,
         trajectories=trajectories,
         attestations=Attestations(outbox, node, lambda: minted.append(True)),
-        sources=SourceImages(),
     )

@@ -72,15 +72,6 @@ async def test_a_receipt_without_a_commitment_has_no_steps_to_open(tmp_path: Pat
         assert caught.value.reason == "no_trajectory"
 
 
-async def test_a_source_that_is_no_picture_is_refused(tmp_path: Path) -> None:
-    async with serving(tmp_path) as hub, linked(tmp_path / "provider", hub.url) as provider:
-        await until(lambda: hub.workers.count)
-        run = run_of(strength=0.5)
-        with pytest.raises(WorkerRefused) as caught:
-            await hub.workers.orders.compute(provider.key.address, run, purpose="check", source=b"no picture")
-        assert caught.value.reason == "malformed"
-
-
 async def test_many_questions_at_once_are_all_answered(tmp_path: Path) -> None:
     async with serving(tmp_path) as hub, linked(tmp_path / "provider", hub.url) as provider:
         await until(lambda: hub.workers.count)

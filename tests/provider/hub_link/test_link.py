@@ -1,7 +1,6 @@
 """Hubs that lie, stall, flood or vanish: each is left with a reason, and dialled again."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,11 +10,12 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from chain.primitives.hub_messages import Assignment, Challenge, Suspended, Welcome
+from chain.primitives.hub_messages import Challenge, CheckSteps, Suspended, Welcome
 from chain.primitives.provider_messages import Hello
+from chain.primitives.worker_fields import Attachment, Place
 from chain.primitives.worker_message import Drain, Message, Refused
 from chain.primitives.worker_messages import decode_from_provider, encode
-from tests.hub.workers.rig import HUB, free_port, grant_to, serving, until
+from tests.hub.workers.rig import HUB, free_port, run_of, serving, until
 from tests.provider.hub_link.rig import linked
 
 NONCE = "0x" + "01" * 32
@@ -149,17 +149,14 @@ async def test_frames_that_no_honest_hub_sends_end_the_connection(tmp_path: Path
         await until(lambda: provider.state != "connected")
 
 
-async def test_a_source_that_is_not_the_announced_one_is_not_worked_on(tmp_path: Path) -> None:
+async def test_files_that_are_not_the_announced_ones_are_not_worked_on(tmp_path: Path) -> None:
     told: list[str] = []
 
     async def script(hub: StrangeHub) -> None:
         await hub.welcome()
-        grant = grant_to(1)
-        assert isinstance(grant.message, Assignment)
-        fields = json.loads(encode(grant.message))
-        fields["run"]["strength"] = 0.5
-        fields["source"] = {"size_bytes": 4, "sha256": "00" * 32}
-        await hub.send(json.dumps(fields))
+        announced = Attachment(size_bytes=4, sha256="00" * 32)
+        places = (Place(picture=0, step=1),)
+        await hub.send(CheckSteps(order_id="order-1", run=run_of(), places=places, opened=places, latents=(announced,)))
         await hub.send(b"four")
         while True:
             message = await hub.receive()

@@ -45,7 +45,7 @@ ANSWER = FinishedAnswer(
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(work, 30))
+    asyncio.run(asyncio.wait_for(work, 90))
 
 
 async def all_events(job: RunningJob) -> list[JobEvent]:
@@ -143,7 +143,7 @@ def test_who_stops_waiting_does_not_end_the_job() -> None:
         assert not job.is_ended
         assert not await job.wait(0.01)
         job.finish(ANSWER)
-        assert await job.wait(10)
+        assert await job.wait(60)
 
     run(work())
 

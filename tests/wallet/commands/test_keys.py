@@ -140,7 +140,7 @@ def test_of_several_that_take_one_name_one_wins(people: dict[str, PrivateKey], t
     workers = [context.Process(target=_rename, args=(tmp_path / "home", name, barrier, results)) for name in people]
     for worker in workers:
         worker.start()
-    winners = [name for name in (results.get(timeout=30) for _ in workers) if name]
+    winners = [name for name in (results.get(timeout=90) for _ in workers) if name]
     for worker in workers:
         worker.join()
     accounts = Accounts(tmp_path / "home")

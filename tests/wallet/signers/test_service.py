@@ -33,7 +33,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignerProcess]
 @pytest.fixture
 def http(process: SignerProcess) -> Iterator[httpx.Client]:
     """Asks it."""
-    with httpx.Client(base_url=process.url, trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=process.url, trust_env=False, timeout=60) as client:
         yield client
 
 

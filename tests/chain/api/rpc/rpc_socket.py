@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from websockets.sync.client import ClientConnection, connect
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class RpcSocket:

@@ -153,7 +153,7 @@ def test_legacy_transaction_of_eth_account(node: RunningNode, rpc: RpcClient) ->
     signed = Account.sign_transaction(fields, node.people.key("ann").secret)
     transaction_hash = rpc.call("eth_sendRawTransaction", to_hex(bytes(signed.raw_transaction)))
     assert transaction_hash == to_hex(bytes(signed.hash))
-    node.client.wait_for_transaction(signed.hash, timeout_s=10)
+    node.client.wait_for_transaction(signed.hash, timeout_s=60)
     transaction = rpc.call("eth_getTransactionByHash", transaction_hash)
     assert transaction.keys() == TRANSACTION_FIELDS
     assert (transaction["type"], transaction["gasPrice"]) == ("0x0", "0x3")

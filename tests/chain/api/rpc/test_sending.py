@@ -36,7 +36,7 @@ def sends(*raws: bytes) -> list[dict[str, Any]]:
 def test_answers_the_hash_and_the_transaction_becomes_final(node: RunningNode, rpc: RpcClient) -> None:
     mint = node.people.mint("ann", 5, nonce=0)
     assert send(rpc, mint.raw) == {"result": to_hex(mint.hash)}
-    node.client.wait_for_transaction(mint.hash, timeout_s=10)
+    node.client.wait_for_transaction(mint.hash, timeout_s=60)
     assert rpc.call("eth_getTransactionReceipt", to_hex(mint.hash))["status"] == "0x1"
 
 
@@ -117,7 +117,7 @@ def test_batch_is_taken_in_its_order_with_what_is_refused_in_its_place(node: Run
     assert all(answer["error"]["message"].startswith("nonce too high") for answer in answers[4:50])
     again = rpc.batch(*sends(*raws[3:]))
     assert [answer["result"] for answer in again] == [to_hex(each.hash) for each in transfers[3:]]
-    node.client.wait_for_transaction(transfers[-1].hash, timeout_s=10)
+    node.client.wait_for_transaction(transfers[-1].hash, timeout_s=60)
     assert rpc.call("eth_getBalance", to_hex(people.address("bob"))) == hex(100 * 10**12)
 
 

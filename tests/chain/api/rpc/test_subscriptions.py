@@ -211,8 +211,8 @@ async def test_web3_subscribes_and_reads(node: RunningNode) -> None:
         listening = asyncio.create_task(w3.subscription_manager.handle_subscriptions())
         mint = people.mint("ann", ATOMS_PER_AIT, nonce=0)
         assert bytes(await w3.eth.send_raw_transaction(mint.raw)) == mint.hash
-        receipt = await w3.eth.wait_for_transaction_receipt(mint.hash, timeout=10, poll_latency=0.05)
-        async with asyncio.timeout(10):
+        receipt = await w3.eth.wait_for_transaction_receipt(mint.hash, timeout=60, poll_latency=0.05)
+        async with asyncio.timeout(60):
             await all_told.wait()
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)

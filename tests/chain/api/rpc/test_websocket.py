@@ -69,7 +69,7 @@ class Served:
         self._tasks: list[asyncio.Future[Any]] = []
         self._is_ready, self._is_over = threading.Event(), threading.Event()
         self.start(self._serve())
-        assert self._is_ready.wait(10)
+        assert self._is_ready.wait(60)
 
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
         """On the node's event loop."""
@@ -91,7 +91,7 @@ class Served:
     def stop(self) -> None:
         """As SIGTERM would."""
         self._node.call_soon(self._server.stop)
-        assert self._is_over.wait(10)
+        assert self._is_over.wait(60)
 
 
 @pytest.fixture
@@ -333,7 +333,7 @@ def test_one_address_cannot_take_all_places(serve: Serve) -> None:
     told: list[str] = []
     is_over = threading.Event()
     served.start(_open_from_one_address(served.sockets, told, is_over))
-    assert is_over.wait(10)
+    assert is_over.wait(60)
     assert told == ["websocket.accept"] * MAX_CONNECTIONS_PER_ADDRESS + ["websocket.close", "websocket.accept"]
 
 

@@ -24,7 +24,7 @@ from chain.primitives.keys import PrivateKey
 from chain.primitives.network import Network, Validator
 from chain.web.server import Server, listen
 
-WAIT_S = 30.0
+WAIT_S = 90.0
 
 
 def key_of(name: str) -> PrivateKey:

@@ -76,7 +76,7 @@ async def remote_station(**settings: object) -> AsyncIterator[Remote]:
     try:
         yield Remote(process, int(await process.stdout.readline()))
         process.stdin.close()
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
     finally:
         if process.returncode is None:
             process.kill()
@@ -137,7 +137,7 @@ async def check(
         while time.monotonic() < deadline_s:
             await asyncio.sleep(0.05)
             peak = max(peak, station.memory())
-        entered_s = await asyncio.wait_for(newcomer, 20)
+        entered_s = await asyncio.wait_for(newcomer, 60)
         stop.set()
         await asyncio.gather(asking, *attacks)
         during = sorted(honest.took_s[asked:])

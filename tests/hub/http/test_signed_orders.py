@@ -1,0 +1,200 @@
+"""Jobs that are ordered by a client's signature alone, without an API key: real signatures of eth_account."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from eth_account import Account
+from eth_account.messages import encode_defunct
+from typer.testing import CliRunner
+from websockets.sync.client import connect
+
+from chain.primitives.keys import PrivateKey
+from hub.cli import app
+from tests.hub.dialled import DialledProvider
+from tests.hub.running import CLIENT_KEYS, PATIENCE_S, Chain, HubProcess, wait_until
+from tests.hub.signing_clients import SMALL, new_account, signed_order
+from wallet.accounts import Accounts
+from wallet.keystore import LIGHT_SCRYPT_N
+
+pytestmark = pytest.mark.timeout(300)
+
+EACH_JOBS = 3
+TOGETHER_PICTURES = 40
+
+
+@pytest.fixture(scope="module")
+def hub(
+    tmp_path_factory: pytest.TempPathFactory, chain: Chain, provider_keys: list[PrivateKey]
+) -> Iterator[HubProcess]:
+    """Takes them from everybody, within quotas."""
+    signers = f"each = {{ jobs = {EACH_JOBS} }}\ntogether = {{ pictures = {TOGETHER_PICTURES} }}\n"
+    made = HubProcess(tmp_path_factory.mktemp("hub"), chain, signed_orders="all", signers=signers).start()
+    provider = DialledProvider(provider_keys[0], chain).dial(made.workers_url)
+    yield made
+    provider.hang_up()
+    assert made.stop() == 0, made.log
+
+
+def post(hub: HubProcess, body: dict[str, Any], path: str = "/v1/jobs", **headers: str) -> httpx.Response:
+    """Without an API key."""
+    return httpx.post(hub.url + path, json=body, headers=headers, timeout=PATIENCE_S, trust_env=False)
+
+
+def opened(hub: HubProcess, token: str | None, path: str, method: str = "GET") -> httpx.Response:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return httpx.request(method, hub.url + path, headers=headers, timeout=PATIENCE_S, trust_env=False)
+
+
+def test_a_signature_alone_orders_a_job_and_its_token_opens_it(hub: HubProcess, chain: Chain) -> None:
+    account = new_account()
+    answer = post(hub, signed_order(account, chain.chain_id, seed=3, wait_s=50))
+    assert answer.status_code == 200, (answer.text, hub.log)
+    job, token = answer.json(), answer.json()["job_token"]
+    assert (job["status"], job["client"], job["receipt"]["client"]) == ("done", account.address, account.address)
+    assert job["receipt"]["client_signature"] is not None
+    path = f"/v1/jobs/{job['job_id']}"
+    again = opened(hub, token, path).json()
+    assert (again["receipt_hash"], again["job_token"]) == (job["receipt_hash"], None)
+    assert opened(hub, token, path + "/pictures/0").headers["content-type"] == "image/png"
+    assert "event: done" in opened(hub, token, path + "/events").text
+    with connect(hub.url.replace("http", "ws") + path + "/live") as socket:
+        socket.send(json.dumps({"type": "authenticate", "api_key": token}))
+        assert json.loads(socket.recv(PATIENCE_S))["kind"] == "queued"
+    wait_until(lambda: opened(hub, token, path).json()["mint"]["state"] == "minted")
+
+
+def test_nobody_else_opens_or_cancels_it(hub: HubProcess, chain: Chain) -> None:
+    first, second = (
+        post(hub, signed_order(new_account(), chain.chain_id, prompt=prompt)).json() for prompt in ("one", "two")
+    )
+    path, token = f"/v1/jobs/{first['job_id']}", first["job_token"]
+    assert token not in hub.log
+    forged = token[:-1] + ("0" if token[-1] != "0" else "1")
+    other_job = second["job_token"].replace(second["job_id"], first["job_id"])
+    for way in ("", "/events", "/pictures/0", "/cancel"):
+        method = "POST" if way == "/cancel" else "GET"
+        for nobodys in (None, "nobody", forged, other_job, first["client"], "job." + first["job_id"]):
+            assert opened(hub, nobodys, path + way, method).status_code == 401, (way, nobodys)
+        for others in (second["job_token"], CLIENT_KEYS["alice"]):
+            assert opened(hub, others, path + way, method).status_code == 404, (way, others)
+    # A token opens its job, and nothing else.
+    assert opened(hub, token, "/v1/jobs").status_code == 401
+    assert opened(hub, token, "/v1/models").status_code == 401
+    assert post(hub, {"prompt": "a cat", **SMALL}, Authorization=f"Bearer {token}").status_code == 401
+    assert opened(hub, token, path + "/cancel", "POST").status_code == 200
+    assert opened(hub, second["job_token"], f"/v1/jobs/{second['job_id']}", "DELETE").status_code == 200
+
+
+def test_what_is_not_signed_so_is_refused(hub: HubProcess, chain: Chain) -> None:
+    account, other = new_account(), new_account()
+    order = signed_order(account, chain.chain_id, seed=5)
+    part = order["client_request"]
+    changes: list[dict[str, Any]] = [
+        {"prompt": "another prompt"},
+        {"n": 2},
+        {"seed": 6},
+        {"steps": 6},
+        {"client_request": part | {"client": other.address}},
+        {"client_request": part | {"nonce": "0x" + "01" * 32}},
+        {"client_request": part | {"expiry": part["expiry"] + 1}},
+        {"client_request": part | {"max_price": str(10**21)}},
+        {"client_request": part | {"salt": "0x" + "01" * 32}},
+        {"client_request": part | {"signature": "0x" + "01" * 65}},
+        signed_order(account, chain.chain_id + 1),
+        signed_order(account, chain.chain_id, "another-hub"),
+    ]
+    blind = Account.sign_message(encode_defunct(b"a lamp"), account.key).signature
+    changes.append({"client_request": part | {"signature": "0x" + bytes(blind).hex()}})
+    for change in changes:
+        for path in ("/v1/jobs", "/v1/estimate"):
+            refused = post(hub, order | change, path)
+            assert refused.status_code == 400, (change, refused.text)
+            assert refused.json()["reason"] == "bad_signature", (change, refused.text)
+    for expires_in_s, reason in ((-5, "request_expired"), (2 * 86_400, "out_of_range")):
+        late = post(hub, signed_order(account, chain.chain_id, expires_in_s=expires_in_s))
+        assert (late.status_code, late.json()["reason"]) == (400, reason), late.text
+    assert post(hub, {"prompt": "a cat", **SMALL}).json()["reason"] == "invalid_api_key"
+    assert post(hub, order, Authorization="Bearer nobody's key").status_code == 401
+    # None of these has used anything up.
+    assert post(hub, order, "/v1/estimate").status_code == 200
+    taken = post(hub, order)
+    assert taken.status_code == 202, taken.text
+    assert opened(hub, taken.json()["job_token"], f"/v1/jobs/{taken.json()['job_id']}", "DELETE").status_code == 200
+
+
+def test_a_signed_request_is_one_job_however_often_it_comes(hub: HubProcess, chain: Chain) -> None:
+    account, nonce = new_account(), b"\x07" * 32
+    order = signed_order(account, chain.chain_id, nonce=nonce)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: post(hub, order), range(8)))
+    assert sorted(answer.status_code for answer in answers) == [202] + [409] * 7
+    assert {answer.json()["reason"] for answer in answers if answer.status_code == 409} <= {
+        "nonce_used",
+        "request_used",
+    }
+    assert all("job_token" not in answer.json() for answer in answers if answer.status_code == 409)
+    # The same nonce for another order, and with an API key beside it: used is used.
+    another = signed_order(account, chain.chain_id, nonce=nonce, prompt="another")
+    assert post(hub, another).json()["reason"] == "nonce_used"
+    assert hub.request("POST", "/v1/jobs", json=another).json()["reason"] == "nonce_used"
+    # Another client's nonce of the same bytes is another nonce.
+    assert post(hub, signed_order(new_account(), chain.chain_id, nonce=nonce)).status_code == 202
+
+
+def test_a_repetition_needs_a_key_that_nobody_guesses(hub: HubProcess, chain: Chain) -> None:
+    """A provider sees the signature: with an Idempotency-Key that it can guess, it would be told the token."""
+    order = signed_order(new_account(), chain.chain_id)
+    short = post(hub, order, **{"Idempotency-Key": "order-1"})
+    assert (short.status_code, short.json()["reason"]) == (422, "idempotency_key_too_short")
+    first, second = (post(hub, order, **{"Idempotency-Key": "k" * 32}) for _ in range(2))
+    assert first.status_code == 202, first.text
+    assert (second.json()["job_id"], second.json()["job_token"]) == (first.json()["job_id"], first.json()["job_token"])
+    assert post(hub, order, **{"Idempotency-Key": "l" * 32}).status_code == 409
+    changed = post(hub, order | {"priority": 9}, **{"Idempotency-Key": "k" * 32})
+    assert changed.json()["reason"] == "idempotency_key_reused"
+
+
+def test_the_command_line_signs_with_an_account_of_the_wallet(hub: HubProcess, chain: Chain, tmp_path: Path) -> None:
+    account = Accounts(tmp_path / "home").create("anna", PrivateKey.generate(), "secret", scrypt_n=LIGHT_SCRYPT_N)
+    (tmp_path / "password").write_text("secret\n")
+
+    def run(*arguments: object, api_key: str = "") -> Any:
+        environment = {"AITBC_HUB_URL": hub.url, "AITBC_HUB_API_KEY": api_key}
+        return CliRunner().invoke(app, list(map(str, arguments)), env=environment)
+
+    order = ("submit", "a boat", "-o", tmp_path / "boat.png", "--width", 256, "--height", 256, "--steps", 5)
+    nobody = run(*order)
+    assert (nobody.exit_code, "--from" in nobody.stderr) == (1, True)
+    signing = ("--from", "anna", "--password-file", tmp_path / "password", "--home", tmp_path / "home")
+    signing += ("--hub-id", "hub-1", "--chain-id", chain.chain_id, "--max-price", 5)
+    estimated = run(*order, *signing, "--dry-run")
+    assert (estimated.exit_code, "AIT" in estimated.output) == (0, True), estimated.output
+    made = run(*order, *signing, "--json")
+    assert made.exit_code == 0, made.output
+    job = json.loads(made.stdout)
+    assert (tmp_path / "boat.png").read_bytes().startswith(b"\x89PNG")
+    assert int(job["receipt"]["client"], 16) == int.from_bytes(account.address)
+    shown = run("status", job["job_id"], "--json", api_key=job["job_token"])
+    assert json.loads(shown.stdout)["receipt_hash"] == job["receipt_hash"]
+    assert run("watch", job["job_id"], api_key=job["job_token"]).exit_code == 0
+    assert run("status", job["job_id"]).exit_code == 1
+
+
+def test_addresses_are_bounded_each_and_together(hub: HubProcess, chain: Chain) -> None:
+    account = new_account()
+    answers = [post(hub, signed_order(account, chain.chain_id)) for _ in range(EACH_JOBS + 1)]
+    assert [answer.status_code for answer in answers] == [202] * EACH_JOBS + [429]
+    assert answers[-1].json()["reason"] == "quota_exceeded"
+    # New addresses are no way around it: all of them together have a bound as well.
+    many = [post(hub, signed_order(new_account(), chain.chain_id, n=TOGETHER_PICTURES // 2)) for _ in range(3)]
+    assert many[-1].status_code == 429, many[-1].text
+    assert "pictures" in many[-1].json()["detail"]
+    assert hub.post_job(wait_s=0).status_code == 202  # Those with a key are not held up by it.
+    for answer in many:
+        if answer.status_code == 202:
+            opened(hub, answer.json()["job_token"], f"/v1/jobs/{answer.json()['job_id']}", "DELETE")
