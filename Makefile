@@ -94,7 +94,7 @@ test-tools: $(NODE_FOLDERS:%=%/node_modules/.installed)
 # named at the end as RERUN. What fails for a reason fails twice. RERUNS=0 asks every test to pass the first time.
 RERUNS ?= 1
 test: install
-	$(PYTEST) -n $(WORKERS) --dist loadfile --reruns $(RERUNS) -raR $(TESTS)
+	$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder --reruns $(RERUNS) -raR $(TESTS)
 
 SEEDS ?= 1000
 FIRST ?= 0

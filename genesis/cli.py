@@ -48,7 +48,7 @@ GROUPS = (
 # \b keeps the lines that follow it as they are.
 EPILOG = """\b
 Start here:
-  aitbc devnet --once      serve one image and mint its token, from nothing
+  aitbc devnet --once      serve some images and mint their tokens, from nothing
   aitbc devnet --dir D     keep the network running, its URLs and keys in D/devnet.json
   aitbc wallet --help      every group explains itself
 """

@@ -116,6 +116,8 @@ def _keep_running(network: Devnet, console: Console) -> None:
     market, follower = description["market"], description["nodes"][0]["url"]
     given = f"alice and bob were given {HOLDER_ATOMS // 10**DECIMALS:,} {market['quote_symbol']} each"
     console.print(f"  {'exchange':<12} {follower}/exchange/{market['market']}  ({given})", soft_wrap=True)
+    hub = description["hub"]
+    console.print(f"  {'draw':<12} {hub['url']}/  (API key {hub['api_key']})", soft_wrap=True)
     console.print(f"  {'the rest':<12} {network.description_file}", soft_wrap=True)
     _print_wallet_network(description["wallet_network"], description["chain_id"], console)
     console.print("  Ctrl-C stops everything; the same --dir takes it up again.\n")

@@ -2,13 +2,14 @@
 
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,10 @@ import httpx
 
 _POLL_S: Final = 0.1
 _LOG_TAIL_BYTES: Final = 3_000
+# Those from 32768 up are a system's own to give away, to connections that go out and to whoever asks for any port: one
+# of them may be taken by the time a process listens on it, or while it is started again.
+_PORTS: Final = range(10_000, 32_000)
+_PORT_TRIES: Final = 1_000
 _PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
 # A provider reads them too; where a devnet is started, such common names are likely to mean something else.
 _NAMES_OF_THE_PLAN: Final = frozenset({"API_KEY", "MODEL_ID", "BIND_HOST", "BIND_PORT"})
@@ -26,17 +31,22 @@ class ProcessFailed(Exception):
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that is free now."""
+    """A TCP port of the loopback interface that nobody listens on now, and that no system gives away."""
     return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:
-    """So many different ones."""
+    """So many different ones. Raises OSError where there are none."""
+    found: list[int] = []
     with ExitStack() as probes:
-        sockets = [probes.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        for port in random.SystemRandom().sample(_PORTS, _PORT_TRIES):
+            probe = probes.enter_context(socket.socket())
+            with suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                return found
+    raise OSError(f"no {count} free ports on 127.0.0.1")
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:

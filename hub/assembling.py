@@ -17,7 +17,7 @@ from hub.housekeeping import Housekeeping
 from hub.http.guard import Guard
 from hub.http.links import Links
 from hub.http.parts import HubParts
-from hub.jobs.accepting import Acceptance, AcceptanceRules
+from hub.jobs.accepting import Acceptance, AcceptanceParts, AcceptanceRules
 from hub.jobs.asking import HelpingHands
 from hub.jobs.attendant import Attendant
 from hub.jobs.canaries import Canaries, CanaryOptions, Wishes, read_prompts
@@ -35,7 +35,7 @@ from hub.jobs.roster import Roster
 from hub.loops import Loop
 from hub.metrics import HubMetrics
 from hub.opening import Opened
-from hub.orders.moderation import open_moderation
+from hub.orders.moderation import Moderation, open_moderation
 from hub.registry import Registry
 from hub.reputation.suspending import Suspending
 from hub.scheduling.assignment import Scheduler, SchedulingOptions
@@ -93,21 +93,11 @@ def assemble(made: Opened, registry: CollectorRegistry, stopping: Stopping, *, v
         work.workers,
         made.artifacts,
         work.endings,
+        SamplingKey(made.secrets.sampling),
         registry,
         made.closing,
     )
-    acceptance = Acceptance(
-        store,
-        work.workers,
-        work.roster,
-        work.queue,
-        chain,
-        work.clock,
-        moderation,
-        DepositDesk(made.node, made.identity.hub_id),
-        caller,
-        _acceptance_rules(made),
-    )
+    acceptance = _acceptance(made, work, moderation, caller)
     prompts = () if settings.canary_prompts_file is None else read_prompts(settings.canary_prompts_file)
     canaries = Canaries(
         store,
@@ -193,6 +183,7 @@ class _Work:
             metrics,
             max_attempts=settings.max_attempts,
             challenge_window_s=settings.challenge_window_s,
+            asks_others=any(peer.url is not None for peer in made.peers),
         )
         self._joining = Joining(store, self.workers, self.roster, metrics)
         checks = CheckLoop(
@@ -234,9 +225,20 @@ def _workers(made: Opened, desk: Desk) -> Workers:
     )
 
 
-def _acceptance_rules(made: Opened) -> AcceptanceRules:
+def _acceptance(made: Opened, work: _Work, moderation: Moderation, caller: Caller) -> Acceptance:
     settings = made.settings
-    return AcceptanceRules(
+    parts = AcceptanceParts(
+        store=made.store,
+        workers=work.workers,
+        roster=work.roster,
+        queue=work.queue,
+        chain=made.chain,
+        clock=work.clock,
+        moderation=moderation,
+        deposits=DepositDesk(made.node, made.identity.hub_id),
+        caller=caller,
+    )
+    rules = AcceptanceRules(
         hub_id=made.identity.hub_id,
         chain_id=made.identity.chain_id,
         policy=settings.policy,
@@ -244,6 +246,7 @@ def _acceptance_rules(made: Opened) -> AcceptanceRules:
         longest_s=settings.longest_job_s,
         preview_every=settings.preview_every,
     )
+    return Acceptance(parts, rules)
 
 
 def _canary_rates(settings: HubSettings) -> dict[str, float]:

@@ -35,6 +35,7 @@ from hub.reputation.recording import Recorder
 from hub.settings import HubSettings
 from hub.store.jobs import Job
 from hub.store.store import Store
+from hub.verification.sampling import SamplingKey
 from hub.workers.workers import Workers
 from wallet.attester import AttesterSigner
 
@@ -59,6 +60,7 @@ def assemble_attestation(
     workers: Workers,
     artifacts: Artifacts,
     endings: Endings,
+    sampling: SamplingKey,
     registry: CollectorRegistry,
     opened: AsyncExitStack,
 ) -> Attestation:
@@ -109,6 +111,7 @@ def assemble_attestation(
         chain=chain,
         attester=signer,
         peers=peers,
+        key=sampling,
         metrics=metrics,
     )
     loops: dict[str, Callable[[], Awaitable[None]]] = {

@@ -1,5 +1,6 @@
 """What every test shares: how hypothesis runs, and which tests need something that a machine may lack."""
 
+import gc
 import json
 import os
 import shutil
@@ -17,11 +18,63 @@ PROGRAM_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin",
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ.setdefault("SSL_CERT_DIR", "/etc/ssl/certs")
 
+# The files that take longest, in this order: a long one at the end would leave the other core with nothing to do. The
+# rest follow as they were found.
+LONGEST_FILES = (
+    "provider/test_process.py",
+    "genesis/test_devnet.py",
+    "deploy/test_update_cut_off.py",
+    "hub/jobs/test_checks.py",
+    "deploy/test_update_chain.py",
+    "hub/http/test_jobs.py",
+    "provider/jobs/test_service.py",
+    "provider/engine/backends/test_ray.py",
+    "hub/bad_days/test_killed_hub.py",
+    "contracts/test_swap_commands.py",
+    "browser/test_metamask.py",
+    "processes/test_malicious_node.py",
+    "processes/test_damage.py",
+    "hub/verification/test_cheats.py",
+    "processes/test_chaos.py",
+    "browser/test_exchange_trouble.py",
+    "browser/test_exchange.py",
+    "deploy/test_update.py",
+    "processes/test_remote_signer.py",
+    "hub/bad_days/test_two_processes.py",
+    "provider/http/test_schema_fuzzing.py",
+    "provider/hub_link/test_real_model.py",
+    "provider/commands/test_run_on_ray.py",
+    "provider/http/test_live.py",
+    "provider/commands/test_run.py",
+    "browser/test_browser.py",
+    "chain/node/test_network.py",
+    "provider/commands/test_drain.py",
+    "provider/commands/test_init.py",
+    "hub/bad_days/test_bad_providers.py",
+    "genesis/test_nodes.py",
+    "clients/test_javascript.py",
+    "browser/test_hub_page.py",
+    "browser/test_exchange_devnet.py",
+    "deploy/test_scripts.py",
+)
+
 # A deadline per example would judge the machine's load. In CI the examples are the same in every run, so that a change
 # is never blamed for what a lucky draw found; elsewhere each run looks at new ones.
 settings.register_profile("local", deadline=None, print_blob=True)
 settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; within a file nothing changes."""
+    place = {TESTS / name: position for position, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
+def pytest_collection_finish() -> None:
+    """What all these modules have brought stays: to look through it for garbage again and again takes half a second."""
+    gc.collect()
+    gc.freeze()
 
 
 def _missing_node_packages(folder: Path) -> str | None:

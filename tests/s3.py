@@ -2,13 +2,14 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from typing import Final
 
 import httpx
+
+from genesis.processes import free_port
 
 START_TIMEOUT_S: Final = 120.0
 
@@ -17,9 +18,7 @@ class S3Server:
     """moto's S3 as a process of its own, on a loopback socket; it can be paused and killed."""
 
     def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
         self._child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,6 +1,7 @@
 """Text forms of bytes, addresses (EIP-55) and amounts, as they stand in JSON and on the command line."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from chain.primitives.hashing import keccak256
@@ -39,12 +40,13 @@ def parse_hash(text: object, field: str = "hash") -> Hash32:
     return Hash32(parse_hex(text, length=32, field=field))
 
 
+@lru_cache(maxsize=4_096)
 def to_checksum_address(address: Address) -> str:
     """The mixed-case form of EIP-55."""
     digits = address.hex()
     digest = keccak256(digits.encode()).hex()
     return "0x" + "".join(
-        digit.upper() if int(nibble, 16) >= 8 else digit for digit, nibble in zip(digits, digest, strict=False)
+        digit.upper() if nibble >= "8" else digit for digit, nibble in zip(digits, digest, strict=False)
     )
 
 

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from functools import cached_property, lru_cache
 from typing import Any, Final, Self
 
 import msgspec
@@ -42,7 +43,7 @@ _PROMPT_HASH: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]{1,256}")
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One served job. Build with keywords (checked by `checked`) or read with `from_json` and `from_object`."""
 
     job_id: str
@@ -106,7 +107,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         """RFC 8785 form: what the hash is taken of."""
         return rfc8785.dumps(self.to_object())
 
-    @property
+    @cached_property
     def hash(self) -> Hash32:
         """keccak256 of the canonical bytes."""
         return keccak256(self.canonical_bytes())
@@ -183,6 +184,12 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         for index, shard in enumerate(shards or ()):
             _check_spelling(shard, respelled["shards"][index], f"shards[{index}].")
         return receipt
+
+
+@lru_cache(maxsize=256)
+def kept_receipt(text: str) -> Receipt:
+    """`Receipt.from_json`, for text that is read again and again on a job's way: receipts do not change."""
+    return Receipt.from_json(text)
 
 
 _NUMBER = (int, float, Decimal)

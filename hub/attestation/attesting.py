@@ -4,6 +4,7 @@ Each step is in the database before the next, and each may be done again: the sa
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,18 +14,19 @@ import structlog
 
 from chain.primitives.client_request import ClientRequest
 from chain.primitives.hexadecimal import parse_address, to_checksum_address, to_hex
-from chain.primitives.receipt import Receipt
+from chain.primitives.receipt import Receipt, kept_receipt
 from chain.primitives.rejection import Rejected
 from chain.primitives.request_parameters import RequestParameters
 from chain.primitives.types import ZERO_ADDRESS, Address
 from hub.attestation.chain import AttestationChain
 from hub.attestation.disputes import Endings, lock_open_job, refuse
-from hub.attestation.errors import NeverAttested, NotEndorsed, NotYet
+from hub.attestation.errors import NeverAttested, NotEndorsed, NotYet, PartsRefused
 from hub.attestation.evidence import Evidence, Part
 from hub.attestation.examining import Bounds, check_claims
-from hub.attestation.forms import Fee, fee_of, in_order
+from hub.attestation.forms import FEE_FACT, Fee, fee_of, in_order
 from hub.attestation.gathering import Gatherer, Wanted
 from hub.attestation.metrics import AttestationMetrics
+from hub.attestation.showing import Room, showing
 from hub.store import audit, checks, jobs, receipts, results
 from hub.store.errors import AlreadyUsed, StoreError
 from hub.store.jobs import Job
@@ -33,12 +35,12 @@ from hub.store.results import Picture, Result
 from hub.store.store import Store, now_ms
 from hub.store.transaction import Transaction
 
-FEE_FACT: Final = "fee"
 _BATCH: Final = 64
 _CONCURRENT: Final = 16
 _IDLE_S: Final = 5.0
 _FIRST_RETRY_S: Final = 0.5
 _LONGEST_RETRY_S: Final = 300.0
+_PLACE: Final = re.compile(r"(parts|pictures)\[(\d{1,3})\]")
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.attestation")
 
@@ -103,6 +105,7 @@ class Attesting:
         self._asked_of = asked_of
         self._pictures = pictures
         self._metrics = metrics
+        self._room = Room()
         self._waiting: dict[str, _Waiting] = {}
 
     async def run(self) -> None:
@@ -149,6 +152,8 @@ class Attesting:
             self._postpone(receipt, later)
             if now_ms() - receipt.kept_at_ms > self._settings.give_up_s * 1_000:
                 await self._never(receipt, NeverAttested("attestation_late", f"no attestation in time: {later.detail}"))
+        except PartsRefused as refused:
+            await self._drop(receipt, refused)
         except (NeverAttested, NotEndorsed) as never:
             await self._never(receipt, never)
         except AlreadyUsed as used:  # Another process has kept another signature: a remote signer draws its own nonces.
@@ -169,12 +174,27 @@ class Attesting:
         self._waiting[receipt.job_id] = _Waiting(failures, time.monotonic() + pause_s)
         _log.info("attestation_waits", job_id=receipt.job_id, reason=later.reason, retry_in_s=round(pause_s, 1))
 
+    async def _drop(self, receipt: receipts.Receipt, refused: PartsRefused) -> None:
+        """Others make what these attesters refuse; where that cannot be, the job fails."""
+
+        def unit(transaction: Transaction) -> bool | None:
+            if _current(transaction, receipt) is None:
+                return None
+            dropped = dict.fromkeys(_leases_of(transaction, receipt.job_id, refused), refused.reason)
+            job_id, reason, detail = receipt.job_id, refused.reason, refused.detail
+            return bool(dropped) and self._endings.withdraw(transaction, job_id, dropped, reason, detail, now_ms())
+
+        is_withdrawn = await self._store.write(unit)
+        if is_withdrawn:
+            self._waiting.pop(receipt.job_id, None)
+            _log.warning("receipt_withdrawn", job_id=receipt.job_id, reason=refused.reason, detail=refused.detail)
+        elif is_withdrawn is not None:
+            await self._never(receipt, NeverAttested(refused.reason, refused.detail))
+
     async def _never(self, receipt: receipts.Receipt, never: NeverAttested | NotEndorsed) -> None:
         def unit(transaction: Transaction) -> bool:
-            if not lock_open_job(transaction, receipt.job_id):
-                return False
-            current = receipts.get(transaction, receipt.job_id)
-            if current is None or current.attested_at_ms is not None:
+            current = _current(transaction, receipt)
+            if current is None:
                 return False
             refuse(transaction, self._endings, current, reason=never.reason, detail=never.detail, now_ms=now_ms())
             return True
@@ -196,17 +216,26 @@ class Attesting:
         if job is None or job.ended_at_ms is not None:
             return
         asked = self._asked_of(job)
-        receipt = Receipt.from_json(kept.receipt_json)
+        receipt = kept_receipt(kept.receipt_json)
         parts = _evidence_parts(kept, found, pictures)
         fee = await self._fee(kept, receipt, asked.request, job)
         wanted = Wanted(kept.form, receipt, asked.request, fee)
-        self._check(kept, wanted, asked, parts, attesters.ceiling_atoms)
+        if parts.parts:  # Up to 65 signatures: not on the event loop.
+            await asyncio.to_thread(self._check, kept, wanted, asked, parts, attesters.ceiling_atoms)
+        else:
+            self._check(kept, wanted, asked, parts, attesters.ceiling_atoms)
         signatures = await self._gatherer.gather(
             wanted,
             {parse_address(each.attester): bytes.fromhex(each.signature[2:]) for each in known},
             attesters,
-            body=self._body(wanted, kept, asked, parts),
+            show=showing(
+                self._room,
+                parts.pictures,
+                self._pictures.read,
+                lambda octets: _evidence(wanted, kept, asked, parts, octets),
+            ),
             keep=self._keeper(kept),
+            begin_signing=lambda: self._begin_signing(kept),
         )
         await self._finish(kept, signatures)
 
@@ -230,7 +259,8 @@ class Attesting:
         decided = fee_of(receipt, request, self._settings.fee_recipient, self._settings.fee_basis_points)
 
         def unit(transaction: Transaction) -> dict[str, Any]:
-            lock_open_job(transaction, kept.job_id)
+            if _current(transaction, kept) is None:
+                raise NotYet("withdrawn", "there is another receipt of this job, or it has ended", _FIRST_RETRY_S)
             current = jobs.get(transaction, kept.job_id)
             assert current is not None
             if FEE_FACT not in current.facts:
@@ -241,19 +271,19 @@ class Attesting:
         facts = job.facts[FEE_FACT] if FEE_FACT in job.facts else await self._store.write(unit)
         return Fee.from_object(facts)
 
-    def _body(
-        self, wanted: Wanted, kept: receipts.Receipt, asked: Asked, parts: "_Parts"
-    ) -> Callable[[], Awaitable[bytes]]:
-        async def encode() -> bytes:
-            octets: list[bytes] = []
-            for digits in parts.pictures:
-                picture = await self._pictures.read(digits)
-                if picture is None:
-                    raise NeverAttested("picture_gone", "a picture that other attesters must see is gone")
-                octets.append(picture)
-            return await asyncio.to_thread(_evidence(wanted, kept, asked, parts, tuple(octets)).encode)
+    async def _begin_signing(self, kept: receipts.Receipt) -> None:
+        """The receipt stays from here on. A signature that nobody withdraws anyhow needs no such note."""
+        if not kept.is_withdrawable:
+            return
 
-        return encode
+        def unit(transaction: Transaction) -> bool:
+            is_current = _current(transaction, kept) is not None
+            if not is_current or checks.open_of_job(transaction, kept.job_id):
+                return False
+            return receipts.begin_signing(transaction, kept.receipt_hash)
+
+        if not await self._store.write(unit):
+            raise NotYet("withdrawn", "a part of it is looked at again, or is being made again", _FIRST_RETRY_S)
 
     def _keeper(self, kept: receipts.Receipt) -> Callable[[Address, bytes], Awaitable[None]]:
         async def keep(attester: Address, signature: bytes) -> None:
@@ -276,7 +306,7 @@ class Attesting:
                 return False  # Disputed meanwhile, or another process was quicker.
             if checks.open_of_job(transaction, kept.job_id):
                 return False  # Somebody looks again at a part of it since it was found due: it waits for the verdict.
-            if not receipts.attested(transaction, kept.job_id, attestation, now):
+            if not receipts.attested(transaction, kept.job_id, attestation, now, receipt_hash=kept.receipt_hash):
                 return False
             for attester, signature in signatures.items():
                 _keep_signature(transaction, kept, attester, signature, now)
@@ -291,10 +321,10 @@ class Attesting:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """Of a split job; and the SHA-256 of the job's pictures, in their order."""
+    """Of a split job; and the job's pictures, in their order."""
 
     parts: tuple[Part, ...]
-    pictures: tuple[str, ...]
+    pictures: tuple[Picture, ...]
 
 
 def _evidence_parts(kept: receipts.Receipt, found: Sequence[Result], pictures: Sequence[Picture]) -> _Parts:
@@ -305,12 +335,36 @@ def _evidence_parts(kept: receipts.Receipt, found: Sequence[Result], pictures: S
     parts: list[Part] = []
     try:
         for result in found:
-            part = Receipt.from_json(result.receipt_json)
+            part = kept_receipt(result.receipt_json)
             parts.append(Part(part, bytes.fromhex(result.provider_signature[2:]), counts[result.lease_id]))
     except Rejected as rejected:
         raise NeverAttested("wrong_parts", rejected.message) from None
     is_whole = len(parts) == 1 and to_hex(parts[0].receipt.hash) == kept.receipt_hash
-    return _Parts(() if is_whole else tuple(parts), tuple(picture.sha256 for picture in pictures))
+    return _Parts(() if is_whole else tuple(parts), tuple(pictures))
+
+
+def _current(transaction: Transaction, receipt: receipts.Receipt) -> receipts.Receipt | None:
+    """Holds the job's row; None where this is not its receipt any more, or is attested, or the job has ended."""
+    if not lock_open_job(transaction, receipt.job_id):
+        return None
+    current = receipts.get(transaction, receipt.job_id)
+    is_other = current is None or current.receipt_hash != receipt.receipt_hash or current.attested_at_ms is not None
+    return None if is_other else current
+
+
+def _leases_of(transaction: Transaction, job_id: str, refused: PartsRefused) -> list[str]:
+    """Whose results the refused parts are: of a provider that others do not take work of, all."""
+    found, pictures = results.of_job(transaction, job_id), results.pictures(transaction, job_id)
+    leases: set[str] = set()
+    for field_name in refused.fields:
+        place = _PLACE.match(field_name)
+        assert place is not None, "the gatherer lets no others through"
+        kind, number = place[1], int(place[2])
+        if kind == "pictures" and number < len(pictures):
+            leases.add(pictures[number].lease_id)
+        elif kind == "parts" and number < len(found):
+            leases |= {result.lease_id for result in found if result.provider == found[number].provider}
+    return sorted(leases)
 
 
 def _keep_signature(
@@ -337,5 +391,6 @@ def _evidence(
         request=wanted.request,
         parameters=asked.parameters,
         fee=wanted.fee,
+        digests=tuple(bytes.fromhex(picture.sha256) for picture in parts.pictures),
         pictures=pictures,
     )

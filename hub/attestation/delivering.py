@@ -14,12 +14,12 @@ from typing import Final, Protocol
 
 import structlog
 
-from chain.primitives.hexadecimal import parse_address
+from chain.primitives.hexadecimal import parse_address, to_checksum_address
 from chain.primitives.hub_messages import Attested
-from chain.primitives.receipt import Receipt
+from chain.primitives.receipt import kept_receipt
 from chain.primitives.types import Address
-from hub.attestation.attesting import FEE_FACT, AskedOf
-from hub.attestation.forms import NO_FEE, Fee, attested_message
+from hub.attestation.attesting import AskedOf
+from hub.attestation.forms import FEE_FACT, NO_FEE, Fee, attested_message
 from hub.attestation.metrics import AttestationMetrics
 from hub.store import jobs, receipts, sessions
 from hub.store.errors import StoreError
@@ -93,7 +93,7 @@ class Delivering:
     async def _begin_due(self) -> None:
         """Each in a task of its own: who answers slowly, or not at all, keeps nobody else waiting."""
         now = now_ms()
-        elsewhere = await self._elsewhere(now) if self._store.is_shared else set()
+        elsewhere = await self._elsewhere(now)
         counts = Counter(self._under_way.values())
         busy = {provider for provider, count in counts.items() if count >= _AT_ONE_TIME}
         limit, under_way = _BATCH - len(self._under_way), list(self._under_way)
@@ -108,7 +108,9 @@ class Delivering:
                 self._begin(receipt)
 
     async def _elsewhere(self, now: int) -> set[str]:
-        """Providers whose sessions are at another process of this hub, which tells them."""
+        """Providers whose sessions are at another process of this hub."""
+        if not self._store.is_shared:
+            return set()
         alive = await self._store.read(lambda c: sessions.alive(c, since_ms=now - _SESSION_ALIVE_MS))
         return {each.provider for each in alive if not self._is_connected(parse_address(each.provider))}
 
@@ -133,7 +135,7 @@ class Delivering:
     async def _deliver(self, kept: receipts.Receipt) -> None:
         job = await self._store.read(lambda c: jobs.get(c, kept.job_id))
         assert job is not None and kept.attestation is not None
-        receipt = Receipt.from_json(kept.receipt_json)
+        receipt = kept_receipt(kept.receipt_json)
         message = attested_message(
             kept.form,
             receipt,
@@ -142,7 +144,12 @@ class Delivering:
             self._asked_of(job).request if kept.form == receipts.Form.SETTLE else None,
             Fee.from_object(job.facts[FEE_FACT]) if FEE_FACT in job.facts else NO_FEE,
         )
-        others = [who for who, _ in receipt.payouts() if who != receipt.provider and self._is_connected(who)]
+        elsewhere = await self._elsewhere(now_ms())
+        others = [
+            who
+            for who, _ in receipt.payouts()
+            if who != receipt.provider and (self._is_connected(who) or to_checksum_address(who) in elsewhere)
+        ]
         outcomes = await asyncio.gather(*(self._send(who, message, kept) for who in (receipt.provider, *others)))
         await self._note(kept, outcomes[0])
 

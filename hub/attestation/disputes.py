@@ -1,12 +1,15 @@
 """The challenge window: how long a receipt waits before it is signed, and what is said against it meanwhile."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Final, Protocol
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from hub.store import audit, endorsements, promises, receipts
 from hub.store.tables.jobs import JOBS
 from hub.store.transaction import Transaction
+
+_LOCKED: Final = select(JOBS.c.ended_at_ms).where(JOBS.c.job_id == bindparam("the_job")).with_for_update()
 
 
 class Endings(Protocol):
@@ -14,6 +17,19 @@ class Endings(Protocol):
 
     def end_attested(self, transaction: Transaction, job_id: str, now_ms: int, /) -> object:
         """Its receipt has all signatures: the job is done, or failed or cancelled with what was delivered."""
+
+    def withdraw(
+        self,
+        transaction: Transaction,
+        job_id: str,
+        refusals: Mapping[str, str],
+        reason: str,
+        detail: str,
+        now_ms: int,
+        /,
+    ) -> bool:
+        """An open job's receipt is withdrawn, for some of its parts must not be paid: others make those again. False
+        where it has to stay, because its signing has begun, or because there were too many."""
 
     def end_unattested(self, transaction: Transaction, job_id: str, reason: str, detail: str, now_ms: int, /) -> object:
         """There will be no attestation: the job has failed."""
@@ -26,8 +42,7 @@ def window_until_ms(window_s: float, now_ms: int) -> int:
 
 def lock_open_job(transaction: Transaction, job_id: str) -> bool:
     """Holds the job's row to the commit, so that it is either attested or disputed; False where it has ended."""
-    query = select(JOBS.c.ended_at_ms).where(JOBS.c.job_id == job_id).with_for_update()
-    row = transaction.execute(query).one_or_none()
+    row = transaction.execute(_LOCKED, {"the_job": job_id}).one_or_none()
     return row is not None and row.ended_at_ms is None
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,8 +13,8 @@ from chain.primitives.keys import SignerUnavailable
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Address
 from hub.attestation.chain import AttestationChain
-from hub.attestation.errors import NotEndorsed, NotYet
-from hub.attestation.evidence import Evidence, decode_evidence
+from hub.attestation.errors import NotEndorsed, NotYet, PicturesWanted
+from hub.attestation.evidence import DRAWN, Evidence, decode_evidence
 from hub.attestation.examining import Bounds, check_claims, check_pictures, check_registered, parts_of
 from hub.attestation.forms import digest_of, sign
 from hub.attestation.metrics import AttestationMetrics
@@ -25,13 +25,14 @@ from hub.store.endorsements import Endorsement, EndorsementState, NewEndorsement
 from hub.store.errors import AlreadyUsed
 from hub.store.store import Store, now_ms
 from hub.store.transaction import Transaction
+from hub.verification.sampling import SamplingKey
 from wallet.attestation_log import AttestationLogError
 from wallet.attester import AttesterSigner
 
 _SIGNER_RETRY_S: Final = 5.0
 _USED_SENTENCES: Final = {
     "receipt_hash": "this receipt was asked for in another form",
-    "job_id": "another receipt of this job was brought before",
+    "job_id": "another receipt of this job was signed before, or too many were brought",
     "request_hash": "another receipt for this signed request was brought before",
 }
 
@@ -61,13 +62,16 @@ class Endorser:
         chain: AttestationChain,
         attester: AttesterSigner,
         peers: Collection[Peer],
+        key: SamplingKey,
         metrics: AttestationMetrics,
     ) -> None:
+        """`key` draws which pictures of a large job are to be shown."""
         self.attester = attester
         self._settings = settings
         self._store = store
         self._chain = chain
         self._peers: Mapping[Address, Peer] = {peer.key: peer for peer in peers}
+        self._key = key
         self._metrics = metrics
         self._turns = asyncio.Semaphore(settings.concurrent)
         self._waiting = 0
@@ -80,7 +84,7 @@ class Endorser:
         """The signature over the receipt in its form; the same call gives the same.
 
         Raises Rejected for what cannot be read, NotEndorsed for what does not hold, NotYet where it may hold later,
-        and what the store raises.
+        PicturesWanted where more is to be shown, and what the store raises.
         """
         if self._waiting >= self._settings.waiting:
             raise NotYet("busy", "too many receipts are being looked at", 5.0)
@@ -93,7 +97,7 @@ class Endorser:
             self._metrics.endorsements.labels("refused").inc()
             _log.warning("endorsement_refused", caller=to_checksum_address(caller), reason=str(reason))
             raise
-        except NotYet:
+        except (NotYet, PicturesWanted):
             self._metrics.endorsements.labels("postponed").inc()
             raise
         finally:
@@ -106,8 +110,8 @@ class Endorser:
         self._check_caller(caller, evidence)
         wanted = self._wanted(caller, evidence)
         known = await self._store.read(lambda c: endorsements.get(c, wanted.receipt_hash))
-        if known is None or known.state == EndorsementState.WAITING:
-            await self._examine(evidence)
+        if known is None or known.state in (EndorsementState.WAITING, EndorsementState.SIGNING):
+            await self._examine(evidence, wanted)
         kept = await self._begin(wanted)
         if kept.state == EndorsementState.SIGNED:
             assert kept.signature is not None
@@ -146,11 +150,12 @@ class Endorser:
             window_until_ms=now_ms() + self._settings.window_s * 1_000,
         )
 
-    async def _examine(self, evidence: Evidence) -> None:
+    async def _examine(self, evidence: Evidence, wanted: NewEndorsement) -> None:
         """Everything that this attester can see for itself."""
         bounds = self._settings.bounds
         attesters = await self._chain.attesters()
-        check_claims(
+        await asyncio.to_thread(  # Up to 65 signatures.
+            check_claims,
             evidence,
             chain_id=self.attester.network.chain_id,
             ceiling_atoms=attesters.ceiling_atoms,
@@ -162,18 +167,33 @@ class Endorser:
         await self._check_standing(who)
         if await self._chain.use_of(evidence.receipt.hash) is not None:
             raise NotEndorsed("receipt_used", "this receipt is used up on the chain", "receipt")
+        await self._draw(evidence, wanted)
         await asyncio.to_thread(check_pictures, evidence)
 
-    async def _check_standing(self, who: Collection[Address]) -> None:
+    async def _draw(self, evidence: Evidence, wanted: NewEndorsement) -> None:
+        """Which pictures of a large job are to be shown, nobody knows before this attester is bound to the receipt:
+        so nobody can try receipt after receipt until it draws those that are in order."""
+        numbers = range(len(evidence.pictures))
+        if len(numbers) > DRAWN:
+            await self._begin(wanted)
+            numbers_drawn = self._key.draws(evidence.receipt.hash).choose("endorsement", numbers, DRAWN)
+        else:
+            numbers_drawn = list(numbers)
+        if not all(evidence.pictures[number] for number in numbers_drawn):
+            raise PicturesWanted(tuple(sorted(numbers_drawn)))
+
+    async def _check_standing(self, who: Sequence[Address]) -> None:
         """What this hub has itself seen of them: whom it caught lying, it vouches for nowhere."""
-        names, now = sorted({to_checksum_address(address) for address in who}), now_ms()
-        for provider in await self._store.read(lambda c: [providers.get(c, name) for name in names]):
+        names, now = [to_checksum_address(address) for address in who], now_ms()
+        found = await self._store.read(lambda c: {name: providers.get(c, name) for name in set(names)})
+        for index, name in enumerate(names):
+            provider, field = found[name], f"parts[{index}].receipt.provider"
             if provider is None:
                 continue
             if provider.is_banned:
-                raise NotEndorsed("banned", f"this hub takes no work of {provider.address}", "receipt.provider")
+                raise NotEndorsed("banned", f"this hub takes no work of {name}", field)
             if provider.suspended_reason in OFFENCE_REASONS and (provider.suspended_until_ms or 0) > now:
-                raise NotEndorsed("distrusted", f"this hub has caught {provider.address} lying", "receipt.provider")
+                raise NotEndorsed("distrusted", f"this hub has caught {name} lying", field)
 
     async def _begin(self, wanted: NewEndorsement) -> Endorsement:
         """Once more where another process was quicker: the same receipt is kept then, or a rival."""
@@ -187,6 +207,9 @@ class Endorser:
         raise AssertionError("unreachable")
 
     async def _sign(self, evidence: Evidence, wanted: NewEndorsement) -> bytes:
+        if not await self._store.write(lambda t: endorsements.begin_signing(t, wanted.receipt_hash)):
+            sentence = "disputed, or replaced by another receipt of its job, while it was looked at"
+            raise NotEndorsed("attested_otherwise", sentence, "receipt")
         try:
             signature = await asyncio.to_thread(
                 sign, self.attester, evidence.form, evidence.receipt, evidence.request, evidence.fee

@@ -40,6 +40,8 @@ class Fee:
 
 
 NO_FEE: Final = Fee()
+FEE_FACT: Final = "fee"
+"""Among a paid job's facts: what was decided before the first signature of its receipt."""
 
 
 def form_of(receipt: Receipt, *, is_paid: bool) -> Form:

@@ -26,17 +26,19 @@ from chain.primitives.keys import SIGNATURE_BYTES, Signer
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Address, Hash32
 from hub.attestation.authentication import Network, sign_call
-from hub.attestation.errors import NotEndorsed, NotYet
-from hub.attestation.evidence import CONTENT_TYPE
+from hub.attestation.errors import NotEndorsed, NotYet, PicturesWanted
+from hub.attestation.evidence import CONTENT_TYPE, DRAWN, MAX_PICTURES
 from hub.attestation.forms import is_signed_by
 from hub.errors import HubConfigurationError
 
 PATH: Final = "/v1/attestations"
+PICTURES_WANTED: Final = "pictures_wanted"
 MAX_PEERS: Final = 64
 _MAX_FILE_BYTES: Final = 64 * 1024
 _MAX_ANSWER_BYTES: Final = 16 * 1024
 _HUB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}")
 _REASON: Final = re.compile(r"[a-z0-9_]{1,64}")
+_FIELD: Final = re.compile(r"[a-z0-9_.\[\]]{1,64}")
 _FIELDS: Final = ("hub_id", "url", "address", "key")
 _RETRY_S: Final = 5.0
 _LONGEST_RETRY_S: Final = 3_600.0
@@ -107,6 +109,8 @@ class _Answer(msgspec.Struct):
     retry_after_s: float | None = None
     reason: str | None = None
     detail: str | None = None
+    field: str | None = None
+    pictures: list[int] = []
 
 
 class PeerAttester:
@@ -134,7 +138,8 @@ class PeerAttester:
         return time.monotonic() - self._failed_at_s < _TROUBLED_S
 
     async def ask(self, body: bytes, digest: Hash32) -> bytes:
-        """Its signature over the digest. Raises NotYet (also where it does not answer, or lies), NotEndorsed."""
+        """Its signature over the digest. Raises NotYet (also where it does not answer, or lies), NotEndorsed, and
+        PicturesWanted where it is to be asked again with these."""
         try:
             return await self._ask(body, digest)
         except NotYet as later:
@@ -161,6 +166,11 @@ class PeerAttester:
 
     def _signature(self, status: int, answer: _Answer, digest: Hash32) -> bytes:
         reason = answer.reason if answer.reason is not None and _REASON.fullmatch(answer.reason) else "refused"
+        if status == 202 and reason == PICTURES_WANTED:
+            numbers = tuple(sorted(set(answer.pictures)))
+            if not numbers or len(numbers) > DRAWN or numbers[0] < 0 or numbers[-1] >= MAX_PICTURES:
+                raise NotYet("attester_unclear", f"{self._name} wants pictures that there cannot be", _RETRY_S)
+            raise PicturesWanted(numbers)
         if status == 202:
             wait_s = _RETRY_S if answer.retry_after_s is None else answer.retry_after_s
             bounded_s = min(_LONGEST_RETRY_S, max(1.0, wait_s)) if wait_s == wait_s else _RETRY_S
@@ -168,7 +178,8 @@ class PeerAttester:
         if status in (408, 425, 429) or status >= 500:
             raise NotYet(reason, f"{self._name} cannot sign now (HTTP {status})", _RETRY_S)
         if status != 200 or answer.signature is None:
-            raise NotEndorsed(reason, f"{self._name} refuses (HTTP {status}, {reason})")
+            field = answer.field if answer.field is not None and _FIELD.fullmatch(answer.field) else None
+            raise NotEndorsed(reason, f"{self._name} refuses (HTTP {status}, {reason})", field)
         try:
             signature = parse_hex(answer.signature, length=SIGNATURE_BYTES, field="signature")
         except Rejected:

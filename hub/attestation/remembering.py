@@ -15,8 +15,8 @@ from chain.primitives.hexadecimal import parse_hash, to_checksum_address
 from chain.primitives.receipt import Receipt
 from chain.primitives.rejection import Rejected
 from chain.primitives.types import Hash32
-from hub.attestation.attesting import FEE_FACT, AskedOf
-from hub.attestation.forms import NO_FEE, Fee, digest_of
+from hub.attestation.attesting import AskedOf
+from hub.attestation.forms import FEE_FACT, NO_FEE, Fee, digest_of
 from hub.errors import HubConfigurationError
 from hub.store import endorsements, jobs, receipts
 from hub.store.endorsements import Endorsement

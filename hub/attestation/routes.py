@@ -15,12 +15,13 @@ from chain.web.bodies import LargerBodies
 from chain.web.problems import Problem, problem_of_rejection
 from hub.attestation.authentication import Call, Network, check_call
 from hub.attestation.endorsing import Endorser
-from hub.attestation.errors import NotEndorsed, NotYet
+from hub.attestation.errors import NotEndorsed, NotYet, PicturesWanted
 from hub.attestation.evidence import CONTENT_TYPE
-from hub.attestation.peers import PATH
+from hub.attestation.peers import PATH, PICTURES_WANTED
 from hub.store.errors import StoreBusy, StoreUnavailable
 
-MAX_BODY_BYTES: Final = 96 * 1024 * 1024
+MAX_BODY_BYTES: Final = 40 * 1024 * 1024
+"""`evidence.DRAWN` pictures as large as a hub takes them of its providers (36 MiB), and the head."""
 _ALL_BODIES_BYTES: Final = 192 * 1024 * 1024
 _STRANGERS_BYTES: Final = 48 * 1024 * 1024
 _FOR_NOW: Final = frozenset({"busy", "chain_silent", "signer_away"})
@@ -36,7 +37,10 @@ def attestation_routes(endorser: Endorser, network: Network) -> APIRouter:
         summary="Ask this hub's attester for its signature",
         description="For other hubs; the call is signed, its body is evidence (docs/hub.md).",
         openapi_extra={"requestBody": {"required": True, "content": {CONTENT_TYPE: {"schema": {"type": "string"}}}}},
-        responses={200: {"description": "Signed"}, 202: {"description": "True, and signed later: ask again"}},
+        responses={
+            200: {"description": "Signed"},
+            202: {"description": "True as far as was seen: ask again, later or with the pictures that are named"},
+        },
     )
     async def attest(request: Request) -> Response:
         call = _call_of(request.scope, endorser, network)
@@ -52,6 +56,8 @@ def attestation_routes(endorser: Endorser, network: Network) -> APIRouter:
             raise Problem(status, refusal.reason, refusal.detail, field=refusal.field) from None
         except NotYet as later:
             return _later(later)
+        except PicturesWanted as wanted:
+            return _answer(202, reason=PICTURES_WANTED, detail=str(wanted), pictures=wanted.numbers)
         except (StoreBusy, StoreUnavailable):
             raise Problem(
                 503, "unavailable", "the hub's database does not answer now", headers={"Retry-After": "5"}

@@ -27,7 +27,7 @@ MAX_BODY_BYTES: Final = 2 * 1024 * 1024
 _DESCRIPTION: Final = """Send a job of one or many pictures; the hub finds providers, checks what they make, attests one
 receipt for all of it, and everybody who worked is paid in proportion.
 
-Jobs need `Authorization: Bearer <API key>`."""
+Jobs need `Authorization: Bearer <API key>`; or a signed request, and then the token that its answer has."""
 
 
 def create_hub_application(

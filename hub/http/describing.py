@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chain.primitives.hexadecimal import to_checksum_address
-from chain.primitives.receipt import Receipt as WholeReceipt
+from chain.primitives.receipt import kept_receipt
 from chain.primitives.units import MICRO
 from hub.http.answers import (
     AttemptAnswer,
@@ -176,8 +176,8 @@ def _attempt(lease: Lease) -> AttemptAnswer:
 
 
 def _payouts(receipt: Receipt) -> list[PayoutAnswer]:
-    whole = WholeReceipt.from_json(receipt.receipt_json)
-    return [PayoutAnswer(provider=to_checksum_address(who), amount=str(amount)) for who, amount in whole.payouts()]
+    payouts = kept_receipt(receipt.receipt_json).payouts()
+    return [PayoutAnswer(provider=to_checksum_address(who), amount=str(amount)) for who, amount in payouts]
 
 
 def _mint(receipt: Receipt | None) -> MintAnswer:

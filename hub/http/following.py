@@ -73,10 +73,8 @@ async def wait_for(parts: HubParts, job_id: str, timeout_s: float, *, pictures: 
     topic = events.end_topic(job_id) if pictures is None else events.topic(job_id)
     async with parts.store.announcements.subscribe(topic) as changes:
         while not parts.is_ending():
-            job = await parts.store.read(lambda r: jobs.get(r, job_id))
-            if job is None or job.ended_at_ms is not None:
-                return
-            if pictures is not None and job.pictures_done >= pictures:
+            has_ended, done = await parts.store.read(lambda r: jobs.progress(r, job_id))
+            if has_ended or (pictures is not None and done >= pictures):
                 return
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:

@@ -5,10 +5,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from chain.primitives.client_request import MAX_START_DELAY_S, ClientRequest
+from chain.primitives.client_request import MAX_START_DELAY_S, ClientClaim, ClientRequest
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.types import Address, Amount
-from hub.attestation.deposits import DepositDesk, until_s
+from hub.attestation.deposits import DepositDesk, Secured, until_s
 from hub.chain_view import ChainView
 from hub.delivery.calling import Caller
 from hub.jobs.granting import new_id
@@ -125,31 +125,34 @@ class AcceptanceRules:
     preview_every: int
 
 
+@dataclass(frozen=True, slots=True)
+class AcceptanceParts:
+    """What is asked before a job is taken, and who is told of it."""
+
+    store: Store
+    workers: Workers
+    roster: Roster
+    queue: Queue
+    chain: ChainView
+    clock: FairClock
+    moderation: Moderation
+    deposits: DepositDesk
+    caller: Caller
+
+
 class Acceptance:
     """On the event loop's thread."""
 
-    def __init__(
-        self,
-        store: Store,
-        workers: Workers,
-        roster: Roster,
-        queue: Queue,
-        chain: ChainView,
-        clock: FairClock,
-        moderation: Moderation,
-        deposits: DepositDesk,
-        caller: Caller,
-        rules: AcceptanceRules,
-    ) -> None:
-        self._store = store
-        self._workers = workers
-        self._roster = roster
-        self._queue = queue
-        self._chain = chain
-        self._clock = clock
-        self._moderation = moderation
-        self._deposits = deposits
-        self._caller = caller
+    def __init__(self, parts: AcceptanceParts, rules: AcceptanceRules) -> None:
+        self._store = parts.store
+        self._workers = parts.workers
+        self._roster = parts.roster
+        self._queue = parts.queue
+        self._chain = parts.chain
+        self._clock = parts.clock
+        self._moderation = parts.moderation
+        self._deposits = parts.deposits
+        self._caller = parts.caller
         self._rules = rules
 
     async def offer(self, client: Client, request: JobRequest) -> Offered:
@@ -223,27 +226,13 @@ class Acceptance:
             for name, limits in client.budgets:
                 quotas.spend(transaction, name, day_of(now), limits, use)
             if secured is not None and claim is not None:
-                end_s = until_s(claim.expiry)
-                promise = Promise(
-                    job_id=job.job_id,
-                    client=job.client,
-                    request_hash=job.request_hash,
-                    amount=int(claim.max_price),
-                    until_s=end_s,
-                )
-                promises.reserve(
-                    transaction,
-                    promise,
-                    secured_atoms=secured.atoms(end_s),
-                    height=secured.height,
-                    now_ms=now,
-                )
+                _reserve(transaction, job, claim, secured, now)
             jobs.add(transaction, job, [shard], idempotency_key=idempotency_key, nonce=nonce, now_ms=now)
 
         try:
             await self._store.write(unit)
         except AlreadyUsed as used:
-            if used.what == "idempotency_key" and idempotency_key is not None:
+            if idempotency_key is not None:  # The same once more, at the same time.
                 known = await self._known(client, request, idempotency_key)
                 if known is not None:
                     return known
@@ -345,3 +334,16 @@ class Acceptance:
             rank_step_s=rank.rank_step_s,
         )
         return job, shard
+
+
+def _reserve(transaction: Transaction, job: NewJob, claim: ClientClaim, secured: Secured, now: int) -> None:
+    """Sets aside of the client's deposit what it has signed for; raises Underfunded."""
+    end_s = until_s(claim.expiry)
+    promise = Promise(
+        job_id=job.job_id,
+        client=job.client,
+        request_hash=job.request_hash,
+        amount=int(claim.max_price),
+        until_s=end_s,
+    )
+    promises.reserve(transaction, promise, secured_atoms=secured.atoms(end_s), height=secured.height, now_ms=now)

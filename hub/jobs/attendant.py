@@ -5,14 +5,14 @@ done follows from its rows alone. So it may be done by any process, again, and a
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from chain.primitives.hexadecimal import parse_address, to_checksum_address, to_hex
-from chain.primitives.receipt import Receipt
+from chain.primitives.receipt import Receipt, kept_receipt
 from chain.primitives.rejection import Rejected
 from hub.attestation.disputes import lock_open_job, window_until_ms
 from hub.attestation.forms import form_of
@@ -25,6 +25,7 @@ from hub.reputation.noting import note
 from hub.reputation.rules import Outcome, is_late
 from hub.scheduling.filters import Obstacle, obstacle
 from hub.store import checks, jobs, receipts, results, shards
+from hub.store.announcements import Changes
 from hub.store.jobs import Job, JobState
 from hub.store.leases import Lease
 from hub.store.receipts import NewReceipt
@@ -87,7 +88,9 @@ class Attendant:
         *,
         max_attempts: int,
         challenge_window_s: float,
+        asks_others: bool,
     ) -> None:
+        """`asks_others`: whether other hubs' attesters are asked, who may refuse a part of a receipt."""
         self._store = store
         self._workers = workers
         self._roster = roster
@@ -96,6 +99,7 @@ class Attendant:
         self._metrics = metrics
         self._max_attempts = max_attempts
         self._challenge_window_s = challenge_window_s
+        self._is_withdrawable = asks_others or challenge_window_s > 0
         self._news: set[str] = set()
         self._is_news = asyncio.Event()
         self._busy: set[str] = set()
@@ -111,7 +115,7 @@ class Attendant:
         """Until cancelled."""
         try:
             async with self._store.announcements.subscribe("cancel") as cancels:
-                await asyncio.gather(self._follow_news(), self._sweep(), self._follow(cancels.wait))
+                await asyncio.gather(self._follow_news(), self._sweep(cancels))
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -124,22 +128,12 @@ class Attendant:
             for job_id in waiting:
                 self._begin(job_id)
 
-    async def _follow(self, wait: Callable[[float], object]) -> None:
-        """Cancellations, whoever of several processes took them."""
+    async def _sweep(self, cancels: Changes) -> None:
+        """What nobody told of; and cancellations at once, whoever of several processes took them."""
         while True:
-            await wait(_SWEEP_S)  # type: ignore[misc]
-            await self._begin_all((JobState.RUNNING, JobState.QUEUED))
-
-    async def _sweep(self) -> None:
-        while True:
-            await self._begin_all((JobState.QUEUED, JobState.RUNNING, JobState.VERIFYING))
-            await asyncio.sleep(_SWEEP_S)
-
-    async def _begin_all(self, states: Sequence[JobState]) -> None:
-        for job in await self._store.read(lambda r: jobs.open_jobs(r, states, limit=_MOST_SWEPT)):
-            is_due = job.deadline_ms is not None and job.deadline_ms <= now_ms()
-            if job.state != JobState.QUEUED or job.cancel_requested_at_ms is not None or is_due:
-                self._begin(job.job_id)
+            for job_id in await self._store.read(lambda r: jobs.to_attend(r, now_ms(), limit=_MOST_SWEPT)):
+                self._begin(job_id)
+            await cancels.wait(_SWEEP_S)
 
     def _begin(self, job_id: str) -> None:
         if job_id in self._busy:
@@ -244,7 +238,7 @@ class Attendant:
             await self._store.write(lambda t: _set_verifying(t, sight, now))
 
     async def _compose(self, sight: Sight) -> None:
-        parts = [Receipt.from_json(result.receipt_json) for result in sight.results]
+        parts = [kept_receipt(result.receipt_json) for result in sight.results]
         if is_whole(sight.job, parts):
             await self._keep(sight.job, parts[0], sight.results[0].provider_signature, sight)
             return
@@ -286,6 +280,7 @@ class Attendant:
             artifact_sha256=receipt.artifact_sha256,
             form=form,
             window_until_ms=window_until_ms(self._challenge_window_s, now),
+            is_withdrawable=self._is_withdrawable,
         )
         counted = {result.lease_id for result in sight.results}
 

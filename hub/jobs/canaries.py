@@ -24,7 +24,7 @@ from chain.primitives.worker_fields import PictureRun, ProfileClaim
 from hub.artifacts import Artifacts
 from hub.errors import HubConfigurationError
 from hub.jobs.accepting import Acceptance, Client, NotNow, OwnJob, QueueFull, TooLate
-from hub.jobs.checking import CANARY_FACT
+from hub.jobs.ending import CANARY_FACT
 from hub.jobs.queueing import Queue
 from hub.jobs.roster import Roster
 from hub.orders.moderation import ModerationUnavailable, PromptRefused

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from chain.primitives.hexadecimal import parse_hash, to_hex
 from hub.attestation.disputes import dispute, lock_open_job
-from hub.jobs.ending import CLOSING, Endings
+from hub.jobs.ending import CANARY_FACT, CLOSING, Endings
 from hub.metrics import HubMetrics
 from hub.reputation.noting import note
 from hub.reputation.rules import Outcome
@@ -26,8 +26,6 @@ from hub.verification.suspicion import Suspicion
 
 EXAMINATION: Final = "examination"
 CANARY: Final = "canary"
-CANARY_FACT: Final = "canary"
-"""A job of the hub's own: which earlier one has the same run (`of`), None where its answer is to be found out."""
 _MOST_LOOKED_AGAIN: Final = 1_000
 _COMMITMENT: Final = "sampling_key"
 
@@ -116,12 +114,18 @@ class Checking:
         return True
 
     def _refuse(self, transaction: Transaction, check: Check, word: str, detail: str, now: int) -> None:
-        """Another makes its pictures; where the receipt waits out its window already, the whole job has failed."""
+        """Another makes its pictures, also where the receipt waits out its window already: then there will be another
+        receipt, as long as this one is not being signed. Else the whole job has failed."""
         if not lock_open_job(transaction, check.job_id):
             return
         job = jobs.get(transaction, check.job_id)
         assert job is not None
         has_receipt = receipts.get(transaction, check.job_id) is not None
+        told = f"{word}: {detail}" if detail else word
+        if has_receipt and self._endings.withdraw(
+            transaction, check.job_id, {check.lease_id: word}, "check_failed", told, now
+        ):
+            return
         is_made_again = not has_receipt and CLOSING not in job.facts and CANARY_FACT not in job.facts
         results.refuse(transaction, check.lease_id, word, now, again=is_made_again)
         if has_receipt:
@@ -138,10 +142,10 @@ class Checking:
     ) -> None:
         """At results of open jobs, whether they were drawn or not; each is looked at once. `picture` is which of a
         result's own is suspicious; None: all of them."""
-        for result in doubtful:
-            job = jobs.get(transaction, result.job_id)
-            is_over = job is None or job.ended_at_ms is not None
-            if is_over or checks.get(transaction, result.lease_id) is not None:
+        for result in sorted(doubtful, key=lambda each: (each.job_id, each.number)):
+            # Held to the commit, so that nobody attests it meanwhile, who has not seen this check.
+            is_open = lock_open_job(transaction, result.job_id)
+            if not is_open or checks.get(transaction, result.lease_id) is not None:
                 continue
             evidence = _suspected([Suspicion(suspicion, "", picture)])
             check = _check(result.job_id, result.number, result.lease_id, result.provider, EXAMINATION, evidence)

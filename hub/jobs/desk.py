@@ -120,6 +120,10 @@ class Desk:
         """Keeps a result; raises ResultRefused for what is not wanted or false."""
         await self._taking_in.delivered(delivery)
 
+    async def is_taken(self, lease_id: str, provider: Address, receipt_hash: str) -> bool:
+        """Whether this very result was taken already."""
+        return await self._taking_in.is_taken(lease_id, provider, receipt_hash)
+
     async def returned(
         self, lease_id: str, reason: str, detail: str, *, is_fault: bool, retry_after_s: float | None = None
     ) -> None:

@@ -1,16 +1,23 @@
 """The last step of a job, in one unit with all that goes with it: it happens once, whoever tries it again."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
+from hub.attestation.forms import FEE_FACT
 from hub.metrics import HubMetrics
-from hub.store import jobs, promises, receipts, webhooks
+from hub.store import audit, jobs, promises, receipts, results, webhooks
+from hub.store.endorsements import MOST_RECEIPTS
 from hub.store.jobs import Job, JobState
 from hub.store.transaction import Transaction
 
 CLOSING: Final = "closing"
 """The fact that says how a job that is closed early shall end, once what was delivered of it is attested."""
 WEBHOOK: Final = "webhook"
+CANARY_FACT: Final = "canary"
+"""A job of the hub's own: which earlier one has the same run (`of`), None where its answer is to be found out."""
+WITHDRAWN: Final = "withdrawn"
+"""The fact that says how many receipts of a job were withdrawn."""
 
 
 class Endings:
@@ -36,6 +43,37 @@ class Endings:
         job = jobs.get(transaction, job_id)
         if job is not None and job.ended_at_ms is None:
             self.finish(transaction, job, JobState.FAILED, reason, detail, now_ms)
+
+    def withdraw(
+        self,
+        transaction: Transaction,
+        job_id: str,
+        refusals: Mapping[str, str],
+        reason: str,
+        detail: str,
+        now_ms: int,
+    ) -> bool:
+        """The results of these leases do not count any more, each for its reason, and the receipt goes with them.
+
+        Others make those pictures again; the last time, and where the job is closing, it is attested without them. For
+        whoever holds the job's row. False where the receipt has to stay: its signing has begun, or it is the last one
+        that other attesters would look at.
+        """
+        job, receipt = jobs.get(transaction, job_id), receipts.get(transaction, job_id)
+        assert job is not None
+        count = job.facts.get(WITHDRAWN, 0) + 1
+        if receipt is None or count >= MOST_RECEIPTS or not receipts.withdraw(transaction, job_id):
+            return False
+        facts: dict[str, Any] = {WITHDRAWN: count, FEE_FACT: None}
+        is_made_again = CLOSING not in job.facts and CANARY_FACT not in job.facts and count < MOST_RECEIPTS - 1
+        if not is_made_again and CLOSING not in job.facts:
+            facts[CLOSING] = {"state": str(JobState.FAILED), "reason": reason, "detail": detail}
+        jobs.keep_facts(transaction, job_id, **facts)
+        for lease_id, word in refusals.items():
+            results.refuse(transaction, lease_id, word, now_ms, again=is_made_again)
+        told = {"job_id": job_id, "form": receipt.form.value, "reason": reason, "detail": detail}
+        audit.append(transaction, "receipt_withdrawn", receipt.receipt_hash, told, now_ms)
+        return True
 
     def finish(
         self,

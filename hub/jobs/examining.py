@@ -5,7 +5,7 @@ Nothing is remembered in between: a check that was cut off is begun again, and d
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,7 +19,8 @@ from chain.primitives.worker_fields import ProfileClaim
 from hub.artifacts import Artifacts
 from hub.jobs.asking import HelpingHands, ProviderAway
 from hub.jobs.canaries import known_answer
-from hub.jobs.checking import CANARY, CANARY_FACT, Checking, Finding
+from hub.jobs.checking import CANARY, Checking, Finding
+from hub.jobs.ending import CANARY_FACT
 from hub.jobs.granting import picture_run
 from hub.store import checks, jobs, results, sessions, shards
 from hub.store.checks import Check, Verdict
@@ -29,7 +30,7 @@ from hub.verification import canaries, examination, verdicts
 from hub.verification.comparison import ComputedPicture
 from hub.verification.errors import FaultReason
 from hub.verification.examination import Examination, ExaminationOptions, Subject
-from hub.verification.likeness import COPIED
+from hub.verification.likeness import COPIED, LOOKS_COPIED
 
 _AT_ONE_TIME: Final = 64
 _MOST_OPEN: Final = 1_000
@@ -40,8 +41,7 @@ _MOST_INTERRUPTIONS: Final = 3
 """So often may a provider's connection end while it is asked to open its run."""
 
 _MOST_PICTURES: Final = 8
-"""That are examined of a suspicious shard, the suspicious ones first; where they are copies, these alone. Of any other
-shard it is one."""
+"""That are examined of a suspicious shard."""
 _UNDECIDED: Final = "another request has the same file, and nobody is there who could say whose it is"
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.checking")
@@ -143,10 +143,7 @@ class CheckLoop:
             return Finding(Verdict.ABANDONED, detail="the job has ended, or its pictures are gone")
         draws = self._checking.key.draws(subject.receipt.hash)
         suspicions = check.evidence.get("suspicions", ())
-        suspected = tuple(check.evidence.get("suspected", ()))
-        is_of_some = bool(suspected) and set(suspicions) == {COPIED}
-        most = min(len(suspected), _MOST_PICTURES) if is_of_some else _MOST_PICTURES if suspicions else 1
-        options = ExaminationOptions(pictures=most, suspected=suspected)
+        options = _options(suspicions, check.evidence.get("suspected", ()))
         found = _finding(await examination.examine(subject, draws, self._hands, options))
         if found.verdict == Verdict.ABANDONED and COPIED in suspicions:
             return replace(found, verdict=Verdict.DISPUTED, fault=FaultReason.COPIED_PICTURE, detail=_UNDECIDED)
@@ -217,6 +214,17 @@ class CheckLoop:
                 detail=found.detail,
             )
             self._on_news(check.job_id)
+
+
+def _options(suspicions: Sequence[str], suspected: Sequence[int]) -> ExaminationOptions:
+    """How much of a shard is examined: what is a copy, one of those that look like one, else several of a suspicious
+    shard, one of any other. Nobody is paid for more."""
+    is_of_some = bool(suspected) and set(suspicions) <= {COPIED, LOOKS_COPIED}
+    if is_of_some:
+        most = len(suspected) if COPIED in suspicions else 1
+    else:
+        most = _MOST_PICTURES if suspicions else 1
+    return ExaminationOptions(pictures=min(most, _MOST_PICTURES), suspected=tuple(suspected))
 
 
 def _finding(found: Examination) -> Finding:

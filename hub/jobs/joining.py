@@ -97,6 +97,6 @@ class Joining:
         book = self._roster.speeds(view.address)
         book.record(model, SIDE * SIDE, picture_work(SIDE, SIDE, STEPS, is_guided=True), took_s)
         self._roster.measured(view.address, book)
-        name, now = to_checksum_address(view.address), now_ms()
-        await self._store.write(lambda t: keep_speeds(t, name, book, now))
+        name, rows, now = to_checksum_address(view.address), book.rows(), now_ms()
+        await self._store.write(lambda t: keep_speeds(t, name, rows, now))
         return None

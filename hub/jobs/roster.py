@@ -23,6 +23,8 @@ from hub.workers.desk import WorkerView
 _REFRESH_S: Final = 2.0
 SPEEDS_FACT: Final = "speeds"
 
+SpeedRows = Sequence[tuple[str, int, float]]
+
 
 class Roster:
     """On the event loop's thread. What is known of a provider is read again every two seconds."""
@@ -34,6 +36,7 @@ class Roster:
         self._elsewhere = Elsewhere({}, {})
         self._records: dict[str, Provider] = {}
         self._speeds: dict[Address, SpeedBook] = {}
+        self._written_at_s: dict[Address, float] = {}
         self._expected: dict[str, tuple[Address, float]] = {}
         self._held_until_s: dict[Address, float] = {}
         self._registered: dict[Address, RegisteredProvider] = {}
@@ -166,9 +169,14 @@ class Roster:
                 self._speeds[provider] = book
         return book
 
-    def measured(self, provider: Address, book: SpeedBook) -> None:
-        """A measurement was added to the book."""
+    def measured(self, provider: Address, book: SpeedBook) -> bool:
+        """A measurement was added to the book; whether it is time to write it down. Others read it as seldom."""
         self._speeds[provider] = book
+        now_s = time.monotonic()
+        if now_s < self._written_at_s.get(provider, float("-inf")) + _REFRESH_S:
+            return False
+        self._written_at_s[provider] = now_s
+        return True
 
 
 def is_paused(record: Provider | None) -> bool:
@@ -178,12 +186,12 @@ def is_paused(record: Provider | None) -> bool:
     return record.is_banned or (record.suspended_until_ms or 0) > now_ms()
 
 
-def keep_speeds(transaction: Transaction, provider: str, book: SpeedBook, now: int) -> None:
-    """Writes measured speeds down."""
+def keep_speeds(transaction: Transaction, provider: str, rows: SpeedRows, now: int) -> None:
+    """Writes measured speeds down: a book's `rows`."""
     providers.change(
         transaction,
         provider,
-        lambda record: replace(record, benchmark={**record.benchmark, SPEEDS_FACT: book.rows()}, last_seen_at_ms=now),
+        lambda record: replace(record, benchmark={**record.benchmark, SPEEDS_FACT: rows}, last_seen_at_ms=now),
         now,
     )
 

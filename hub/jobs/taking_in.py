@@ -1,13 +1,14 @@
 """What providers bring: looked at, its pictures kept, then the result with its checks, in one unit; or turned down."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
+from weakref import WeakValueDictionary
 
 import structlog
 
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
-from chain.primitives.types import Amount
+from chain.primitives.types import Address, Amount
 from chain.primitives.worker_fields import PictureRun
 from hub.jobs.granting import picture_run
 from hub.jobs.judging import Judged, check_likeness, expected_picture_s, look_at, slots_of
@@ -16,10 +17,10 @@ from hub.jobs.roster import keep_speeds
 from hub.store import leases, results
 from hub.store.errors import AlreadyServed, AlreadyUsed, WrongState
 from hub.store.jobs import Job
-from hub.store.leases import Lease
+from hub.store.leases import Lease, LeaseState
 from hub.store.results import NewResult
 from hub.store.store import now_ms
-from hub.store.transaction import Transaction
+from hub.store.transaction import Reader, Transaction
 from hub.verification.errors import AnswerRefused
 from hub.verification.likeness import COPIED
 from hub.workers.desk import Delivery
@@ -39,15 +40,35 @@ class TakingIn:
         self._present = present
         self._forget = forget
         self._on_news = on_news
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """By lease, as long as a result of it is looked at."""
 
     async def delivered(self, delivery: Delivery) -> None:
-        """Raises ResultRefused for what is not wanted or false."""
+        """Raises ResultRefused for what is not wanted or false. The same again, once it is taken, changes nothing."""
+        turn = self._turns.setdefault(delivery.lease_id, asyncio.Lock())
+        async with turn:  # However often it comes: it is looked at once.
+            try:
+                await self._take(delivery)
+            except ResultRefused:
+                if not await self.is_taken(delivery.lease_id, delivery.provider, to_hex(delivery.receipt.hash)):
+                    raise
+
+    async def is_taken(self, lease_id: str, provider: Address, receipt_hash: str) -> bool:
+        """Whether this very result was taken already, whatever was found of it later."""
+
+        def read(reader: Reader) -> bool:
+            result = results.get(reader, lease_id)
+            name = to_checksum_address(provider)
+            return result is not None and (result.provider, result.receipt_hash) == (name, receipt_hash)
+
+        return await self._parts.store.read(read)
+
+    async def _take(self, delivery: Delivery) -> None:
         place = await self._place(delivery.lease_id)
         run = picture_run(place.job, place.shard.first_picture, place.shard.pictures)
-        octets = await asyncio.to_thread(lambda: [file.path.read_bytes() for file in delivery.pictures])
         try:
             expected_s = self._expected_picture_s(delivery, place)
-            judged = await self._look(delivery, octets, place, run, expected_s)
+            octets, judged = await self._look(delivery, place, run, expected_s)
             await self._parts.artifacts.keep(octets)
             superseded = await self._keep(delivery, place, judged, run, expected_s)
         except AnswerRefused as refused:
@@ -70,6 +91,8 @@ class TakingIn:
             raise ResultRefused("there is no such lease", reason="unknown_lease")
         if place.job.ended_at_ms is not None or place.job.prompts is None:
             raise ResultRefused("the job has ended", reason="not_wanted")
+        if place.shard.lease_id is not None or place.lease.state == LeaseState.DELIVERED:
+            raise ResultRefused("another result of these pictures was taken", reason="already_served")
         if place.lease.pictures != place.shard.pictures:
             raise ResultRefused("these pictures are others' by now", reason="not_wanted")
         return place
@@ -81,24 +104,31 @@ class TakingIn:
     async def _look(
         self,
         delivery: Delivery,
-        octets: Sequence[bytes],
         place: Place,
         run: PictureRun,
         expected_s: float | None,
-    ) -> Judged:
+    ) -> tuple[list[bytes], Judged]:
+        """The pictures, and what there is to say of them."""
         parts = self._parts
         snapshot = parts.chain.snapshot
-        return await asyncio.to_thread(
-            look_at,
-            delivery,
-            octets,
-            run,
-            ceiling=Amount(int(place.job.facts["most_atoms"])) if snapshot is None else snapshot.receipt_ceiling_atoms,
-            seconds_per_picture=expected_s,
-            slots=slots_of(self._present.views.get(delivery.provider)),
-            leased_at_s=place.lease.started_at_ms / 1_000,
-            judging=parts.judging,
-        )
+        ceiling = Amount(int(place.job.facts["most_atoms"])) if snapshot is None else snapshot.receipt_ceiling_atoms
+        slots = slots_of(self._present.views.get(delivery.provider))
+
+        def look() -> tuple[list[bytes], Judged]:
+            octets = [file.path.read_bytes() for file in delivery.pictures]
+            judged = look_at(
+                delivery,
+                octets,
+                run,
+                ceiling=ceiling,
+                seconds_per_picture=expected_s,
+                slots=slots,
+                leased_at_s=place.lease.started_at_ms / 1_000,
+                judging=parts.judging,
+            )
+            return octets, judged
+
+        return await asyncio.to_thread(look)
 
     async def _keep(
         self, delivery: Delivery, place: Place, judged: Judged, run: PictureRun, expected_s: float | None
@@ -109,11 +139,11 @@ class TakingIn:
         promised_s = None if expected_s is None or not is_warm else expected_s * run.count
         result = _result_of(delivery, place.job, promised_s)
         rows = judged.rows(place.shard.first_picture)
-        book = parts.roster.speeds(delivery.provider)
+        speeds = None
         if delivery.wall_s and is_warm:
-            need = parts.queue.need_of(place.job)
+            need, book = parts.queue.need_of(place.job), parts.roster.speeds(delivery.provider)
             book.record(need.model, need.pixels, need.work * run.count, delivery.wall_s)
-            parts.roster.measured(delivery.provider, book)
+            speeds = book.rows() if parts.roster.measured(delivery.provider, book) else None
         name = to_checksum_address(delivery.provider)
 
         def unit(transaction: Transaction) -> list[Lease]:
@@ -126,7 +156,8 @@ class TakingIn:
                 first_picture=place.shard.first_picture,
                 now_ms=now,
             )
-            keep_speeds(transaction, name, book, now)
+            if speeds is not None:
+                keep_speeds(transaction, name, speeds, now)
             suspicions = judged.suspicions + suspicions
             parts.checking.plan(transaction, place.job, place.shard, result, name, suspicions, now)
             for each in doubtful:

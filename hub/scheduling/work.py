@@ -1,6 +1,7 @@
 """How much there is to compute for a picture, and which pictures are alike."""
 
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 
@@ -19,6 +20,7 @@ class SizeClass(IntEnum):
 _LARGEST_PIXELS: Final = {SizeClass.SMALL: 256**2, SizeClass.MEDIUM: 512**2, SizeClass.LARGE: 768**2}
 
 
+@lru_cache(maxsize=4_096)
 def size_class(pixels: int) -> SizeClass:
     """By width times height, whatever the shape."""
     return next((known for known, largest in _LARGEST_PIXELS.items() if pixels <= largest), SizeClass.HUGE)

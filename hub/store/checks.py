@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Text, cast, func, select, update
+from sqlalchemy import Text, bindparam, cast, func, select, update
 
 from hub.store.records import columns_of, made
 from hub.store.tables.jobs import JOBS
@@ -50,6 +50,8 @@ class Check(NewCheck):
 
 
 _CHECK: Final = select(*columns_of(CHECKS, Check))
+_BY_ID: Final = _CHECK.where(CHECKS.c.check_id == bindparam("the_check"))
+_OPEN_OF_JOB: Final = select(func.count()).where(CHECKS.c.job_id == bindparam("the_job"), CHECKS.c.verdict.is_(None))
 
 
 def _check_of(row: Any) -> Check:
@@ -87,7 +89,7 @@ def decide(transaction: Transaction, check_id: str, verdict: Verdict, evidence: 
 
 def get(reader: Reader, check_id: str) -> Check | None:
     """One of them."""
-    row = reader.execute(_CHECK.where(CHECKS.c.check_id == check_id)).mappings().one_or_none()
+    row = reader.execute(_BY_ID, {"the_check": check_id}).mappings().one_or_none()
     return None if row is None else _check_of(row)
 
 
@@ -99,8 +101,7 @@ def of_job(reader: Reader, job_id: str) -> list[Check]:
 
 def open_of_job(reader: Reader, job_id: str) -> int:
     """How many of the job's have no verdict."""
-    query = select(func.count()).where(CHECKS.c.job_id == job_id, CHECKS.c.verdict.is_(None))
-    return reader.execute(query).scalar_one()
+    return reader.execute(_OPEN_OF_JOB, {"the_job": job_id}).scalar_one()
 
 
 def passed_of_owner(reader: Reader, owner: str, suspicion: str, *, since_ms: int) -> int:

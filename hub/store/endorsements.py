@@ -1,10 +1,15 @@
-"""Receipts that others asked this hub's attester to sign: one per job of theirs, one per signed request, for good."""
+"""Receipts that others asked this hub's attester to sign: one per job of theirs, one per signed request.
 
+For good from when signing begins. Before that, the hub that brought it may bring another one for its job, a few times:
+where a part of the job was found false meanwhile, and made again.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import delete, insert, or_, select, update
 
 from hub.store.errors import AlreadyUsed
 from hub.store.receipts import Form
@@ -17,7 +22,9 @@ class EndorsementState(StrEnum):
     """How far it has come."""
 
     WAITING = "waiting"
-    """Found true; its challenge window runs, or its signature has not been kept yet."""
+    """Found true, as far as was shown; its challenge window runs."""
+    SIGNING = "signing"
+    """It will be signed, or nothing of its job will: the signature has not been kept yet."""
     SIGNED = "signed"
     DISPUTED = "disputed"
     """Something spoke against it before it was signed: it never will be."""
@@ -50,7 +57,15 @@ class Endorsement(NewEndorsement):
     signature: str | None
 
 
+MOST_RECEIPTS: Final = 4
+"""So many receipts of a job may be brought, one after the other: as many as a hub composes (`hub.jobs.ending`)."""
+
 _ENDORSEMENT: Final = select(*columns_of(ENDORSEMENTS, Endorsement))
+
+
+_TAKEN: Final = tuple(
+    ENDORSEMENTS.c[name] for name in ("receipt_hash", "hub_id", "job_id", "asked_by", "state", "receipts_brought")
+)
 
 
 def _endorsement_of(row: Any) -> Endorsement:
@@ -78,14 +93,14 @@ def begin(transaction: Transaction, wanted: NewEndorsement, now_ms: int) -> Endo
     """Keeps what is asked for; the same again gives what is kept.
 
     Raises AlreadyUsed: `receipt_hash` where it was asked for in another form, `job_id` where the job has another
-    receipt, `request_hash` where the client's signed request has.
+    receipt that it cannot replace, `request_hash` where the client's signed request has another job's.
     """
     known = get(transaction, wanted.receipt_hash)
     if known is not None:
         if (known.form, known.digest) != (wanted.form, wanted.digest):
             raise AlreadyUsed("receipt_hash")
         return known
-    taken = select(ENDORSEMENTS.c.hub_id, ENDORSEMENTS.c.job_id).where(
+    taken = select(*_TAKEN).where(
         or_(
             (ENDORSEMENTS.c.hub_id == wanted.hub_id) & (ENDORSEMENTS.c.job_id == wanted.job_id),
             (ENDORSEMENTS.c.client == wanted.client)
@@ -94,29 +109,53 @@ def begin(transaction: Transaction, wanted: NewEndorsement, now_ms: int) -> Endo
             & wanted.is_signed_request,
         )
     )
-    for row in transaction.execute(taken):
-        raise AlreadyUsed("job_id" if (row.hub_id, row.job_id) == (wanted.hub_id, wanted.job_id) else "request_hash")
+    receipts_brought = 1
+    for row in transaction.execute(taken.with_for_update()):
+        if (row.hub_id, row.job_id) != (wanted.hub_id, wanted.job_id):
+            raise AlreadyUsed("request_hash")
+        is_open = row.state == EndorsementState.WAITING and row.asked_by == wanted.asked_by
+        if not is_open or row.receipts_brought >= MOST_RECEIPTS:
+            raise AlreadyUsed("job_id")
+        receipts_brought = row.receipts_brought + 1
+        transaction.execute(delete(ENDORSEMENTS).where(ENDORSEMENTS.c.receipt_hash == row.receipt_hash))
     values = {name: getattr(wanted, name) for name in NewEndorsement.__dataclass_fields__}
-    transaction.execute(insert(ENDORSEMENTS).values(**values, asked_at_ms=now_ms, state=EndorsementState.WAITING))
+    transaction.execute(
+        insert(ENDORSEMENTS).values(
+            **values, asked_at_ms=now_ms, state=EndorsementState.WAITING, receipts_brought=receipts_brought
+        )
+    )
     kept = get(transaction, wanted.receipt_hash)
     assert kept is not None
     return kept
 
 
+def begin_signing(transaction: Transaction, receipt_hash: str) -> bool:
+    """From here on no other receipt takes its place. False where one has, or it is disputed."""
+    ways = (EndorsementState.WAITING, EndorsementState.SIGNING, EndorsementState.SIGNED)
+    if _move(transaction, receipt_hash, ways[:1], {"state": EndorsementState.SIGNING}):
+        return True
+    known = get(transaction, receipt_hash)
+    return known is not None and known.state in ways
+
+
 def sign(transaction: Transaction, receipt_hash: str, signature: str) -> bool:
-    """Keeps the signature; False where the receipt is disputed meanwhile, or signed."""
-    return _move(transaction, receipt_hash, {"state": EndorsementState.SIGNED, "signature": signature})
+    """Keeps the signature; False where it was kept before."""
+    values = {"state": EndorsementState.SIGNED, "signature": signature}
+    return _move(transaction, receipt_hash, (EndorsementState.SIGNING,), values)
 
 
 def dispute(transaction: Transaction, receipt_hash: str, reason: str) -> bool:
-    """It is not to be signed; False where it was signed already."""
-    return _move(transaction, receipt_hash, {"state": EndorsementState.DISPUTED, "reason": reason})
+    """It is not to be signed; False where signing has begun."""
+    values = {"state": EndorsementState.DISPUTED, "reason": reason}
+    return _move(transaction, receipt_hash, (EndorsementState.WAITING,), values)
 
 
-def _move(transaction: Transaction, receipt_hash: str, values: dict[str, Any]) -> bool:
+def _move(
+    transaction: Transaction, receipt_hash: str, states: Sequence[EndorsementState], values: dict[str, Any]
+) -> bool:
     moved = transaction.execute(
         update(ENDORSEMENTS)
-        .where(ENDORSEMENTS.c.receipt_hash == receipt_hash, ENDORSEMENTS.c.state == EndorsementState.WAITING)
+        .where(ENDORSEMENTS.c.receipt_hash == receipt_hash, ENDORSEMENTS.c.state.in_(states))
         .values(**values)
     )
     return moved.rowcount == 1

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import Text, and_, bindparam, cast, exists, func, or_, select, update
 
 from hub.store import events, leases, shards
 from hub.store.records import Row, columns_of, made
 from hub.store.shards import NewShard, ShardState
 from hub.store.tables.jobs import CLIENT_NONCES, IDEMPOTENCY_KEYS, JOBS, LEASES, SHARDS
+from hub.store.tables.providers import CHECKS
+from hub.store.tables.receipts import RECEIPTS
 from hub.store.transaction import Reader, Transaction
 
 
@@ -159,6 +161,15 @@ def get(reader: Reader, job_id: str) -> Job | None:
     return None if row is None else job_of(row)
 
 
+_PROGRESS: Final = select(JOBS.c.ended_at_ms, JOBS.c.pictures_done).where(JOBS.c.job_id == bindparam("the_job"))
+
+
+def progress(reader: Reader, job_id: str) -> tuple[bool, int]:
+    """Whether it has ended (or is not there), and how many of its pictures are."""
+    row = reader.execute(_PROGRESS, {"the_job": job_id}).one_or_none()
+    return (True, 0) if row is None else (row.ended_at_ms is not None, row.pictures_done)
+
+
 def of_idempotency_key(reader: Reader, owner: str, key: str) -> tuple[str, str] | None:
     """Fingerprint and job id of this owner's earlier request with the same key."""
     row = reader.execute(_KEY, {"the_owner": owner, "the_key": key}).one_or_none()
@@ -191,10 +202,36 @@ def providers_of(reader: Reader, job_id: str) -> list[str]:
     return list(reader.execute(query).scalars())
 
 
-def open_jobs(reader: Reader, states: Collection[JobState] = OPEN, *, limit: int = 1_000) -> list[Job]:
-    """Those that have not ended, oldest first."""
-    query = _JOB.where(JOBS.c.ended_at_ms.is_(None), JOBS.c.state.in_(states)).order_by(JOBS.c.sequence).limit(limit)
-    return [job_of(row) for row in reader.execute(query).mappings()]
+_OF_JOB: Final = SHARDS.c.job_id == JOBS.c.job_id
+_IS_UNDER_WAY: Final = exists().where(_OF_JOB, SHARDS.c.state.in_((ShardState.WAITING, ShardState.LEASED)))
+_HAS_FAILED: Final = exists().where(
+    _OF_JOB, SHARDS.c.state == ShardState.WAITING, or_(SHARDS.c.attempts > 0, cast(SHARDS.c.excluded, Text) != "[]")
+)
+_IS_CHECKED: Final = exists().where(CHECKS.c.job_id == JOBS.c.job_id, CHECKS.c.verdict.is_(None))
+_TO_ATTEND: Final = (
+    select(JOBS.c.job_id)
+    .where(
+        JOBS.c.ended_at_ms.is_(None),
+        JOBS.c.state.in_((JobState.QUEUED, JobState.RUNNING, JobState.VERIFYING)),
+        ~exists().where(RECEIPTS.c.job_id == JOBS.c.job_id),
+        or_(
+            JOBS.c.cancel_requested_at_ms.is_not(None),
+            JOBS.c.deadline_ms <= bindparam("now"),
+            and_(
+                JOBS.c.state != JobState.QUEUED,
+                or_(_HAS_FAILED, and_(~_IS_UNDER_WAY, or_(JOBS.c.state == JobState.RUNNING, ~_IS_CHECKED))),
+            ),
+        ),
+    )
+    .order_by(JOBS.c.sequence)
+    .limit(bindparam("most"))
+)
+
+
+def to_attend(reader: Reader, now_ms: int, *, limit: int) -> list[str]:
+    """Open jobs without a receipt that may have something to be done for: cancelled or late ones, those of which
+    somebody has failed at a part, and those of which all is there and nothing is being checked. Oldest first."""
+    return list(reader.execute(_TO_ATTEND, {"now": now_ms, "most": limit}).scalars())
 
 
 def open_counts(reader: Reader) -> dict[JobState, int]:
@@ -320,7 +357,11 @@ def call_off(transaction: Transaction, job_id: str, outcome: str, now_ms: int) -
 
 
 def keep_facts(transaction: Transaction, job_id: str, **facts: Any) -> None:
-    """Adds to what is known of the job; a fact of the same name is replaced."""
+    """Adds to what is known of the job; a fact of the same name is replaced, and by None forgotten."""
     query = select(JOBS.c.facts).where(JOBS.c.job_id == job_id).with_for_update()
     known = transaction.execute(query).scalar_one()
-    transaction.execute(update(JOBS).where(JOBS.c.job_id == job_id).values(facts={**known, **facts}))
+    transaction.execute(update(JOBS).where(JOBS.c.job_id == job_id).values(facts=_without_none({**known, **facts})))
+
+
+def _without_none(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: fact for name, fact in facts.items() if fact is not None}

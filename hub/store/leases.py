@@ -83,6 +83,7 @@ def lease_of(row: Row) -> Lease:
 
 
 _BY_ID: Final = _LEASE.where(LEASES.c.lease_id == bindparam("the_lease"))
+_OF_JOB: Final = _LEASE.where(LEASES.c.job_id == bindparam("the_job")).order_by(LEASES.c.sequence)
 
 
 def get(reader: Reader, lease_id: str) -> Lease | None:
@@ -93,8 +94,7 @@ def get(reader: Reader, lease_id: str) -> Lease | None:
 
 def of_job(reader: Reader, job_id: str) -> list[Lease]:
     """All turns at the job, in the order in which they began."""
-    query = _LEASE.where(LEASES.c.job_id == job_id).order_by(LEASES.c.sequence)
-    return [lease_of(row) for row in reader.execute(query).mappings()]
+    return [lease_of(row) for row in reader.execute(_OF_JOB, {"the_job": job_id}).mappings()]
 
 
 def active(

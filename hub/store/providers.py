@@ -1,11 +1,11 @@
 """What the hub holds of each provider: figures of its work, its standing, and why it may be paused or banned."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hub.store import audit, sessions
@@ -51,6 +51,18 @@ class Provider:
 
 
 _PROVIDER: Final = select(*columns_of(PROVIDERS, Provider))
+_BY_ADDRESS: Final = _PROVIDER.where(PROVIDERS.c.address == bindparam("the_address"))
+_LOCKED: Final = _BY_ADDRESS.with_for_update()
+_NAMES: Final = tuple(field.name for field in fields(Provider))
+_MAKE: Final = {
+    True: sqlite.insert(PROVIDERS).on_conflict_do_nothing(index_elements=["address"]),
+    False: postgresql.insert(PROVIDERS).on_conflict_do_nothing(index_elements=["address"]),
+}
+_REPLACE: Final = (
+    update(PROVIDERS)
+    .where(PROVIDERS.c.address == bindparam("the_address"))
+    .values({name: bindparam(f"new_{name}", type_=PROVIDERS.c[name].type) for name in _NAMES})
+)
 
 
 def _provider_of(row: Any) -> Provider:
@@ -59,7 +71,7 @@ def _provider_of(row: Any) -> Provider:
 
 def get(reader: Reader, address: str) -> Provider | None:
     """One of them."""
-    row = reader.execute(_PROVIDER.where(PROVIDERS.c.address == address)).mappings().one_or_none()
+    row = reader.execute(_BY_ADDRESS, {"the_address": address}).mappings().one_or_none()
     return None if row is None else _provider_of(row)
 
 
@@ -78,15 +90,17 @@ def ban_of(reader: Reader, address: str) -> tuple[str, str] | None:
 
 def change(transaction: Transaction, address: str, how: Callable[[Provider], Provider], now_ms: int) -> Provider:
     """Replaces a provider's row by what `how` makes of it (its row is locked meanwhile); a new one is made first."""
-    begin = sqlite.insert if transaction.is_sqlite else postgresql.insert
-    fresh = Provider(address=address, score_at_ms=now_ms, first_seen_at_ms=now_ms, last_seen_at_ms=now_ms)
-    transaction.execute(begin(PROVIDERS).values(**asdict(fresh)).on_conflict_do_nothing(index_elements=["address"]))
-    query = _PROVIDER.where(PROVIDERS.c.address == address).with_for_update()
-    before = _provider_of(transaction.execute(query).mappings().one())
+    which = {"the_address": address}
+    row = transaction.execute(_LOCKED, which).mappings().one_or_none()
+    if row is None:
+        fresh = Provider(address=address, score_at_ms=now_ms, first_seen_at_ms=now_ms, last_seen_at_ms=now_ms)
+        transaction.execute(_MAKE[transaction.is_sqlite], {name: getattr(fresh, name) for name in _NAMES})
+        row = transaction.execute(_LOCKED, which).mappings().one()
+    before = _provider_of(row)
     after = how(before)
     assert after.address == address
     if after != before:
-        transaction.execute(update(PROVIDERS).where(PROVIDERS.c.address == address).values(**asdict(after)))
+        transaction.execute(_REPLACE, {**which, **{f"new_{name}": getattr(after, name) for name in _NAMES}})
     return after
 
 

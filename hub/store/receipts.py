@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import bindparam, exists, select, update
+from sqlalchemy import BigInteger, bindparam, case, delete, exists, func, select, update
 
 from hub.store.errors import AlreadyUsed
 from hub.store.records import columns_of, made
@@ -42,6 +42,8 @@ class NewReceipt:
     form: Form
     window_until_ms: int = 0
     """Until when it may be challenged: it is attested or minted later."""
+    is_withdrawable: bool = False
+    """Whether another may take its place. Not any more once this hub's attester signs it (`begin_signing`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,7 @@ def _receipt_of(row: Any) -> Receipt:
 
 
 def keep(transaction: Transaction, receipt: NewReceipt, now_ms: int, *, attestation: str | None = None) -> None:
-    """One per job, for good; `attestation` where it is signed already (`attested` otherwise, later).
+    """One per job, until it is withdrawn; `attestation` where it is signed already (`attested` otherwise, later).
 
     The same again is fine; another raises AlreadyUsed (`job_id`).
     """
@@ -109,6 +111,7 @@ def keep(transaction: Transaction, receipt: NewReceipt, now_ms: int, *, attestat
         artifact_sha256=receipt.artifact_sha256,
         form=receipt.form,
         window_until_ms=receipt.window_until_ms,
+        is_withdrawable=receipt.is_withdrawable,
         kept_at_ms=now_ms,
         attestation=attestation,
         attested_at_ms=due_ms,
@@ -134,17 +137,73 @@ def of_hash(reader: Reader, receipt_hash: str) -> Receipt | None:
     return None if row is None else _receipt_of(row)
 
 
+def withdraw(transaction: Transaction, job_id: str) -> bool:
+    """Forgets it, and what others have signed of it, so that the job may have another; False where it must stay."""
+    gone = delete(RECEIPTS).where(
+        RECEIPTS.c.job_id == job_id, RECEIPTS.c.is_withdrawable, RECEIPTS.c.attested_at_ms.is_(None)
+    )
+    receipt_hash = transaction.execute(gone.returning(RECEIPTS.c.receipt_hash)).scalar_one_or_none()
+    if receipt_hash is None:
+        return False
+    transaction.execute(delete(ATTESTATIONS).where(ATTESTATIONS.c.receipt_hash == receipt_hash))
+    return True
+
+
 # Attestations
+
+_SIGNATURE: Final = select(ATTESTATIONS.c.form, ATTESTATIONS.c.signature).where(
+    ATTESTATIONS.c.receipt_hash == bindparam("the_hash"), ATTESTATIONS.c.attester == bindparam("the_attester")
+)
+_SIGNATURES: Final = select(*columns_of(ATTESTATIONS, Attestation)).where(
+    ATTESTATIONS.c.receipt_hash == bindparam("the_hash")
+)
+_ATTESTED: Final = (
+    update(RECEIPTS)
+    .where(RECEIPTS.c.job_id == bindparam("the_job"), RECEIPTS.c.attested_at_ms.is_(None))
+    .values(
+        attestation=bindparam("signatures"),
+        attested_at_ms=bindparam("now"),
+        next_delivery_ms=bindparam("now"),
+        next_chain_check_ms=bindparam("now"),
+    )
+)
+_THIS_ATTESTED: Final = _ATTESTED.where(RECEIPTS.c.receipt_hash == bindparam("the_hash"))
+_DUE: Final = (
+    _RECEIPT.join_from(RECEIPTS, JOBS, RECEIPTS.c.job_id == JOBS.c.job_id)
+    .where(
+        RECEIPTS.c.attested_at_ms.is_(None),
+        RECEIPTS.c.window_until_ms <= bindparam("now"),
+        JOBS.c.ended_at_ms.is_(None),
+        ~exists().where(CHECKS.c.job_id == RECEIPTS.c.job_id, CHECKS.c.verdict.is_(None)),
+    )
+    .order_by(RECEIPTS.c.window_until_ms)
+    .limit(bindparam("most"))
+)
+_NEXT_WINDOW: Final = (
+    select(RECEIPTS.c.window_until_ms)
+    .join_from(RECEIPTS, JOBS, RECEIPTS.c.job_id == JOBS.c.job_id)
+    .where(
+        RECEIPTS.c.attested_at_ms.is_(None),
+        RECEIPTS.c.window_until_ms > bindparam("now"),
+        JOBS.c.ended_at_ms.is_(None),
+    )
+    .order_by(RECEIPTS.c.window_until_ms)
+    .limit(1)
+)
+
+
+def begin_signing(transaction: Transaction, receipt_hash: str) -> bool:
+    """This hub's attester signs it: it stays. False where it was withdrawn."""
+    change = update(RECEIPTS).where(RECEIPTS.c.receipt_hash == receipt_hash).values(is_withdrawable=False)
+    return transaction.execute(change).rowcount == 1
 
 
 def add_attestation(
     transaction: Transaction, receipt_hash: str, *, attester: str, form: Form, signature: str, now_ms: int
 ) -> None:
     """One attester signs a receipt once. The same again is fine; another raises AlreadyUsed (`attester`)."""
-    query = select(ATTESTATIONS.c.form, ATTESTATIONS.c.signature).where(
-        ATTESTATIONS.c.receipt_hash == receipt_hash, ATTESTATIONS.c.attester == attester
-    )
-    row = transaction.execute(query).one_or_none()
+    which = {"the_hash": receipt_hash, "the_attester": attester}
+    row = transaction.execute(_SIGNATURE, which).one_or_none()
     if row is not None:
         if (row.form, row.signature) != (form, signature):
             raise AlreadyUsed("attester")
@@ -157,8 +216,8 @@ def add_attestation(
 
 def attestations(reader: Reader, receipt_hash: str) -> list[Attestation]:
     """Ascending by the attester's address, as the chain wants the signatures."""
-    query = select(*columns_of(ATTESTATIONS, Attestation)).where(ATTESTATIONS.c.receipt_hash == receipt_hash)
-    found = [made(Attestation, {**row, "form": Form(row["form"])}) for row in reader.execute(query).mappings()]
+    rows = reader.execute(_SIGNATURES, {"the_hash": receipt_hash}).mappings()
+    found = [made(Attestation, {**row, "form": Form(row["form"])}) for row in rows]
     return sorted(found, key=lambda item: item.attester.lower())
 
 
@@ -174,48 +233,62 @@ def signed_by(reader: Reader, attester: str, *, limit: int, offset: int) -> list
     return [_receipt_of(row) for row in reader.execute(query).mappings()]
 
 
-def attested(transaction: Transaction, job_id: str, attestation: str, now_ms: int) -> bool:
+def attested(
+    transaction: Transaction, job_id: str, attestation: str, now_ms: int, *, receipt_hash: str | None = None
+) -> bool:
     """The bytes that go on chain are complete: delivery and the look-out for the chain are due at once. False where
-    they were before."""
-    done = transaction.execute(
-        update(RECEIPTS)
-        .where(RECEIPTS.c.job_id == job_id, RECEIPTS.c.attested_at_ms.is_(None))
-        .values(attestation=attestation, attested_at_ms=now_ms, next_delivery_ms=now_ms, next_chain_check_ms=now_ms)
-    )
+    they were before, or where the job's receipt is not this one (any more)."""
+    step = {"the_job": job_id, "signatures": attestation, "now": now_ms}
+    if receipt_hash is None:
+        done = transaction.execute(_ATTESTED, step)
+    else:
+        done = transaction.execute(_THIS_ATTESTED, {**step, "the_hash": receipt_hash})
     transaction.announce(ATTESTATION_TOPIC)
     return done.rowcount == 1
 
 
 def due_for_attestation(reader: Reader, now_ms: int, *, limit: int) -> list[Receipt]:
     """Not attested, their window over, their job open, no look at any of it under way; the longest waiting first."""
-    query = (
-        _RECEIPT.join_from(RECEIPTS, JOBS, RECEIPTS.c.job_id == JOBS.c.job_id)
-        .where(
-            RECEIPTS.c.attested_at_ms.is_(None),
-            RECEIPTS.c.window_until_ms <= now_ms,
-            JOBS.c.ended_at_ms.is_(None),
-            ~exists().where(CHECKS.c.job_id == RECEIPTS.c.job_id, CHECKS.c.verdict.is_(None)),
-        )
-        .order_by(RECEIPTS.c.window_until_ms)
-        .limit(limit)
-    )
-    return [_receipt_of(row) for row in reader.execute(query).mappings()]
+    return [_receipt_of(row) for row in reader.execute(_DUE, {"now": now_ms, "most": limit}).mappings()]
 
 
 def next_window_ms(reader: Reader, now_ms: int) -> int | None:
     """When the next window of an open job's receipt is over; None where none is open."""
-    query = (
-        select(RECEIPTS.c.window_until_ms)
-        .join_from(RECEIPTS, JOBS, RECEIPTS.c.job_id == JOBS.c.job_id)
-        .where(RECEIPTS.c.attested_at_ms.is_(None), RECEIPTS.c.window_until_ms > now_ms, JOBS.c.ended_at_ms.is_(None))
-        .order_by(RECEIPTS.c.window_until_ms)
-        .limit(1)
-    )
-    next_ms: int | None = reader.execute(query).scalar_one_or_none()
+    next_ms: int | None = reader.execute(_NEXT_WINDOW, {"now": now_ms}).scalar_one_or_none()
     return next_ms
 
 
 # To the provider, and on the chain
+
+_TO_DELIVER: Final = (
+    _RECEIPT.where(
+        RECEIPTS.c.next_delivery_ms.is_not(None),
+        RECEIPTS.c.next_delivery_ms <= bindparam("now"),
+        RECEIPTS.c.provider.not_in(bindparam("but_providers", expanding=True)),
+        RECEIPTS.c.job_id.not_in(bindparam("but_jobs", expanding=True)),
+    )
+    .order_by(RECEIPTS.c.next_delivery_ms)
+    .limit(bindparam("most"))
+)
+_TRIED: Final = (
+    update(RECEIPTS)
+    .where(RECEIPTS.c.job_id == bindparam("the_job"))
+    .values(
+        delivery_attempts=RECEIPTS.c.delivery_attempts + 1,
+        delivery_error=bindparam("error"),
+        delivered_at_ms=func.coalesce(bindparam("done_ms", type_=BigInteger), RECEIPTS.c.delivered_at_ms),
+        # What was seen on the chain meanwhile has ended the attempts.
+        next_delivery_ms=case(
+            (RECEIPTS.c.chain_transaction.is_(None), bindparam("next_ms", type_=BigInteger)),
+            else_=RECEIPTS.c.next_delivery_ms,
+        ),
+    )
+)
+_POSTPONED: Final = (
+    update(RECEIPTS)
+    .where(RECEIPTS.c.job_id == bindparam("the_job"), RECEIPTS.c.chain_transaction.is_(None))
+    .values(next_chain_check_ms=bindparam("next_ms"))
+)
 
 
 def due_deliveries(
@@ -223,26 +296,16 @@ def due_deliveries(
 ) -> list[Receipt]:
     """Attested receipts whose next delivery is due, the longest waiting first; `without` these providers' and those
     jobs whose delivery is under way."""
-    due = RECEIPTS.c.next_delivery_ms
-    query = _RECEIPT.where(due.is_not(None), due <= now_ms).order_by(due).limit(limit)
-    if without:
-        query = query.where(RECEIPTS.c.provider.not_in(sorted(without)))
-    if under_way:
-        query = query.where(RECEIPTS.c.job_id.not_in(sorted(under_way)))
-    return [_receipt_of(row) for row in reader.execute(query).mappings()]
+    step = {"now": now_ms, "most": limit, "but_providers": sorted(without), "but_jobs": sorted(under_way)}
+    return [_receipt_of(row) for row in reader.execute(_TO_DELIVER, step).mappings()]
 
 
 def note_delivery(
     transaction: Transaction, job_id: str, *, error: str | None, next_ms: int | None, now_ms: int
 ) -> None:
     """The outcome of one delivery: no error means that the provider has it; `next_ms` None ends the attempts."""
-    values: dict[str, Any] = {"delivery_attempts": RECEIPTS.c.delivery_attempts + 1, "delivery_error": error}
-    if error is None:
-        values["delivered_at_ms"] = now_ms
-    change = update(RECEIPTS).where(RECEIPTS.c.job_id == job_id)
-    transaction.execute(change.values(**values))
-    # What was seen on the chain meanwhile has ended the attempts.
-    transaction.execute(change.where(RECEIPTS.c.chain_transaction.is_(None)).values(next_delivery_ms=next_ms))
+    done_ms = now_ms if error is None else None
+    transaction.execute(_TRIED, {"the_job": job_id, "error": error, "done_ms": done_ms, "next_ms": next_ms})
 
 
 def deliver_again(transaction: Transaction, provider: str, now_ms: int) -> int:
@@ -275,11 +338,7 @@ def due_chain_checks(reader: Reader, now_ms: int, *, limit: int) -> list[Receipt
 
 def postpone_chain_check(transaction: Transaction, job_id: str, next_ms: int) -> None:
     """Nothing final was found; look again then."""
-    transaction.execute(
-        update(RECEIPTS)
-        .where(RECEIPTS.c.job_id == job_id, RECEIPTS.c.chain_transaction.is_(None))
-        .values(next_chain_check_ms=next_ms)
-    )
+    transaction.execute(_POSTPONED, {"the_job": job_id, "next_ms": next_ms})
 
 
 def keep_on_chain(transaction: Transaction, job_id: str, *, transaction_hash: str, height: int) -> bool:

@@ -258,6 +258,13 @@ def refuse(transaction: Transaction, lease_id: str, reason: str, now_ms: int, *,
 _COUNTS: Final = _RESULT.join_from(
     RESULTS, SHARDS, (RESULTS.c.lease_id == SHARDS.c.lease_id) & (RESULTS.c.job_id == SHARDS.c.job_id)
 ).order_by(SHARDS.c.first_picture)
+_OF_JOB: Final = _COUNTS.where(RESULTS.c.job_id == bindparam("the_job"))
+_PICTURES: Final = (
+    select(*columns_of(PICTURES, Picture))
+    .join_from(PICTURES, SHARDS, (PICTURES.c.lease_id == SHARDS.c.lease_id) & (PICTURES.c.job_id == SHARDS.c.job_id))
+    .where(PICTURES.c.job_id == bindparam("the_job"))
+    .order_by(PICTURES.c.picture)
+)
 
 
 def _result_of(row: Row) -> Result:
@@ -272,8 +279,7 @@ def get(reader: Reader, lease_id: str) -> Result | None:
 
 def of_job(reader: Reader, job_id: str) -> list[Result]:
     """Those that count, in the order of their pictures."""
-    query = _COUNTS.where(RESULTS.c.job_id == job_id)
-    return [_result_of(row) for row in reader.execute(query).mappings()]
+    return [_result_of(row) for row in reader.execute(_OF_JOB, {"the_job": job_id}).mappings()]
 
 
 def of_file(reader: Reader, job_id: str, picture: int, sha256: str) -> tuple[Result, int] | None:
@@ -309,12 +315,4 @@ def unchecked_of_provider(reader: Reader, provider: str, *, limit: int) -> list[
 
 def pictures(reader: Reader, job_id: str) -> list[Picture]:
     """The job's pictures that count, in their order."""
-    query = (
-        select(*columns_of(PICTURES, Picture))
-        .join_from(
-            PICTURES, SHARDS, (PICTURES.c.lease_id == SHARDS.c.lease_id) & (PICTURES.c.job_id == SHARDS.c.job_id)
-        )
-        .where(PICTURES.c.job_id == job_id)
-        .order_by(PICTURES.c.picture)
-    )
-    return [made(Picture, row) for row in reader.execute(query).mappings()]
+    return [made(Picture, row) for row in reader.execute(_PICTURES, {"the_job": job_id}).mappings()]

@@ -49,6 +49,9 @@ _WAITING: Final = (
     .where(IS_WAITING)
     .order_by(SHARDS.c.rank_s, SHARDS.c.job_id, SHARDS.c.number)
 )
+_PAGE: Final = _WAITING.limit(bindparam("most")).offset(bindparam("from_place"))
+_PAGE_FOR: Final = _PAGE.where(or_(JOBS.c.model.is_(None), JOBS.c.model.in_(bindparam("models", expanding=True))))
+_COUNTS: Final = select(func.count(), func.coalesce(func.sum(SHARDS.c.pictures), 0)).where(IS_WAITING)
 
 
 def _waiting_of(row: Any) -> WaitingShard:
@@ -61,16 +64,17 @@ def look(
     reader: Reader, *, limit: int = 256, offset: int = 0, models: Collection[str] | None = None
 ) -> list[WaitingShard]:
     """What waits, in its order; with `models`, only what they could serve. Taken by nobody yet."""
-    query = _WAITING.limit(limit).offset(offset)
-    if models is not None:
-        query = query.where(or_(JOBS.c.model.is_(None), JOBS.c.model.in_(models)))
-    return [_waiting_of(row) for row in reader.execute(query).mappings()]
+    page = {"most": limit, "from_place": offset}
+    if models is None:
+        rows = reader.execute(_PAGE, page)
+    else:
+        rows = reader.execute(_PAGE_FOR, {**page, "models": sorted(models)})
+    return [_waiting_of(row) for row in rows.mappings()]
 
 
 def counts(reader: Reader) -> tuple[int, int]:
     """Shards and pictures that wait."""
-    query = select(func.count(), func.coalesce(func.sum(SHARDS.c.pictures), 0)).where(IS_WAITING)
-    row = reader.execute(query).one()
+    row = reader.execute(_COUNTS).one()
     return int(row[0]), int(row[1])
 
 

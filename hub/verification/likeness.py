@@ -28,6 +28,8 @@ MOST_ALIKE: Final = 3
 would examine every answer."""
 COPIED: Final = "copied"
 """The suspicion where the same file is there for another request."""
+LOOKS_COPIED: Final = "looks_copied"
+"""The suspicion where a picture looks like one of another request."""
 MOST_TWINS: Final = 8
 """Once so many of a client's answers in a day were suspected to be copies and found to be right, its requests are alike
 by themselves: they are sampled as rarely as others' from then on. Else it could use up what providers check for
@@ -100,4 +102,4 @@ def judge(look: Look, key: int, near: Sequence[EarlierPicture]) -> Suspicion | N
         return None
     closest = min(others, key=lambda earlier: earlier.distance)
     detail = f"it looks like a picture of job {closest.job_id}: {closest.distance} of 64 bits differ"
-    return Suspicion("looks_copied", detail)
+    return Suspicion(LOOKS_COPIED, detail)

@@ -142,7 +142,10 @@ class ShardDesk(Protocol):
         """News of a lease, at most a few in a second."""
 
     async def delivered(self, delivery: Delivery) -> None:
-        """Keeps a result; raises ResultRefused for one that is not wanted (any more)."""
+        """Keeps a result; raises ResultRefused for one that is not wanted (any more). The same again is fine."""
+
+    async def is_taken(self, lease_id: str, provider: Address, receipt_hash: str) -> bool:
+        """Whether this very result was taken already, also under a lease that has ended."""
 
     async def returned(
         self, lease_id: str, reason: str, detail: str, *, is_fault: bool, retry_after_s: float | None = None

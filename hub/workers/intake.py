@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
+from chain.primitives.hexadecimal import to_hex
 from chain.primitives.hub_messages import Taken
 from chain.primitives.provider_messages import Checked, Computed, Opened, Result
 from chain.primitives.receipt import Receipt
@@ -62,6 +63,8 @@ class Intake:
         self._spawn = spawn
         self._message: WithFiles | None = None
         self._files: IncomingFiles | None = None
+        self._is_repeated = False
+        """Whether the same lease's result is being looked at while this one comes."""
 
     # As it comes
 
@@ -106,7 +109,8 @@ class Intake:
         """To the spool, or nowhere if nobody waits for them; raises WorkerLied for more than there can be."""
         if isinstance(message, Result):
             held = self._leases.get(message.lease_id)
-            if held is None:
+            self._is_repeated = held is not None and held.is_here
+            if held is None or self._is_repeated:
                 return IncomingFiles(message.attachments, None)
             check_announcement(message, held.assignment)
             return self._tools.spool.receive(message.attachments)
@@ -121,7 +125,10 @@ class Intake:
         self._message = self._files = None
         assert message is not None
         assert files is not None
-        if isinstance(message, Result):
+        if isinstance(message, Result) and self._is_repeated:
+            detail = "a result of this lease is being looked at"
+            self._spawn(self._tell(_try_again(message.lease_id, detail)))
+        elif isinstance(message, Result):
             held = self._leases.get(message.lease_id)
             if held is not None:
                 held.is_here = True
@@ -138,7 +145,8 @@ class Intake:
         lease_id = result.lease_id
         answer: Message = Taken(lease_id=lease_id)
         try:
-            await self._tools.desk.delivered(self._delivery(result, files))
+            if lease_id in self._leases or not await self._is_taken(result):
+                await self._tools.desk.delivered(self._delivery(result, files))
         except ResultRefused as refusal:
             answer = Refused(about=lease_id, reason=refusal.reason, detail=refusal.detail)
         except WorkerLied as lie:
@@ -148,13 +156,20 @@ class Intake:
             # The database is away, say. The provider keeps the result, and sends it again.
             if lease_id in self._leases:
                 self._leases[lease_id].is_here = False
-            detail = "it could not be kept now"
-            await self._tell(Refused(about=lease_id, reason=TRY_AGAIN, detail=detail, retry_after_s=_RETRY_S))
+            await self._tell(_try_again(lease_id, "it could not be kept now"))
             raise
         finally:
             files.discard()
         self._leases.pop(lease_id, None)
         await self._tell(answer)
+
+    async def _is_taken(self, result: Result) -> bool:
+        """A provider that has not heard so asks again, as it were."""
+        try:
+            receipt = Receipt.from_json(bytes(result.receipt))
+        except Rejected:
+            return False
+        return await self._tools.desk.is_taken(result.lease_id, self._provider, to_hex(receipt.hash))
 
     def _delivery(self, result: Result, files: IncomingFiles) -> Delivery:
         held = self._leases.get(result.lease_id)
@@ -182,6 +197,10 @@ class Intake:
             await self._out.send(message)
         except SocketClosed:
             return  # It dials in again, and asks again.
+
+
+def _try_again(lease_id: str, detail: str) -> Refused:
+    return Refused(about=lease_id, reason=TRY_AGAIN, detail=detail, retry_after_s=_RETRY_S)
 
 
 def _key_of(message: WithFiles) -> str:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -20,15 +17,6 @@ from tests.deploy.supervisor import Unit, units
 REPOSITORY = Path(__file__).parents[2]
 DEPLOY = REPOSITORY / "deploy"
 WAIT_S = 300.0
-
-
-def free_port() -> int:
-    """One that nobody listens on now, and that no system gives away: others ask for port 0 all the time."""
-    while True:
-        port = random.randrange(10_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def run_program(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -10,8 +10,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from genesis.processes import free_port
 from tests.conftest import PROGRAM_PATH
-from tests.deploy.machine import DEPLOY, free_port, run_program, until
+from tests.deploy.machine import DEPLOY, run_program, until
 
 SERVER_NAME = "gpu.example"
 _MAIN = """\

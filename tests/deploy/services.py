@@ -19,9 +19,10 @@ import httpx
 from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.keys import PrivateKey
 from chain.primitives.network import parse_network
+from genesis.processes import free_port
 from provider.storage.database import Database
 from provider.storage.identity import FolderIdentity
-from tests.deploy.machine import DEPLOY, Machine, free_port, run_program, until
+from tests.deploy.machine import DEPLOY, Machine, run_program, until
 from wallet.attester import AttesterNetwork, save_attester_key
 from wallet.keystore import LIGHT_SCRYPT_N
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deploy.machine import DEPLOY, free_port, run_program, until
+from genesis.processes import free_port
+from tests.deploy.machine import DEPLOY, run_program, until
 from tests.provider.conftest import StartProvider
 
 

@@ -13,7 +13,8 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from tests.deploy.machine import DEPLOY, free_port, run_program, until
+from genesis.processes import free_port
+from tests.deploy.machine import DEPLOY, run_program, until
 from tests.deploy.nginx_server import SERVER_NAME, Nginx
 from tests.provider.conftest import RunningProvider, StartProvider
 

@@ -54,8 +54,8 @@ def test_one_death_at_the_start_is_systemds_to_mend(machine: Machine, node: Node
     """The second start works, as where something else was not ready yet; however long systemd waits before it."""
     unit = machine.root / "etc/systemd/system/aitbc-node@.service"
     text = unit.read_text()
-    assert "RestartSec=5\n" in text
-    unit.write_text(text.replace("RestartSec=5\n", "RestartSec=20\n"))
+    assert "RestartSec=1\n" in text
+    unit.write_text(text.replace("RestartSec=1\n", "RestartSec=8\n"))
     trace = machine.root / "died-once"
     machine.wrap_release("slow-to-rise", f'[ -e "{trace}" ] || {{ touch "{trace}"; exit 1; }}')
     done = machine.run("update.sh", "node@main", "--to", "slow-to-rise")

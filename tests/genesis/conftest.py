@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 _START_S = 420.0
-_STOP_S = 60.0
+_STOP_S = 120.0
 
 
 class RunningDevnet:

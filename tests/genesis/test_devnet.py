@@ -219,7 +219,7 @@ def test_both_providers_get_their_turn(devnet: Any) -> None:
 
 def test_a_second_devnet_in_the_same_folder_is_refused(devnet: Any) -> None:
     command = [sys.executable, "-m", "genesis.cli", "devnet", "--once", "--dir", str(devnet.folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 1
     assert "--dir" in done.stderr
     assert (devnet.folder / "devnet.json").exists()
@@ -241,7 +241,7 @@ def test_a_demo_bears_the_loss_of_any_validator_while_it_runs(tmp_path: Path) ->
         ]
         os.kill(pid, signal.SIGKILL)
         told = demo.stderr.read()
-        assert demo.wait(60) == 0, told
+        assert demo.wait(180) == 0, told
         summary = json.loads(demo.stdout.read())
     assert f"{victim} has ended (killed by SIGKILL)" in told
     assert int(summary["supply"]) == int(summary["amount"]) > 0
@@ -252,7 +252,7 @@ def test_a_damaged_chain_is_a_plain_failure(tmp_path: Path) -> None:
     (folder / "validator-1" / "chain").mkdir(parents=True)
     (folder / "validator-1" / "chain" / "CURRENT").write_text("garbage\n")
     command = [sys.executable, "-m", "genesis.cli", "devnet", "--once", "--dir", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 1
     assert "damaged" in done.stderr
     assert "fault in AITBC" not in done.stderr
@@ -263,7 +263,7 @@ def test_a_validator_and_the_follower_may_be_killed(devnet: Any) -> None:
     run_job(devnet)
     first_pid = devnet.node("follower")["pid"]
     os.kill(first_pid, signal.SIGKILL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while devnet.node("follower")["pid"] == first_pid:
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -284,12 +284,12 @@ def test_without_a_quorum_the_devnet_ends_and_the_next_takes_everything_up(
     with NodeClient(devnet.node_url) as node:
         supply = int(node.supply().supply)
     os.kill(devnet.node("validator-1")["pid"], signal.SIGKILL)
-    assert devnet.child.wait(60) == 1
+    assert devnet.child.wait(180) == 1
     told = " ".join(devnet.child.stderr.read().split())
     assert "validator-2 has ended (killed by SIGKILL); the chain goes on without it: 3 of 4 validators" in told
     assert "follower has ended (killed by SIGKILL); it is started again" in told
     assert "2 of 4 validators left no quorum of 3" in told
-    assert not still_running(devnet.pids(), 5)
+    assert not still_running(devnet.pids(), 60)
     assert not (devnet.folder / "devnet.json").exists()
     # Brackets, which a terminal library takes for markup.
     again = start_devnet(devnet.folder, "--prompt", "a blue circle [/ or so]")
@@ -298,6 +298,6 @@ def test_without_a_quorum_the_devnet_ends_and_the_next_takes_everything_up(
         assert again.description["market"] == devnet.description["market"]  # Taken up, not made a second time.
         assert int(again.summary["supply"]) == supply + int(again.summary["amount"])
         assert again.stop() == 0
-        assert not still_running(again.pids(), 5)
+        assert not still_running(again.pids(), 60)
     finally:
         again.child.kill()

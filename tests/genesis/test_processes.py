@@ -14,7 +14,7 @@ NOBODY = "http://127.0.0.1:9"
 def ended(folder: Path) -> Process:
     """A process that has nothing to do but to say its version."""
     process = Process("hub", ["--version"], log_file=folder / "hub.log", url=NOBODY, ready_path="/healthz")
-    process.wait_stopped(30)
+    process.wait_stopped(120)
     return process
 
 

@@ -21,12 +21,13 @@ from chain.primitives.network import AttesterAllowance, Network, Validator, netw
 from chain.primitives.parameters import Parameters
 from chain.primitives.transaction import sign_transaction
 from chain.primitives.types import ZERO_ADDRESS, Address, Amount
+from genesis.processes import free_port
 from wallet.attester import AttesterNetwork, save_attester_key
 from wallet.keystore import LIGHT_SCRYPT_N
 
 MODEL: Final = "aitbc/tiny-sd"
 PRICE: Final = Amount(10**17)
-CLIENT_KEYS: Final = {"alice": "alice-0123456789abcdef", "bob": "bob-0123456789abcdef"}
+CLIENT_KEYS: Final = {name: f"{name}-0123456789abcdef" for name in ("alice", "bob", "carol")}
 PATIENCE_S: Final = 60.0
 """What nothing in these tests should ever take."""
 
@@ -145,7 +146,7 @@ class HubProcess:
             "attester-password-file": folder / "password.txt",
             "clients-file": folder / "clients.toml",
             "hub-id": "hub-1",
-            "port": 0,
+            "port": free_port(),
             "shutdown-grace-s": 2,
         } | {name.replace("_", "-"): value for name, value in flags.items() if name.islower()}
         # Without jobs of the hub's own, a test knows what each provider was given and paid.

@@ -29,7 +29,7 @@ def signed_order(
     **fields: Any,
 ) -> dict[str, Any]:
     """The body of an order that this account has signed."""
-    body = {"prompt": "a lamp", "n": 1, **SMALL} | fields
+    body: dict[str, Any] = {"prompt": "a lamp", "n": 1, **SMALL} | fields
     salt, nonce = secrets.token_bytes(32), nonce or secrets.token_bytes(32)
     parameters = {
         "version": 1,

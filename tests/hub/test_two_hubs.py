@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -15,6 +14,7 @@ from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.hub_messages import Assignment
 from chain.primitives.keys import PrivateKey
 from chain.primitives.types import Address
+from genesis.processes import free_port
 from hub.cli import app
 from hub.hub_secrets import load_or_draw
 from tests.hub.attestation.evidences import CHAIN_ID
@@ -60,12 +60,6 @@ class Hubs:
     east: HubProcess
     west: HubProcess
     providers: list[DialledProvider]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 async def take_time(provider: DialledProvider, assignment: Assignment) -> None:

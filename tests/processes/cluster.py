@@ -27,8 +27,8 @@ from tests.processes.links import Links
 
 ROOT: Final = Path(__file__).parent.parent.parent
 CHAIN_ID: Final = 3_999_999_979
-READY_S: Final = 60.0
-END_S: Final = 30.0
+READY_S: Final = 90.0
+END_S: Final = 60.0
 _POLL_S: Final = 0.05
 
 

@@ -14,7 +14,7 @@ SEED = 20261122
 @pytest.mark.timeout(400)
 def test_four_validators_and_a_follower_bear_everything(tmp_path: Path, links: Links) -> None:
     with Cluster.make(tmp_path, links=links) as cluster:
-        report = run_chaos(cluster, links, seconds=40, seed=SEED, say=print, per_second=20)
+        report = run_chaos(cluster, links, seconds=30, seed=SEED, say=print, per_second=20)
     print(*report.lines(), sep="\n")
     assert report.violations == []
     assert report.transactions > 100

@@ -17,7 +17,7 @@ from tests.wallet.signers.signer_process import SignerProcess
 
 HEARTBEAT_MS = 1_000
 """So that blocks come although nobody sends anything."""
-QUIET_S = 3.0
+QUIET_S = 2.0
 MakeSigner = Callable[[PrivateKey], SignerProcess]
 
 
@@ -62,7 +62,7 @@ def _assert_stands_still(cluster: Cluster, node: NodeProcess) -> None:
         asked_s = time.monotonic()
         assert node.height == before
         longest_s = max(longest_s, time.monotonic() - asked_s)
-    assert longest_s < 2.5  # A signer that hangs holds the event loop for one request at most.
+    assert longest_s < 4.5  # A signer that hangs holds the event loop for one request at most.
 
 
 def test_one_validator_with_its_key_elsewhere(tmp_path: Path, make_signer: MakeSigner) -> None:

@@ -27,6 +27,8 @@ from genesis.secrets import DevnetSecrets
 from provider.storage.database import Database
 from provider.storage.identity import FolderIdentity
 from provider.storage.job_log import JobLog
+from provider.storage.outbox import Outbox
+from provider.storage.rows import ReceiptState
 from tests.clients.network import DevnetNetwork
 from wallet.keystore import LIGHT_SCRYPT_N, save_key
 
@@ -60,6 +62,7 @@ class ProviderSubprocess:
             env=clean | {"AITBC_PROVIDER_RATE_LIMIT": "10000/minute"},
             cwd=folder,
         )
+        self.log = ""
         self.lines: list[dict[str, Any]] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -67,6 +70,7 @@ class ProviderSubprocess:
     def _read(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
+            self.log += line
             with contextlib.suppress(ValueError):  # A library's own words.
                 self.lines.append(json.loads(line))
 
@@ -98,11 +102,15 @@ class ProviderSubprocess:
         items: list[dict[str, Any]] = self.get("/v1/receipts").json()["items"]
         return items
 
+    def wait_for_log(self) -> None:
+        """Returns once all is read that it has said, after its end."""
+        self._reader.join(90)
+
     def kill(self) -> None:
         """As a power cut does."""
         self.process.kill()
         self.process.wait(90)
-        self._reader.join(90)
+        self.wait_for_log()
 
 
 @pytest.fixture
@@ -257,13 +265,11 @@ def test_killed_between_receipt_and_mint_while_the_chain_is_down(
         second_run = run_provider(node_url=way.url)
         assert second_run.generate("two").json() == waiting
         assert [item["state"] for item in second_run.receipts()] == ["attested", "final"]
-        second_run.kill()
         way.is_cut = False
-        third_run = run_provider(node_url=way.url)
-        eventually(lambda: [item["state"] for item in third_run.receipts()] == ["final", "final"], 90)
+        eventually(lambda: [item["state"] for item in second_run.receipts()] == ["final", "final"], 90)
         total = sum(int(made["receipt"]["amount"]) for made in (minted, waiting))
         assert network.balance(provider_key.address) == total
-        assert len(network.client.account_mints(third_run.receipts()[0]["receipt"]["provider"]).items) == 2
+        assert len(network.client.account_mints(second_run.receipts()[0]["receipt"]["provider"]).items) == 2
 
 
 # Drained
@@ -276,6 +282,7 @@ def test_a_signal_finishes_what_was_accepted_and_refuses_the_rest(
     eventually: Eventually,
 ) -> None:
     know_chain(folder)
+    (folder / ".env").write_text("AITBC_PROVIDER_QUEUE_LIMITS=3\n")
     provider = run_provider()
     fields: dict[str, Any] = {"steps": 100}
     answers = [
@@ -285,7 +292,7 @@ def test_a_signal_finishes_what_was_accepted_and_refuses_the_rest(
     eventually(lambda: sorted(provider.states()) in (["queued", "running"], ["running", "running"]), 60)
     provider.process.send_signal(signal.SIGTERM)
     provider.process.send_signal(signal.SIGINT)  # At once: the same wish, from a process group's parent.
-    eventually(lambda: provider.said("draining"), 30)
+    eventually(lambda: provider.said("draining"), 60)
     provider.process.send_signal(signal.SIGTERM)
     refused = provider.generate()
     assert (refused.status_code, refused.json()["reason"]) == (503, "draining")
@@ -295,8 +302,20 @@ def test_a_signal_finishes_what_was_accepted_and_refuses_the_rest(
     made = [answer.result(180) for answer in answers]
     assert [answer is not None and answer.status_code for answer in made] == [200, 200]
     assert provider.process.wait(60) == 0
-    assert [line["exit_code"] for line in provider.said("job_done")] == [0, 0]
-    assert "circle" not in json.dumps(provider.lines)
+    provider.wait_for_log()
+    (misspelt,) = provider.said("unknown_settings")
+    assert misspelt["names"] == ["AITBC_PROVIDER_QUEUE_LIMITS"]
+    lines = {line["job_id"]: line for line in provider.said("job_done")}
+    assert len(lines) == 2
+    for body in (answer.json() for answer in made if answer is not None):
+        line = lines[body["job_id"]]
+        assert (line["exit_code"], line["receipt_hash"]) == (0, body["receipt_hash"])
+        assert (line["duration_ms"], line["gpu_seconds"]) == (body["duration_ms"], body["gpu_seconds"])
+        assert (line["bytes_out"] > 0, line["prompt_hash"]) == (True, body["receipt"]["prompt_hash"])
+    for secret in (SECRET, "circle", "Traceback"):
+        assert secret not in provider.log
+    with Database(folder / "data", read_only=True) as database:
+        assert Outbox(database).counts()[ReceiptState.SIGNED] == 2
 
 
 def test_a_second_interrupt_ends_at_once(
@@ -310,19 +329,19 @@ def test_a_second_interrupt_ends_at_once(
     answer = in_background(pool, lambda: provider.generate("again", count=4, **LONG))
     eventually(lambda: provider.states() == ["running"], 60)
     provider.process.send_signal(signal.SIGTERM)
-    eventually(lambda: provider.said("draining"), 30)
+    eventually(lambda: provider.said("draining"), 60)
 
     def is_ending() -> bool:
         provider.process.send_signal(signal.SIGINT)
         return bool(provider.said("ending_at_once")) or provider.process.poll() is not None
 
-    eventually(is_ending, 30)
+    eventually(is_ending, 60)
     assert provider.process.wait(120) == 0
     ended = answer.result(60)
     assert ended is None or ended.status_code == 409
-    later = run_provider()
-    assert later.states() == ["cancelled"]
-    assert later.receipts() == []
+    assert stored_state(folder) == "cancelled"
+    with Database(folder / "data", read_only=True) as database:
+        assert sum(Outbox(database).counts().values()) == 0
 
 
 def test_the_time_for_a_drain_is_bounded(
@@ -330,7 +349,6 @@ def test_the_time_for_a_drain_is_bounded(
     run_provider: Callable[..., ProviderSubprocess],
     pool: ThreadPoolExecutor,
     eventually: Eventually,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     know_chain(folder)
     (folder / ".env").write_text("AITBC_PROVIDER_DRAIN_TIMEOUT_S=0.5\n")
@@ -339,6 +357,7 @@ def test_the_time_for_a_drain_is_bounded(
     eventually(lambda: provider.states() == ["running"], 60)
     provider.process.send_signal(signal.SIGTERM)
     assert provider.process.wait(120) == 0
+    provider.wait_for_log()
     assert provider.said("drain_timed_out")
     (line,) = provider.said("job_cancelled")
     assert (line["exit_code"], line["bytes_out"], line["gpu_seconds"]) == (130, 0, 0.0)

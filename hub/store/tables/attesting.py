@@ -40,6 +40,7 @@ ENDORSEMENTS: Final = Table(
     Column("is_signed_request", Boolean, nullable=False, server_default=false()),
     Column("asked_at_ms", BigInteger, nullable=False),
     Column("window_until_ms", BigInteger, nullable=False, server_default=ZERO),
+    Column("receipts_brought", BigInteger, nullable=False, server_default=ZERO),
     Column("state", WORD, nullable=False),
     Column("reason", WORD),
     Column("signature", String(132)),

@@ -4,6 +4,7 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKeyConstraint,
     Index,
@@ -12,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 from hub.store.column_types import Atoms, Serial
@@ -32,6 +34,7 @@ RECEIPTS: Final = Table(
     Column("form", WORD, nullable=False),
     Column("kept_at_ms", BigInteger, nullable=False),
     Column("window_until_ms", BigInteger, nullable=False, server_default=ZERO),
+    Column("is_withdrawable", Boolean, nullable=False, server_default=false()),
     Column("attestation", Text),
     Column("attested_at_ms", BigInteger),
     Column("delivered_at_ms", BigInteger),

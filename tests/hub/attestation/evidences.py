@@ -43,6 +43,13 @@ def picture(number: int, *, width: int = WIDTH, height: int = HEIGHT) -> bytes:
     return buffer.getvalue()
 
 
+def blank() -> bytes:
+    """A picture that shows nothing."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (WIDTH, HEIGHT), (9, 9, 9)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 @dataclass(frozen=True)
 class Job:
     """What evidence is made of. `makers`: each provider's key and how many pictures it made, in the job's order."""
@@ -68,6 +75,8 @@ class Job:
     """Fields of the last part's receipt."""
     asked: dict[str, Any] = field(default_factory=dict)
     """Fields of the parameters."""
+    firsts: tuple[bytes, ...] = ()
+    """Its first pictures, instead of noise."""
 
     @property
     def count(self) -> int:
@@ -106,7 +115,7 @@ class Job:
         return keccak256(b"nonce of " + self.job_id.encode())
 
     def pictures(self) -> tuple[bytes, ...]:
-        return tuple(picture(number) for number in range(self.count))
+        return (*self.firsts, *(picture(number) for number in range(len(self.firsts), self.count)))
 
     def receipt(self, key: PrivateKey, pictures: Sequence[bytes], **fields: Any) -> Receipt:
         request, micro_units = self.request, self.micro_units * len(pictures)
@@ -155,6 +164,7 @@ class Job:
             request=self.request,
             parameters=self.parameters,
             fee=self.fee,
+            digests=tuple(sha256(each) for each in pictures),
             pictures=pictures,
         )
 
@@ -179,6 +189,11 @@ class Job:
     def but(self, **changes: Any) -> "Job":
         """Another one."""
         return replace(self, **changes)
+
+
+def showing(evidence: Evidence, pictures: Sequence[bytes]) -> Evidence:
+    """With these pictures, whatever the receipts say of them."""
+    return replace(evidence, digests=tuple(sha256(each) for each in pictures), pictures=tuple(pictures))
 
 
 SPLIT: Final = Job(makers=((PROVIDERS[0], 2), (PROVIDERS[1], 1), (PROVIDERS[0], 1)))

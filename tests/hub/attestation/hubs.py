@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from chain.primitives.keys import PrivateKey
 from chain.primitives.modules import MINT_SPLIT, MINT_WITH_RECEIPT, MINTER, REGISTER, REGISTRY
 from chain.primitives.network import AttesterAllowance, Network, Validator, network_to_toml
 from chain.primitives.parameters import Parameters
-from chain.primitives.receipt import attestation_digest
+from chain.primitives.receipt import Receipt, attestation_digest, sign_receipt
 from chain.primitives.transaction import sign_transaction
 from chain.primitives.types import ATOMS_PER_AIT, ZERO_ADDRESS, Address
 from chain.web.application import create_application
@@ -34,25 +35,28 @@ from hub.attestation.authentication import Network as CallNetwork
 from hub.attestation.chain import AttestationChain
 from hub.attestation.endorsing import Endorser, EndorsingSettings
 from hub.attestation.evidence import Evidence
+from hub.attestation.forms import form_of
 from hub.attestation.gathering import Gatherer
 from hub.attestation.logs import ChainLogs
 from hub.attestation.metrics import AttestationMetrics
 from hub.attestation.peers import Peer, PeerAttester
 from hub.attestation.routes import attestation_routes, larger_bodies
 from hub.attestation.watching import ChainWatch
+from hub.jobs.composing import composed
 from hub.jobs.ending import Endings
 from hub.jobs.requests import client_request_of, kept_request, parameters_of
 from hub.metrics import HubMetrics
-from hub.store import jobs, receipts, results, waiting
+from hub.store import jobs, receipts, results, shards, waiting
 from hub.store.jobs import Job as StoredJob
 from hub.store.jobs import JobState, NewJob
 from hub.store.leases import NewLease
 from hub.store.receipts import NewReceipt
 from hub.store.results import NewPicture, NewResult
-from hub.store.shards import NewShard
+from hub.store.shards import NewShard, Shard, ShardState
 from hub.store.store import HubIdentity, Store, now_ms
 from hub.store.transaction import Transaction
-from tests.hub.attestation.evidences import CHAIN_ID, CLIENT, MODEL, PRICE, PROVIDERS, SALT
+from hub.verification.sampling import SamplingKey
+from tests.hub.attestation.evidences import CHAIN_ID, CLIENT, MODEL, PRICE, PROVIDERS, SALT, Job
 from wallet.attestation_log import AttestationLog
 from wallet.attester import AttesterNetwork, AttesterSigner
 
@@ -188,6 +192,7 @@ class Hub:
             chain=self.view,
             attester=self.attester,
             peers=peers,
+            key=SamplingKey(sha256(name.encode())),
             metrics=self.metrics,
         )
         self.peers: list[PeerAttester] = []
@@ -221,7 +226,7 @@ class Hub:
         """As hub.py does it."""
         return Asked(client_request_of(job, hub_id=self.name, chain_id=CHAIN_ID), parameters_of(job))
 
-    def bring(self, evidence: Evidence, *, window_until_ms: int = 0) -> str:
+    def bring(self, evidence: Evidence, *, window_until_ms: int = 0, is_withdrawable: bool = False) -> str:
         """A job as it stands when all its checks have passed and its receipt is kept; its id."""
         for picture in evidence.pictures:
             self.pictures.kept[sha256(picture).hex()] = picture
@@ -237,19 +242,58 @@ class Hub:
                 t, job_id, JobState.VERIFYING, only_from=(JobState.RUNNING, JobState.QUEUED), now_ms=now_ms()
             )
         )
-        self.store.write_now(lambda t: receipts.keep(t, _new_receipt(evidence, window_until_ms), now_ms()))
+        row = replace(_new_receipt(evidence, window_until_ms), is_withdrawable=is_withdrawable)
+        self.store.write_now(lambda t: receipts.keep(t, row, now_ms()))
         return job_id
 
+    def make_again(self, made: Job, key: PrivateKey, picture: bytes) -> None:
+        """What waits of a job is this provider's one picture; and the receipt of the whole as it is then."""
+        self.pictures.kept[sha256(picture).hex()] = picture
+        (shard,) = (each for each in self.shards(made.job_id) if each.state == ShardState.WAITING)
+        part = made.receipt(key, [picture])
+        self._deliver(
+            part, sign_receipt(key, part), f"{made.job_id}-again-{shard.attempts}", shard.first_picture, [picture]
+        )
+        found = self.store.read_now(lambda c: results.of_job(c, made.job_id))
+        whole = composed(
+            self.job(made.job_id),
+            [Receipt.from_json(each.receipt_json) for each in found],
+            provider=made.makers[0][0].address,
+        )
+        row = NewReceipt(
+            job_id=made.job_id,
+            receipt_hash=to_hex(whole.hash),
+            provider=to_checksum_address(whole.provider),
+            receipt_json=whole.canonical_bytes().decode(),
+            provider_signature=to_hex(sign_receipt(made.makers[0][0], whole)),
+            prompt_salt=to_hex(SALT),
+            micro_units=whole.micro_units,
+            amount=whole.amount,
+            artifact_sha256=whole.artifact_sha256,
+            form=form_of(whole, is_paid=made.is_paid),
+            is_withdrawable=True,
+        )
+        self.store.write_now(lambda t: receipts.keep(t, row, now_ms()))
+
+    def shards(self, job_id: str) -> list[Shard]:
+        """Of a job, as they are now."""
+        return self.store.read_now(lambda c: shards.of_job(c, job_id))
+
     def _serve(self, evidence: Evidence, number: int, first: int, count: int) -> None:
-        job_id = evidence.receipt.job_id
         part = evidence.parts[number] if evidence.parts else None
         receipt = evidence.receipt if part is None else part.receipt
         signature = evidence.provider_signature if part is None else part.provider_signature
+        pictures = evidence.pictures[first : first + count]
+        self._deliver(receipt, signature, f"{receipt.job_id}-{number}", first, pictures)
+
+    def _deliver(
+        self, receipt: Receipt, signature: bytes, lease_id: str, first: int, pictures: Sequence[bytes]
+    ) -> None:
         lease = NewLease(
-            lease_id=f"{job_id}-{number}",
-            job_id=job_id,
+            lease_id=lease_id,
+            job_id=receipt.job_id,
             first_picture=first,
-            pictures=count,
+            pictures=len(pictures),
             provider=to_checksum_address(receipt.provider),
             session="s",
             deadline_ms=now_ms() + 10**6,
@@ -265,7 +309,7 @@ class Hub:
             micro_units=receipt.micro_units,
             amount=receipt.amount,
         )
-        pictures = [
+        rows = [
             NewPicture(
                 picture=first + index,
                 sha256=sha256(octets).hex(),
@@ -274,9 +318,9 @@ class Hub:
                 height=48,
                 media_type="image/png",
             )
-            for index, octets in enumerate(evidence.pictures[first : first + count])
+            for index, octets in enumerate(pictures)
         ]
-        self.store.write_now(lambda t: results.deliver(t, result, pictures, now_ms()))
+        self.store.write_now(lambda t: results.deliver(t, result, rows, now_ms()))
         self.store.write_now(lambda t: results.accept(t, lease.lease_id, now_ms()))
 
     def receipt(self, job_id: str) -> receipts.Receipt:

@@ -19,12 +19,16 @@ from hub.store.checks import NewCheck
 from hub.store.jobs import JobState
 from hub.store.store import now_ms
 from tests.hub.attestation.evidences import PROVIDERS, SPLIT, Job, picture
-from tests.hub.attestation.hubs import ATTESTERS, ENDINGS, PATIENCE_S, Hub, Pictures, TwoAttesterChain, serving
+from tests.hub.attestation.hubs import ENDINGS, PATIENCE_S, Hub, Pictures, TwoAttesterChain, serving
 
 
 def fresh(job: Job = SPLIT, **changes: Any) -> Job:
     """With an id that nobody has used on this network."""
     return job.but(job_id=f"job-{secrets.token_hex(6)}", finished_at=int(time.time()) - 1, **changes)
+
+
+LARGE = Job(makers=((PROVIDERS[0], 12), (PROVIDERS[1], 8)), took_s=60)
+"""More pictures than an attester looks at."""
 
 
 async def until_ended(attesting: Attesting, hub: Hub, job_id: str) -> None:
@@ -33,7 +37,7 @@ async def until_ended(attesting: Attesting, hub: Hub, job_id: str) -> None:
             await asyncio.sleep(min(0.3, await attesting.attest_due()))
 
 
-@pytest.mark.parametrize("job", [SPLIT, Job()], ids=["split", "single"])
+@pytest.mark.parametrize("job", [SPLIT, Job(), LARGE], ids=["split", "single", "large"])
 async def test_two_attesters_sign_and_the_chain_pays(network: TwoAttesterChain, tmp_path: Path, job: Job) -> None:
     evidence = fresh(job).evidence()
     async with serving("east", tmp_path, network) as east, serving("west", tmp_path, network) as west:
@@ -82,9 +86,9 @@ async def test_an_attester_that_is_away_is_waited_for(network: TwoAttesterChain,
         job_id = east.bring(evidence)
         await attesting.attest_due()
         assert east.job(job_id).state == JobState.VERIFYING
-        assert [each.attester for each in east.store.read_now(_attestations(east, job_id))] == [
-            to_checksum_address(ATTESTERS["east"].address)
-        ]
+        # This hub's own attester signs last: until then, the job may have another receipt.
+        assert east.store.read_now(_attestations(east, job_id)) == []
+        assert east.attester._log.find("east", job_id) is None
         async with serving("west", tmp_path, network) as back:
             await until_ended(east.attesting([back]), east, job_id)
         assert east.job(job_id).state == JobState.DONE

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,18 @@ import pytest
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
 from chain.primitives.modules import MINT_SPLIT, MINTER
+from chain.primitives.worker_fields import PictureRun
 from hub.attestation.authentication import SENT_HEADER, SIGNATURE_HEADER, sign_call
-from hub.attestation.evidence import CONTENT_TYPE, Evidence
+from hub.attestation.evidence import CONTENT_TYPE, DRAWN, MAX_HEAD_BYTES, Evidence
 from hub.attestation.forms import digest_of, is_signed_by
 from hub.attestation.peers import PATH
+from hub.attestation.routes import MAX_BODY_BYTES
 from hub.store import endorsements, providers
+from hub.store.endorsements import MOST_RECEIPTS
 from hub.store.receipts import Form
 from hub.store.store import now_ms
-from tests.hub.attestation.evidences import PROVIDERS, SPLIT, Job
+from hub.workers.results import max_picture_bytes
+from tests.hub.attestation.evidences import PROVIDERS, SPLIT, Job, blank
 from tests.hub.attestation.hubs import ATTESTERS, HUB_KEYS, Hub, TwoAttesterChain, serving
 
 EAST = HUB_KEYS["east"]
@@ -134,11 +138,78 @@ async def test_two_receipts_of_a_job_at_once(west: Hub) -> None:
     assert sorted(answer.status_code for answer in answers) == [200] + [422] * 5
 
 
+LARGE = Job(makers=((PROVIDERS[0], 12), (PROVIDERS[1], 8)), took_s=60)
+
+
+def shown(evidence: Evidence, numbers: Collection[int]) -> bytes:
+    """The body with these of its pictures, the others by hash."""
+    pictures = tuple(octets if number in numbers else b"" for number, octets in enumerate(evidence.pictures))
+    return replace(evidence, pictures=pictures).encode()
+
+
+def test_the_largest_pictures_that_are_drawn_fit_into_a_body() -> None:
+    """Whatever a hub takes of its providers, other attesters can see."""
+    run = PictureRun(model="m", prompts=("a",), steps=5, guidance=1.0, width=1024, height=1024, seed=1)
+    assert DRAWN * max_picture_bytes(run) + MAX_HEAD_BYTES < MAX_BODY_BYTES
+
+
+async def test_of_many_pictures_the_attester_draws_some(west: Hub) -> None:
+    job = fresh(LARGE)
+    evidence = job.evidence()
+    first = await post(west, shown(evidence, ()))
+    drawn = first.json()["pictures"]
+    assert (first.status_code, first.json()["reason"], len(drawn)) == (202, "pictures_wanted", DRAWN)
+    # The same ones whoever asks again, and nothing without them.
+    others = [number for number in range(20) if number not in drawn]
+    for numbers in ((), others, drawn[1:]):
+        answer = await post(west, shown(evidence, numbers))
+        assert (answer.status_code, answer.json()["pictures"]) == (202, drawn)
+    assert west.attester._log.find("east", job.job_id) is None
+    assert is_answered(await post(west, shown(evidence, drawn)), evidence)
+    # What is signed once needs no pictures any more.
+    assert is_answered(await post(west, shown(evidence, ())), evidence)
+
+
+async def test_a_drawn_picture_that_is_false_is_found_and_nobody_draws_for_ever(west: Hub) -> None:
+    """Blank pictures but for two; a hub may try another receipt a few times, but not until the draw pleases it."""
+    job = fresh(LARGE)
+    for number in range(MOST_RECEIPTS + 1):
+        evidence = job.but(firsts=tuple(blank() + bytes([number, at]) for at in range(18))).evidence()
+        first = await post(west, shown(evidence, ()))
+        if number == MOST_RECEIPTS:
+            assert reason_of(first) == (422, "attested_otherwise")
+            return
+        drawn = first.json()["pictures"]
+        false = next(at for at in drawn if at < 18)
+        answer = await post(west, shown(evidence, drawn))
+        assert reason_of(answer) == (422, "blank_picture")
+        assert answer.json()["field"] == f"pictures[{false}]"
+
+
+async def test_a_receipt_that_nobody_has_signed_yet_may_be_replaced(network: TwoAttesterChain, tmp_path: Path) -> None:
+    """As a hub does where a part of it was found false within the window; and the window begins anew."""
+    async with serving("west", tmp_path, network, window_s=3_600) as west:
+        job = fresh()
+        first, second = job.evidence(), job.but(micro_units=1_200_000).evidence()
+        for evidence in (first, first, second):
+            answer = await post(west, evidence.encode())
+            assert (answer.status_code, answer.json()["reason"]) == (202, "challenge_window")
+        assert kept(west, first) is None
+        begun = kept(west, second)
+        assert begun is not None and begun.state == endorsements.EndorsementState.WAITING
+        # Not once it is being signed, and not by anybody else.
+        assert west.store.write_now(lambda t: endorsements.begin_signing(t, begun.receipt_hash))
+        assert reason_of(await post(west, first.encode())) == (422, "attested_otherwise")
+        assert not west.store.write_now(lambda t: endorsements.dispute(t, begun.receipt_hash, "cheat"))
+
+
 async def test_a_receipt_that_is_used_or_of_a_banned_provider(network: TwoAttesterChain, west: Hub) -> None:
     banned = fresh().evidence()
     name = to_checksum_address(PROVIDERS[1].address)
     west.store.write_now(lambda t: providers.ban(t, name, reason="cheat", detail="seen cheating", now_ms=now_ms()))
-    assert reason_of(await post(west, banned.encode())) == (422, "banned")
+    answer = await post(west, banned.encode())
+    assert reason_of(answer) == (422, "banned")
+    assert answer.json()["field"] == "parts[1].receipt.provider"
     west.store.write_now(lambda t: providers.unban(t, name, now_ms()))
 
     def suspend(reason: str) -> None:

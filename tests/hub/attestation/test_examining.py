@@ -1,6 +1,5 @@
 """What an attester sees for itself: true evidence passes, and each lie in it is found under its own name."""
 
-import io
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from PIL import Image
 
 from chain.primitives.hashing import sha256
 from chain.primitives.keys import PrivateKey
@@ -26,8 +24,10 @@ from tests.hub.attestation.evidences import (
     PROVIDERS,
     SPLIT,
     Job,
+    blank,
     picture,
     registry,
+    showing,
     view_of,
 )
 
@@ -121,7 +121,7 @@ def with_parts_in_another_order(evidence: Evidence) -> Evidence:
 
 
 def with_pictures_swapped(evidence: Evidence) -> Evidence:
-    return replace(evidence, pictures=(*evidence.pictures[:2], evidence.pictures[3], evidence.pictures[2]))
+    return showing(evidence, (*evidence.pictures[:2], evidence.pictures[3], evidence.pictures[2]))
 
 
 def with_counts_moved(evidence: Evidence) -> Evidence:
@@ -214,13 +214,7 @@ def bytes_of_pictures(change: Callable[[bytes], bytes]) -> Evidence:
     changed = change(evidence.pictures[0])
     receipt = msgspec.structs.replace(evidence.receipt, artifact_sha256=sha256(changed).hex())
     signature = sign_receipt(PROVIDERS[0], receipt)
-    return replace(evidence, receipt=receipt, provider_signature=signature, pictures=(changed,))
-
-
-def blank() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (64, 48), (9, 9, 9)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return showing(replace(evidence, receipt=receipt, provider_signature=signature), (changed,))
 
 
 @pytest.mark.parametrize(
@@ -244,4 +238,5 @@ def test_a_picture_twice() -> None:
         evidence.receipt, artifact_sha256=combined_artifact_sha256([sha256(each) for each in twice])
     )
     signature = sign_receipt(PROVIDERS[0], receipt)
-    assert refusal(replace(evidence, receipt=receipt, provider_signature=signature, pictures=twice)) == "copied_picture"
+    evidence = showing(replace(evidence, receipt=receipt, provider_signature=signature), twice)
+    assert refusal(evidence) == "copied_picture"

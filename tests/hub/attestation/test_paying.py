@@ -14,10 +14,9 @@ from chain.primitives.keys import PrivateKey
 from chain.primitives.modules import ESCROW
 from chain.primitives.settlement import settlement_of
 from chain.primitives.types import ATOMS_PER_AIT, Address
-from hub.attestation.attesting import FEE_FACT
 from hub.attestation.deposits import DepositDesk, PromiseSweep, until_s
 from hub.attestation.following import NAME, EscrowFollower
-from hub.attestation.forms import Fee
+from hub.attestation.forms import FEE_FACT, Fee
 from hub.ledger import books
 from hub.ledger.accounts import HUB_FEE, client_deposit, provider_earnings
 from hub.store import followed, promises

@@ -73,8 +73,11 @@ def test_files_that_are_refused(tmp_path: Path, text: str) -> None:
         read(tmp_path, text)
 
 
+Answer = Callable[[], Response]
+
+
 @asynccontextmanager
-async def answering(answer: Callable[[], Response]) -> AsyncIterator[PeerAttester]:
+async def answering(answer: Answer, key: PrivateKey = WEST) -> AsyncIterator[PeerAttester]:
     """An attester on a socket that says what it likes."""
 
     async def respond(request: Request) -> Response:
@@ -89,7 +92,7 @@ async def answering(answer: Callable[[], Response]) -> AsyncIterator[PeerAtteste
     server = Server(application, listener, max_connections=8)
     task = asyncio.create_task(server.serve(lambda _url: ready.set()))
     await ready.wait()
-    peer = PeerAttester(Peer("west", url, WEST.address, WEST.address), PrivateKey(b"\x1b" * 32), NETWORK)
+    peer = PeerAttester(Peer("west", url, key.address, key.address), PrivateKey(b"\x1b" * 32), NETWORK)
     try:
         yield peer
     finally:
@@ -98,7 +101,7 @@ async def answering(answer: Callable[[], Response]) -> AsyncIterator[PeerAtteste
         await task
 
 
-def saying(status: int, **members: Any) -> Callable[[], Response]:
+def saying(status: int, **members: Any) -> Answer:
     return lambda: Response(json.dumps(members), status, media_type="application/json")
 
 

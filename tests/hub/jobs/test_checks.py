@@ -17,14 +17,15 @@ from chain.primitives.receipt import Receipt
 from chain.primitives.worker_fields import Place
 from chain.primitives.worker_message import Refused
 from hub.verification import challenges
+from hub.verification.likeness import MOST_TWINS
 from hub.verification.sampling import SamplingKey
-from tests.hub.dialled import DialledProvider
+from tests.hub.dialled import Behaviour, DialledProvider
 from tests.hub.jobs.toys import Toy, serve
-from tests.hub.running import PRICE, Chain, HubProcess, wait_until
+from tests.hub.running import CLIENT_KEYS, PRICE, Chain, HubProcess, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
-KEYS = [PrivateKey(bytes([0x71]) * 31 + bytes([number + 1])) for number in range(28)]
+KEYS = [PrivateKey(bytes([0x71]) * 31 + bytes([number + 1])) for number in range(36)]
 _next_key: dict[str, "count[int]"] = {}
 """By hub: whom it does not know yet."""
 
@@ -88,6 +89,18 @@ def posted(hub: HubProcess, **fields: Any) -> str:
     return str(answer.json()["job_id"])
 
 
+def unless(is_held: Callable[[], bool]) -> Behaviour:
+    """Serves, but is busy as long as that is so."""
+
+    async def behaviour(provider: DialledProvider, assignment: Assignment) -> None:
+        if is_held():
+            await provider.say(Refused(about=assignment.lease_id, reason="busy", detail="later", retry_after_s=0.2))
+        else:
+            await serve(provider, assignment)
+
+    return behaviour
+
+
 async def cannot(provider: DialledProvider, assignment: Assignment) -> None:
     """Refuses for good."""
     await provider.say(Refused(about=assignment.lease_id, reason="internal_error", detail="a fault"))
@@ -142,17 +155,13 @@ class TestFailing:
         self, hub: HubProcess, join: Join, chain: Chain
     ) -> None:
         cheat = join(hub, other_seed=True)
-        job_id = posted(hub, prompt="a certain seed", seed=5)
-        wait_until(lambda: cheat.committed)
-        others = [join(hub) for _ in range(3)]
-        assert hub.ended(job_id)["status"] == "done", hub.log
-        seeds = count(6)
-        while not cheat.suspended:  # Its first picture may have been looked at before anybody else was there.
-            assert hub.ended(posted(hub, prompt="a certain seed", seed=next(seeds)))["status"] == "done", hub.log
-        assert cheat.suspended[0].reason == "dispute_lost"
-        (caught,) = rows(hub, "SELECT job_id, provider FROM checks WHERE verdict = 'failed'")
-        assert caught["provider"] == cheat.address
-        assert hub.ended(caught["job_id"])["provider"] in {other.address for other in others}
+        others = [join(hub, behaviour=unless(lambda: not cheat.suspended)) for _ in range(3)]
+        job = hub.ended(posted(hub, prompt="a certain seed", seed=5))
+        assert (job["status"], cheat.suspended[0].reason) == ("done", "dispute_lost"), (job, hub.log)
+        assert job["provider"] in {other.address for other in others}
+        assert [check["verdict"] for check in checks_of(hub, job["job_id"]) if check["provider"] == cheat.address] == [
+            "failed"
+        ]
         record = record_of(hub, cheat)
         assert (record["standing"], record["facts"]["record"]["disputes"]) == ("new", 1.0)
         shown = httpx.get(f"{hub.url}/v1/providers/{cheat.address}/reputation").json()
@@ -206,6 +215,55 @@ class TestFailing:
         assert (job["status"], job["provider"]) == ("done", other.address), (job, hub.log)
         check = checks_of(hub, job_id)[0]
         assert (check["provider"], check["verdict"]) == (maker.address, "failed")
+
+
+class TestCopies:
+    """The same file for another request: nobody is accused of it, and others decide."""
+
+    TWINS = "a lighthouse on a rock in the sea, " * 3
+    """More than a toy reads: whatever follows makes another request, and no other picture."""
+
+    def test_a_stale_file_is_caught(self, hub: HubProcess, join: Join) -> None:
+        """Though its provider had made it itself."""
+        cheat = join(hub)
+        others = [join(hub, behaviour=unless(lambda: not cheat.suspended)) for _ in range(3)]
+        first = hub.ended(posted(hub, prompt="a picture for all occasions"))
+        assert (first["status"], first["provider"]) == ("done", cheat.address)
+        cheat.stale = hub.request("GET", f"/v1/jobs/{first['job_id']}/pictures/0").content
+        second = hub.ended(posted(hub, prompt="another occasion"))
+        assert second["status"] == "done"
+        assert second["provider"] in {each.address for each in others}
+        caught = next(each for each in checks_of(hub, second["job_id"]) if each["provider"] == cheat.address)
+        assert (caught["verdict"], caught["evidence"]["suspicions"]) == ("failed", ["copied"])
+        assert cheat.suspended[0].reason == "dispute_lost"
+
+    def test_requests_that_no_model_tells_apart_make_no_liar(self, hub: HubProcess, join: Join) -> None:
+        """And a client cannot keep everybody busy with them."""
+        maker, _checker = join(hub), join(hub, behaviour=leaves)
+
+        def suspicions(prompt: str) -> list[str]:
+            body = {"prompt": self.TWINS + prompt, "seed": 4, "width": 256, "height": 256, "steps": 5}
+            answer = hub.request("POST", "/v1/jobs", json=body, api_key=CLIENT_KEYS["carol"])
+            job_id = answer.json()["job_id"]
+            (check,) = wait_until(lambda: checks_of(hub, job_id))
+            wait_until(lambda: checks_of(hub, job_id)[0]["verdict"] == "passed")
+            assert (check["provider"], maker.suspended) == (maker.address, [])
+            return list(check["evidence"]["suspicions"])
+
+        assert [suspicions(f"no. {number}") for number in (0, 1, 1, 0)] == [[], ["copied"], [], []]
+        found = [suspicions(f"no. {number}") for number in range(2, MOST_TWINS + 2)]
+        assert found == [["copied"]] * (MOST_TWINS - 1) + [[]]
+
+    def test_where_nobody_is_there_to_decide_it_is_not_paid_and_nobody_is_blamed(
+        self, hub: HubProcess, join: Join
+    ) -> None:
+        maker = join(hub)
+        assert hub.ended(posted(hub, prompt=self.TWINS + "by day", seed=5))["status"] == "done"
+        job = hub.ended(posted(hub, prompt=self.TWINS + "by night", seed=5))
+        assert job["status"] == "failed"
+        (check,) = checks_of(hub, job["job_id"])
+        assert (check["verdict"], check["evidence"]["reason"]) == ("disputed", "copied_picture")
+        assert (record_of(hub, maker)["score"], maker.suspended) == (1.0, [])
 
 
 class TestDisagreement:
@@ -288,12 +346,15 @@ class TestWindow:
         assert checks_of(hub, job_id) == []
         picture = hub.request("GET", f"/v1/jobs/{job_id}/pictures/0").content
         cheat.near_copy_of, cheat.other_seed = picture, False
-        honest = [join(hub, behaviour=leaves) for _ in range(3)]
+        honest = [join(hub, behaviour=unless(lambda: not cheat.suspended)) for _ in range(3)]
         second = posted(hub, prompt="something quite different")
         told = wait_until(lambda: cheat.suspended)[0]
         assert told.reason in ("dispute_lost", "disputes_lost")
-        job = hub.ended(job_id)
-        assert (job["status"], job["reason"], job["receipt"]) == ("failed", "check_failed", None)
+        # The receipt is withdrawn, others make the picture again, and theirs waits out a window of its own.
+        wait_until(lambda: rows(hub, "SELECT 1 FROM audit_log WHERE kind = 'receipt_withdrawn'"))
+        again = wait_until(lambda: rows(hub, "SELECT receipt_json FROM receipts WHERE job_id = ?", job_id))
+        assert Receipt.from_json(again[0]["receipt_json"]).provider in {each.key.address for each in honest}
+        assert hub.job(job_id)["status"] == "verifying"
         assert checks_of(hub, second)[0]["evidence"]["suspicions"] == ["looks_copied"]
         assert checks_of(hub, job_id)[0]["evidence"]["suspicions"] == ["provider_caught"]
         assert all(each.computed for each in honest)
@@ -337,10 +398,16 @@ class TestCanaries:
     def test_the_days_number_is_bounded(self, make_hub: Callable[..., HubProcess], join: Join) -> None:
         hub = make_hub(AITBC_HUB_CHECK_NEW=1e-9, AITBC_HUB_CANARY_NEW=1.0, AITBC_HUB_CANARIES_PER_DAY=2)
         join(hub)
-        further = count()
-        while "no_canary" not in hub.log:
-            hub.ended(posted(hub, prompt=f"picture {next(further)}"))
-        assert len(rows(hub, "SELECT 1 FROM jobs WHERE owner = '(hub)'")) == 2
+
+        def own() -> int:
+            return len(rows(hub, "SELECT 1 FROM jobs WHERE owner = '(hub)'"))
+
+        for number in (1, 2):
+            hub.ended(posted(hub, prompt=f"picture {number}"))
+            wait_until(lambda number=number: own() == number)  # type: ignore[misc]
+        hub.ended(posted(hub, prompt="one more"))
+        wait_until(lambda: "no_canary" in hub.log)
+        assert own() == 2
 
 
 def test_metrics_say_what_happened(make_hub: Callable[..., HubProcess], join: Join, chain: Chain) -> None:

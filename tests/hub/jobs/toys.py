@@ -60,6 +60,8 @@ class Toy(DialledProvider):
     checks: bool = True
     near_copy_of: bytes | None = None
     """A picture that it hands in again, a little changed."""
+    stale: bytes | None = None
+    """A picture that it hands in again as it is."""
     told: list[str] = field(default_factory=list)
     opened: dict[str, list[Place]] = field(default_factory=dict)
     """By lease: which entries it was asked for."""
@@ -79,6 +81,8 @@ class Toy(DialledProvider):
         pictures = [picture_of(each, every[-1]) for each, every in zip(made, entries, strict=True)]
         if self.near_copy_of is not None:
             pictures = [_changed(self.near_copy_of)]
+        if self.stale is not None:
+            pictures = [self.stale]
         profiles = (self.claim,) * run.count
         plain = self.receipt(assignment, pictures)
         root = trajectory_root(context_of(plain, profiles), [[sha256(each) for each in every] for every in entries])

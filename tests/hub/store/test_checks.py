@@ -9,15 +9,15 @@ from hub.store.store import Store
 from tests.hub.store.conftest import ANNA, NOW_MS, add_job
 
 
-def add(store: Store, check_id: str) -> None:
+def add(store: Store, check_id: str, job_id: str = "job-1", **evidence: object) -> None:
     check = NewCheck(
         check_id=check_id,
-        job_id="job-1",
+        job_id=job_id,
         shard=0,
         lease_id="l-1",
         provider=ANNA,
         kind="rerun",
-        evidence={"why": "sampled"},
+        evidence={"why": "sampled"} | evidence,
     )
     store.write_now(lambda t: checks.add(t, check, NOW_MS))
 
@@ -58,3 +58,24 @@ def test_checks_are_found_by_their_job(store: Store) -> None:
     with pytest.raises(AlreadyUsed) as refused:
         add(store, "c-1")
     assert refused.value.what == "check_id"
+
+
+def test_answers_that_were_suspected_and_right(store: Store) -> None:
+    """Of one client, since a day ago."""
+    for job_id, owner in (("job-1", "alice"), ("job-2", "bob")):
+        add_job(store, job_id, owner=owner)
+    for check_id, job_id, suspicion, verdict in (
+        ("c-1", "job-1", "copied", Verdict.PASSED),
+        ("c-2", "job-1", "copied", Verdict.PASSED),
+        ("c-3", "job-1", "copied", Verdict.FAILED),
+        ("c-4", "job-1", "looks_copied", Verdict.PASSED),
+        ("c-5", "job-2", "copied", Verdict.PASSED),
+    ):
+        add(store, check_id, job_id, suspicions=["too_dear", suspicion])
+        store.write_now(lambda t, it=check_id, what=verdict: checks.decide(t, it, what, {}, NOW_MS))  # type: ignore[misc]
+    add(store, "c-6", suspicions=["copied"])
+
+    def count(owner: str, since_ms: int) -> int:
+        return store.read_now(lambda r: checks.passed_of_owner(r, owner, "copied", since_ms=since_ms))
+
+    assert [count("alice", NOW_MS), count("bob", NOW_MS), count("carol", 0), count("alice", NOW_MS + 1)] == [2, 1, 0, 0]

@@ -271,6 +271,19 @@ async def test_one_picture_of_a_shard_is_looked_at() -> None:
     assert len(pictures) > 2
 
 
+async def test_suspicious_pictures_come_first() -> None:
+    run = msgspec.structs.replace(RUN, count=12)
+    pictures = [made(msgspec.structs.replace(RUN, seed=run.seed_of(at))) for at in range(12)]
+    answer = answer_of(run, pictures)
+    for suspected, wanted in ((9,), 3), ((3, 7), 2), ((1, 4, 6, 10), 3):
+        options = ExaminationOptions(pictures=wanted, suspected=suspected)
+        found = await examine(answer.subject, draws_of(answer), ToyHands(answer, (Toy(),)), options)
+        looked_at = found.evidence["pictures"]
+        assert found.verdict is Verdict.PASSED
+        assert len(set(looked_at)) == wanted
+        assert set(looked_at[: len(suspected)]) <= set(suspected)
+
+
 async def test_declared_profiles_of_another_run_than_opened() -> None:
     answer = replace(HONEST, profiles=(profile(versions={"toy": "2"}),))
     hands = ToyHands(HONEST, (Toy(),))

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import socket as sockets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -60,6 +59,10 @@ class KeepingDesk:
         self.closed_sessions: list[str] = []
         self.refusal: ResultRefused | None = None
         self.trouble: Exception | None = None
+        self.looked_at: list[str] = []
+        self.gate = asyncio.Event()
+        """Results are kept while it is open."""
+        self.gate.set()
         self.news = asyncio.Event()
 
     async def assign(self, workers: Sequence[WorkerView]) -> Sequence[Grant]:
@@ -84,6 +87,8 @@ class KeepingDesk:
         self.news.set()
 
     async def delivered(self, delivery: Delivery) -> None:
+        self.looked_at.append(delivery.lease_id)
+        await self.gate.wait()
         if self.trouble is not None:
             trouble, self.trouble = self.trouble, None
             raise trouble
@@ -93,6 +98,10 @@ class KeepingDesk:
         self.deliveries[delivery.lease_id] = delivery
         self.open.pop(delivery.lease_id, None)
         self.news.set()
+
+    async def is_taken(self, lease_id: str, provider: Address, receipt_hash: str) -> bool:
+        kept = self.deliveries.get(lease_id)
+        return kept is not None and (kept.provider, to_hex(kept.receipt.hash)) == (provider, receipt_hash)
 
     async def returned(
         self, lease_id: str, reason: str, detail: str, *, is_fault: bool, retry_after_s: float | None = None
@@ -340,10 +349,3 @@ def result_for(
         gpu="a test",
         pictures=tuple(attachment_of(each) for each in pictures),
     )
-
-
-def free_port() -> int:
-    """That nobody listens on at this moment."""
-    with sockets.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

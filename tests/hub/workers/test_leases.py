@@ -101,6 +101,28 @@ async def test_a_second_result_is_refused_in_the_desks_words(tmp_path: Path) -> 
         await until(lambda: not spooled(hub))
 
 
+async def test_a_result_that_comes_again_and_again_is_looked_at_once(tmp_path: Path) -> None:
+    async with serving(tmp_path) as hub, joined(hub.url) as peer:
+        assignment = await given(hub, peer)
+        hub.desk.gate.clear()
+        result = result_for(peer.key, assignment, PICTURES[:1])
+        for _ in range(5):
+            await peer.send(result, PICTURES[:1])
+        for _ in range(4):
+            refusal = await peer.expect(Refused)
+            assert (refusal.about, refusal.reason) == ("lease-1", "try_again")
+        assert hub.desk.looked_at == ["lease-1"]
+        assert len(spooled(hub)) == 1
+        hub.desk.gate.set()
+        await peer.expect(Taken)
+        # Once it is taken, the same is answered so; another one is not wanted.
+        await peer.send(result, PICTURES[:1])
+        await peer.expect(Taken)
+        await peer.send(result_for(peer.key, assignment, PICTURES[1:]), PICTURES[1:])
+        assert (await peer.expect(Refused)).reason == "unknown_lease"
+        assert hub.desk.looked_at == ["lease-1"]
+
+
 async def test_a_result_that_cannot_be_kept_is_wanted_again(tmp_path: Path) -> None:
     async with serving(tmp_path) as hub, joined(hub.url) as peer:
         assignment = await given(hub, peer)

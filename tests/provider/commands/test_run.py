@@ -1,20 +1,14 @@
-"""`aitbc provider run` as a process of its own: what it says when it cannot start, and how it ends."""
+"""`aitbc provider run` as a process of its own: what it says when it cannot start."""
 
-import signal
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
 from provider.storage.database import Database
 from provider.storage.identity import FolderIdentity
-from provider.storage.outbox import Outbox
-from provider.storage.rows import ReceiptState
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Invoke = Callable[..., tuple[int, str, str]]
@@ -74,31 +68,3 @@ def test_a_damaged_database_is_said_and_left_alone(folder: Path, run: Run, argum
     assert ended.returncode == 2
     assert "is damaged" in ended.stderr
     assert (folder / "data" / "outbox.sqlite3").read_bytes() == b"damaged" * 1000
-
-
-def test_a_signal_lets_the_job_at_work_finish(
-    folder: Path, start: Callable[..., Any], arguments: Arguments, eventually: Callable[..., None]
-) -> None:
-    (folder / ".env").write_text("AITBC_PROVIDER_QUEUE_LIMITS=3\nAITBC_PROVIDER_CPU_THREADS=1\n")
-    child = start(*arguments())
-    answers: list[httpx.Response] = []
-    client = threading.Thread(target=lambda: answers.append(child.generate(steps=100, width=512, height=512)))
-    client.start()
-    eventually(lambda: child.health()["queue"]["busy"])
-    child.send_signal(signal.SIGTERM)
-    client.join()
-    assert child.wait() == 0
-    assert answers[0].status_code == 200
-    log_text = child.log_text()
-    for secret in (SECRET, "red circle", "Traceback"):
-        assert secret not in log_text
-    (misspelt,) = [line for line in child.lines() if line["event"] == "unknown_settings"]
-    assert misspelt["names"] == ["AITBC_PROVIDER_QUEUE_LIMITS"]
-    (line,) = [line for line in child.lines() if line["event"] == "job_done"]
-    answer = answers[0].json()
-    assert (line["job_id"], line["exit_code"], line["receipt_hash"]) == (answer["job_id"], 0, answer["receipt_hash"])
-    assert (line["duration_ms"], line["gpu_seconds"]) == (answer["duration_ms"], answer["gpu_seconds"])
-    assert line["bytes_out"] > 0
-    assert line["prompt_hash"] == answer["receipt"]["prompt_hash"]
-    with Database(folder / "data", read_only=True) as database:
-        assert Outbox(database).counts()[ReceiptState.SIGNED] == 1

@@ -10,8 +10,9 @@ from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
 from chain.primitives.signing import eip191_digest
 from chain.primitives.types import Hash32
+from genesis.processes import free_port
 from provider.storage.rows import ReceiptState
-from tests.hub.workers.rig import HUB, RunningHub, free_port, grant_to, run_of, serving, until
+from tests.hub.workers.rig import HUB, RunningHub, grant_to, run_of, serving, until
 from tests.provider.engine.conftest import picture_of
 from tests.provider.hub_link.rig import SlowGate, linked
 

@@ -15,7 +15,8 @@ from chain.primitives.provider_messages import Hello
 from chain.primitives.worker_fields import Attachment, Place
 from chain.primitives.worker_message import Drain, Message, Refused
 from chain.primitives.worker_messages import decode_from_provider, encode
-from tests.hub.workers.rig import HUB, free_port, run_of, serving, until
+from genesis.processes import free_port
+from tests.hub.workers.rig import HUB, run_of, serving, until
 from tests.provider.hub_link.rig import linked
 
 NONCE = "0x" + "01" * 32

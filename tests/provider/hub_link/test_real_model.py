@@ -19,12 +19,13 @@ from chain.primitives.profiles import profiles_hash
 from chain.primitives.trajectory import Opening, TrajectoryContext, trajectory_root, verify_opening
 from chain.primitives.types import Hash32
 from chain.primitives.worker_fields import PictureRun, Place
+from genesis.processes import free_port
 from hub.workers.desk import Delivery, Grant
 from hub.workers.errors import WorkerRefused
 from provider.receipts.profiles import parse_profile
 from provider.storage.database import Database
 from provider.storage.identity import FolderIdentity
-from tests.hub.workers.rig import HUB, KeepingDesk, RunningHub, free_port, grant_to, key_of, run_of, serving
+from tests.hub.workers.rig import HUB, KeepingDesk, RunningHub, grant_to, key_of, run_of, serving
 from wallet.keystore import LIGHT_SCRYPT_N, save_key
 
 RUN = run_of(2, steps=6, seed=41)

@@ -11,7 +11,8 @@ from chain.primitives.provider_messages import Hello
 from chain.primitives.worker_hello import audience_of
 from chain.primitives.worker_message import Refused
 from chain.primitives.worker_messages import decode_from_hub, encode
-from tests.hub.workers.rig import HUB, free_port, grant_to, joined, serving, until
+from genesis.processes import free_port
+from tests.hub.workers.rig import HUB, grant_to, joined, serving, until
 from tests.provider.hub_link.rig import PROVIDER, linked
 from tests.provider.hub_link.test_link import StrangeHub, strange_hub
 

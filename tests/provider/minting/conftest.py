@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import hashlib
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from chain.primitives.network import AttesterAllowance, Network, Validator, netw
 from chain.primitives.parameters import Parameters
 from chain.primitives.receipt import Receipt, attestation_digest, salted_prompt_hash
 from chain.primitives.request_parameters import RequestParameters
+from genesis.processes import free_port
 from provider.minting.attestations import Attestations
 from provider.minting.chain_account import ChainAccount
 from provider.minting.chain_identity import ChainIdentity
@@ -46,9 +46,7 @@ class RealNode:
     """A validator alone on its network, as a process that can be killed and started again."""
 
     def __init__(self, folder: Path, parameters: Parameters, chain_id: int = CHAIN_ID) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
         self._child: subprocess.Popen[bytes] | None = None

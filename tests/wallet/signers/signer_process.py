@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from chain.primitives.keys import PrivateKey
-from chain.web.server import listen
+from genesis.processes import free_port
 from wallet.accounts import Accounts
 from wallet.attester import AttesterNetwork, network_field
 from wallet.keystore import LIGHT_SCRYPT_N
@@ -28,9 +28,7 @@ class SignerProcess:
         self._password_file = home / "password"
         self._password_file.write_text(PASSWORD)
         self._password_file.chmod(0o600)
-        listener = listen("127.0.0.1", 0)
-        self.port = listener.getsockname()[1]
-        listener.close()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_file = home / "signer.log"
         self._home = home

@@ -286,6 +286,7 @@ def _create_receipts() -> None:
         sa.Column("form", sa.String(length=32), nullable=False),
         sa.Column("kept_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("window_until_ms", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("is_withdrawable", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("attestation", sa.Text()),
         sa.Column("attested_at_ms", sa.BigInteger()),
         sa.Column("delivered_at_ms", sa.BigInteger()),
