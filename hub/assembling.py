@@ -82,32 +82,8 @@ def assemble(made: Opened, registry: CollectorRegistry, stopping: Stopping, *, v
     made.closing.push_async_callback(caller.close)
     work = _Work(made, metrics)
     hub_key = PrivateKey(made.secrets.hub_key)
-    attestation = assemble_attestation(
-        settings,
-        store,
-        made.node,
-        made.signer,
-        made.account_key,
-        hub_key,
-        made.peers,
-        work.workers,
-        made.artifacts,
-        work.endings,
-        SamplingKey(made.secrets.sampling),
-        registry,
-        made.closing,
-    )
+    attestation = assemble_attestation(made, work.workers, work.endings, registry)
     acceptance = _acceptance(made, work, moderation, caller)
-    prompts = () if settings.canary_prompts_file is None else read_prompts(settings.canary_prompts_file)
-    canaries = Canaries(
-        store,
-        work.workers,
-        work.roster,
-        work.queue,
-        acceptance,
-        work.wishes,
-        CanaryOptions(settings.canaries_per_day, prompts, made.secrets.likeness),
-    )
     links = Links(made.secrets.links)
     parts = HubParts(
         hub_id=made.identity.hub_id,
@@ -135,7 +111,7 @@ def assemble(made: Opened, registry: CollectorRegistry, stopping: Stopping, *, v
     loops = {
         "chain_view": chain.keep_fresh,
         **work.loops,
-        "canaries": canaries.run,
+        "canaries": _canaries(made, work, acceptance).run,
         **attestation.loops,
         "suspending": Suspending(store, work.workers).run,
         "webhooks": Webhooks(store, caller, metrics).run,
@@ -247,6 +223,20 @@ def _acceptance(made: Opened, work: _Work, moderation: Moderation, caller: Calle
         preview_every=settings.preview_every,
     )
     return Acceptance(parts, rules)
+
+
+def _canaries(made: Opened, work: _Work, acceptance: Acceptance) -> Canaries:
+    settings = made.settings
+    prompts = () if settings.canary_prompts_file is None else read_prompts(settings.canary_prompts_file)
+    return Canaries(
+        made.store,
+        work.workers,
+        work.roster,
+        work.queue,
+        acceptance,
+        work.wishes,
+        CanaryOptions(settings.canaries_per_day, prompts, made.secrets.likeness),
+    )
 
 
 def _canary_rates(settings: HubSettings) -> dict[str, float]:

@@ -1,18 +1,15 @@
 """The parts that vouch for receipts, put together: own attester, other hubs', the way to providers and the chain."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from fastapi import APIRouter
 from prometheus_client import CollectorRegistry
 
-from chain.client import AsyncNodeClient
 from chain.primitives.hexadecimal import parse_address
 from chain.primitives.keys import PrivateKey
 from chain.primitives.types import ZERO_ADDRESS
 from chain.web.bodies import LargerBodies
-from hub.artifacts import Artifacts
 from hub.attestation.attesting import Asked, Attesting, AttestingSettings
 from hub.attestation.authentication import Network
 from hub.attestation.chain import AttestationChain
@@ -25,19 +22,17 @@ from hub.attestation.gathering import Gatherer
 from hub.attestation.logs import ChainLogs
 from hub.attestation.metrics import AttestationMetrics
 from hub.attestation.minting import MintFollower
-from hub.attestation.peers import Peer, PeerAttester
+from hub.attestation.peers import PeerAttester
 from hub.attestation.remembering import complete_log
 from hub.attestation.routes import attestation_routes, larger_bodies
 from hub.attestation.watching import ChainWatch
 from hub.jobs.ending import Endings
 from hub.jobs.requests import client_request_of, parameters_of
+from hub.opening import Opened
 from hub.reputation.recording import Recorder
-from hub.settings import HubSettings
 from hub.store.jobs import Job
-from hub.store.store import Store
 from hub.verification.sampling import SamplingKey
 from hub.workers.workers import Workers
-from wallet.attester import AttesterSigner
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,32 +44,13 @@ class Attestation:
     larger_bodies: LargerBodies
 
 
-def assemble_attestation(
-    settings: HubSettings,
-    store: Store,
-    node: AsyncNodeClient,
-    signer: AttesterSigner,
-    account_key: PrivateKey | None,
-    hub_key: PrivateKey,
-    peers: tuple[Peer, ...],
-    workers: Workers,
-    artifacts: Artifacts,
-    endings: Endings,
-    sampling: SamplingKey,
-    registry: CollectorRegistry,
-    opened: AsyncExitStack,
-) -> Attestation:
-    """On what is open; what it opens itself is closed with `opened`. Raises HubConfigurationError and
-    AttestationLogError where the attester's log cannot be used with this database.
-
-    `account_key` is the attester's, where outcomes of providers' work are to be written on the chain.
-    """
+def assemble_attestation(made: Opened, workers: Workers, endings: Endings, registry: CollectorRegistry) -> Attestation:
+    """On what is open; what it opens itself is closed with it. Raises HubConfigurationError and AttestationLogError
+    where the attester's log cannot be used with this database."""
+    settings, store, node, signer = made.settings, made.store, made.node, made.signer
     metrics, chain = AttestationMetrics(registry), AttestationChain(node)
     chain_id, hub_id = signer.network.chain_id, settings.hub_id
     network = Network(chain_id, signer.network.genesis_hash)
-    asked = [PeerAttester(peer, hub_key, network) for peer in peers if peer.url is not None]
-    for peer in asked:
-        opened.push_async_callback(peer.close)
 
     def asked_of(job: Job) -> Asked:
         return Asked(client_request_of(job, hub_id=hub_id, chain_id=chain_id), parameters_of(job))
@@ -88,10 +64,10 @@ def assemble_attestation(
         ),
         store=store,
         chain=chain,
-        gatherer=Gatherer(signer, asked, metrics),
+        gatherer=Gatherer(signer, _others(made, network), metrics),
         endings=endings,
         asked_of=asked_of,
-        pictures=artifacts,
+        pictures=made.artifacts,
         metrics=metrics,
     )
     delivering = Delivering(
@@ -103,17 +79,7 @@ def assemble_attestation(
         metrics=metrics,
     )
     logs = ChainLogs(settings.node_url)
-    opened.push_async_callback(logs.close)
-    bounds = Bounds(takes_unsigned=settings.endorse_unsigned, most_price_per_unit=settings.endorse_max_price)
-    endorser = Endorser(
-        EndorsingSettings(bounds=bounds, window_s=settings.endorse_window_s),
-        store=store,
-        chain=chain,
-        attester=signer,
-        peers=peers,
-        key=sampling,
-        metrics=metrics,
-    )
+    made.closing.push_async_callback(logs.close)
     loops: dict[str, Callable[[], Awaitable[None]]] = {
         "attesting": attesting.run,
         "delivering": delivering.run,
@@ -122,10 +88,35 @@ def assemble_attestation(
         "escrow": EscrowFollower(store=store, node=node, logs=logs, hub_id=hub_id, metrics=metrics).run,
         "promises": PromiseSweep(store, node).run,
     }
-    if account_key is not None:
-        loops["recording"] = Recorder(store=store, node=node, key=account_key, chain_id=chain_id).run
+    if made.account_key is not None:  # The attester's: outcomes of providers' work are to be written on the chain.
+        loops["recording"] = Recorder(store=store, node=node, key=made.account_key, chain_id=chain_id).run
+    endorser = _endorser(made, chain, metrics)
     return Attestation(
         loops=loops,
         routes=attestation_routes(endorser, network),
         larger_bodies=larger_bodies(endorser, network),
+    )
+
+
+def _others(made: Opened, network: Network) -> list[PeerAttester]:
+    """Whom this hub asks."""
+    hub_key = PrivateKey(made.secrets.hub_key)
+    asked = [PeerAttester(peer, hub_key, network) for peer in made.peers if peer.url is not None]
+    for peer in asked:
+        made.closing.push_async_callback(peer.close)
+    return asked
+
+
+def _endorser(made: Opened, chain: AttestationChain, metrics: AttestationMetrics) -> Endorser:
+    """For those who ask this hub."""
+    settings = made.settings
+    bounds = Bounds(takes_unsigned=settings.endorse_unsigned, most_price_per_unit=settings.endorse_max_price)
+    return Endorser(
+        EndorsingSettings(bounds=bounds, window_s=settings.endorse_window_s),
+        store=made.store,
+        chain=chain,
+        attester=made.signer,
+        peers=made.peers,
+        key=SamplingKey(made.secrets.sampling),
+        metrics=metrics,
     )

@@ -23,7 +23,7 @@ os.environ.setdefault("SSL_CERT_DIR", "/etc/ssl/certs")
 LONGEST_FILES = (
     "provider/test_process.py",
     "genesis/test_devnet.py",
-    "deploy/test_update_cut_off.py",
+    "deploy/test_update.py",
     "hub/jobs/test_checks.py",
     "deploy/test_update_chain.py",
     "hub/http/test_jobs.py",
@@ -38,7 +38,6 @@ LONGEST_FILES = (
     "processes/test_chaos.py",
     "browser/test_exchange_trouble.py",
     "browser/test_exchange.py",
-    "deploy/test_update.py",
     "processes/test_remote_signer.py",
     "hub/bad_days/test_two_processes.py",
     "provider/http/test_schema_fuzzing.py",

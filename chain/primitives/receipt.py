@@ -105,6 +105,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def canonical_bytes(self) -> bytes:
         """RFC 8785 form: what the hash is taken of."""
+        return self._canonical
+
+    @cached_property
+    def _canonical(self) -> bytes:
         return rfc8785.dumps(self.to_object())
 
     @cached_property

@@ -20,7 +20,6 @@ from hub.workers.desk import Delivery, WorkerView
 
 _LIKENESS_DAYS_MS = 30 * 86_400_000
 _NEAR = 32
-_TWINS_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,19 +133,15 @@ def check_likeness(
             sha256=look.sha256,
             now_ms=now_ms,
         )
-    is_copied = any(each.reason == likeness.COPIED for each in found)
-    if is_copied and _orders_twins(transaction, job.owner, now_ms):
-        return tuple(each for each in found if each.reason != likeness.COPIED), ()
+    for reason in {each.reason for each in found}:
+        last = checks.passed_of_owner(transaction, job.owner, reason, jobs=likeness.LAST_JOBS)
+        if last >= likeness.MOST_FALSE_ALARMS:
+            found = [each for each in found if each.reason != reason]
+            doubtful = [] if reason == likeness.COPIED else doubtful
     # Of two pictures of this very answer either may be the false one.
     own = [each for each in doubtful if each.result.lease_id == lease.lease_id]
     found += [Suspicion(likeness.COPIED, "the same answer has it twice", each.picture) for each in own]
     return tuple(found), tuple(each for each in doubtful if each not in own)
-
-
-def _orders_twins(reader: Reader, owner: str, now_ms: int) -> bool:
-    """Whether this client's requests have often enough been alike though they read differently."""
-    passed = checks.passed_of_owner(reader, owner, likeness.COPIED, since_ms=now_ms - _TWINS_DAY_MS)
-    return passed >= likeness.MOST_TWINS
 
 
 def _earlier(reader: Reader, near: NearPicture, sha256: str) -> tuple[likeness.Earlier, Doubtful | None] | None:

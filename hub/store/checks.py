@@ -104,20 +104,26 @@ def open_of_job(reader: Reader, job_id: str) -> int:
     return reader.execute(_OPEN_OF_JOB, {"the_job": job_id}).scalar_one()
 
 
-def passed_of_owner(reader: Reader, owner: str, suspicion: str, *, since_ms: int) -> int:
-    """How many answers for this client were looked at since then because of this suspicion (a word of `evidence`), and
+_LAST_OF_OWNER: Final = (
+    select(JOBS.c.job_id)
+    .where(JOBS.c.owner == bindparam("the_owner"))
+    .order_by(JOBS.c.sequence.desc())
+    .limit(bindparam("jobs"))
+    .subquery()
+)
+_PASSED_OF_OWNER: Final = (
+    select(func.count())
+    .join_from(_LAST_OF_OWNER, CHECKS, CHECKS.c.job_id == _LAST_OF_OWNER.c.job_id)
+    .where(CHECKS.c.verdict == Verdict.PASSED, cast(CHECKS.c.evidence, Text).like(bindparam("a_word")))
+)
+
+
+def passed_of_owner(reader: Reader, owner: str, suspicion: str, *, jobs: int) -> int:
+    """How many answers for this client's last jobs were looked at because of this suspicion (a word of `evidence`), and
     found to be right."""
-    query = (
-        select(func.count())
-        .join_from(JOBS, CHECKS, CHECKS.c.job_id == JOBS.c.job_id)
-        .where(
-            JOBS.c.owner == owner,
-            CHECKS.c.created_at_ms >= since_ms,
-            CHECKS.c.verdict == Verdict.PASSED,
-            cast(CHECKS.c.evidence, Text).contains(f'"{suspicion}"', autoescape=True),
-        )
-    )
-    return reader.execute(query).scalar_one()
+    return reader.execute(
+        _PASSED_OF_OWNER, {"the_owner": owner, "jobs": jobs, "a_word": f'%"{suspicion}"%'}
+    ).scalar_one()
 
 
 def open_checks(reader: Reader, *, limit: int = 1_000) -> list[Check]:

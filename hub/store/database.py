@@ -2,6 +2,8 @@
 
 import logging
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -22,8 +24,6 @@ _MIGRATION_LOCK: Final = 0x61697462  # Two processes that start at once: the sec
 _SESSION_OPTIONS: Final = "-c jit=off -c enable_seqscan=off"
 """A statement that was prepared while a table was small would read the whole of it until the next ANALYZE; and every
 plan that then counts as dear would be compiled."""
-IS_WRITING: Final = "hub_is_writing"
-"""Execution option: the transaction is to write, so it asks SQLite for the lock as it begins."""
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.store")
 
@@ -45,9 +45,23 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
-def writing(engine: Engine) -> Engine:
-    """The same engine, its transactions begun as writers."""
-    return engine.execution_options(**{IS_WRITING: True})
+@contextmanager
+def transaction(engine: Engine, *, is_writing: bool = False) -> Iterator[Connection]:
+    """A connection in a transaction, which is committed when the block is left."""
+    with engine.begin() as connection:
+        start(connection, is_writing=is_writing)
+        yield connection
+
+
+def start(connection: Connection, *, is_writing: bool = False) -> None:
+    """The first thing in each transaction: SQLite's begin when we say so.
+
+    A writer takes the lock at once: one that read first and asked for the lock later would be refused, not kept
+    waiting, if another had written meanwhile. (A listener for SQLAlchemy's `begin` would do the same, but with one
+    listener there is, every statement looks for others: a sixth of what statements cost.)
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
 
 
 def _with_driver(url: URL) -> URL:
@@ -78,11 +92,7 @@ def _create_engine(url: URL) -> Engine:
 
 
 def _use_durable_sqlite(engine: Engine) -> None:
-    """A write-ahead log that is synced at every commit, and transactions that begin when we say so.
-
-    A writer takes the lock at once: one that read first and asked for the lock later would be refused, not kept
-    waiting, if another had written meanwhile.
-    """
+    """A write-ahead log that is synced at every commit, and transactions that begin when we say so (`start`)."""
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: object) -> None:
@@ -99,15 +109,10 @@ def _use_durable_sqlite(engine: Engine) -> None:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        is_writing = connection.get_execution_options().get(IS_WRITING, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
-
 
 def _bring_up_to_date(engine: Engine) -> None:
     """In one transaction, so that a crash leaves the database as it was."""
-    with writing(engine).begin() as connection:
+    with transaction(engine, is_writing=True) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         revision = _revision(connection)

@@ -17,6 +17,8 @@ MAX_DISTANCE: Final = 7
 _BANDS: Final = 4
 _BAND_BITS: Final = 16
 _HASH_BITS: Final = _BANDS * _BAND_BITS
+_FLIPS: Final = (0, *(1 << bit for bit in range(_BAND_BITS)))
+"""Of a band, so that it differs in at most one bit."""
 _MOST_LOOKED_AT: Final = 4_096  # Many equal pictures (a provider's favourite cheat) shall not become a burden.
 
 
@@ -55,7 +57,12 @@ _BAND_COLUMNS: Final = (_C.band_0, _C.band_1, _C.band_2, _C.band_3)
 _NEAR: Final = (
     select(_C.job_id, _C.picture, _C.provider, _C.at_ms, _C.run_key, _C.sha256, *_BAND_COLUMNS)
     .where(
-        or_(*(column.in_(bindparam(f"near_{place}", expanding=True)) for place, column in enumerate(_BAND_COLUMNS))),
+        or_(
+            *(
+                column.in_([bindparam(f"near_{place}_{flip}") for flip in range(len(_FLIPS))])
+                for place, column in enumerate(_BAND_COLUMNS)
+            )
+        ),
         _C.at_ms >= bindparam("since"),
     )
     .order_by(_C.sequence.desc())
@@ -93,8 +100,9 @@ def near(reader: Reader, hash64: int, *, max_distance: int, since_ms: int = 0, l
     if not 0 <= max_distance <= MAX_DISTANCE:
         raise ValueError(f"max_distance must be from 0 to {MAX_DISTANCE}")
     wanted = bands_of(hash64)
-    flips = [0, *(1 << bit for bit in range(_BAND_BITS))]
-    parameters = {f"near_{place}": [band ^ flip for flip in flips] for place, band in enumerate(wanted)}
+    parameters = {
+        f"near_{place}_{number}": band ^ flip for place, band in enumerate(wanted) for number, flip in enumerate(_FLIPS)
+    }
     found = []
     for row in reader.execute(_NEAR, {**parameters, "since": since_ms}):
         bands = (row.band_0, row.band_1, row.band_2, row.band_3)

@@ -16,12 +16,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hub.errors import HubConfigurationError
 from hub.store.announcements import Announcements
-from hub.store.database import open_engine, writing
+from hub.store.database import open_engine, transaction
 from hub.store.errors import translated
 from hub.store.tables.schema import IDENTITY
 from hub.store.writing import Unit, Writer
 
 _READERS: Final = 4
+_READERS_OF_SQLITE: Final = 2
+"""Each has pages of its own to read again after a commit, and they share one interpreter's lock: more are slower."""
 _SCHEMA_VERSION_FOR_STAGE_1: Final = 2  # Any but 1, so that a hub of stage 1 refuses the database with a sentence.
 
 Value = TypeVar("Value")
@@ -64,7 +66,8 @@ class Store:
         # What several statements of one query see belongs together; on SQLite a transaction is that by itself.
         options = {"isolation_level": "REPEATABLE READ"} if self.is_shared else {}
         self._reading = self._engine.execution_options(**options)
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="hub-reader")
+        count = _READERS if self.is_shared else _READERS_OF_SQLITE
+        self._readers = ThreadPoolExecutor(count, thread_name_prefix="hub-reader")
         self._writer = Writer(self._engine, self.announcements)
 
     @property
@@ -92,7 +95,7 @@ class Store:
     def read_now(self, query: Query[Value]) -> Value:
         """The same in this thread."""
         try:
-            with self._reading.begin() as connection:
+            with transaction(self._reading) as connection:
                 return query(connection)
         except SQLAlchemyError as error:
             raise translated(error) from error
@@ -110,7 +113,7 @@ class Store:
 
     def _claim(self, identity: HubIdentity | None) -> HubIdentity | None:
         """Binds a new database to this hub and network; raises HubConfigurationError where it belongs to others."""
-        with writing(self._engine).begin() as connection:
+        with transaction(self._engine, is_writing=True) as connection:
             if self._engine.dialect.name == "postgresql":
                 connection.execute(text("LOCK TABLE identity"))  # Two processes that start at once.
             row = connection.execute(select(IDENTITY)).one_or_none()

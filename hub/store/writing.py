@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection, Engine, NestedTransaction
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from hub.store.announcements import Announcements
-from hub.store.database import writing
+from hub.store.database import start
 from hub.store.errors import StoreBusy, StoreUnavailable, is_worth_repeating, translated
 from hub.store.transaction import Transaction
 
@@ -72,7 +72,7 @@ class Writer:
     """The one writer of this process, a thread of its own."""
 
     def __init__(self, engine: Engine, announcements: Announcements) -> None:
-        self._engine = writing(engine)
+        self._engine = engine
         self._announcements = announcements
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._queue: deque[_Waiting] = deque()
@@ -170,6 +170,7 @@ class Writer:
         with self._engine.connect() as connection:
             transaction = connection.begin()
             try:
+                start(connection, is_writing=True)
                 yield connection
             except BaseException:
                 transaction.rollback()

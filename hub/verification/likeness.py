@@ -30,9 +30,10 @@ COPIED: Final = "copied"
 """The suspicion where the same file is there for another request."""
 LOOKS_COPIED: Final = "looks_copied"
 """The suspicion where a picture looks like one of another request."""
-MOST_TWINS: Final = 8
-"""Once so many of a client's answers in a day were suspected to be copies and found to be right, its requests are alike
-by themselves: they are sampled as rarely as others' from then on. Else it could use up what providers check for
+MOST_FALSE_ALARMS: Final = 8
+LAST_JOBS: Final = 64
+"""Where so many answers for so many of a client's last jobs came under the same suspicion and were right, its requests
+are alike by themselves: further ones are sampled as rarely as others'. Else it could use up what providers check for
 nothing."""
 _KEY_TAG: Final = b"aitbc/hub/run-key/1\0"
 _NOT_THE_PICTURE: Final = ("count", "prompts", "seed", "image_format", "quality")

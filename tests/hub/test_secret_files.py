@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hub.errors import HubConfigurationError
+from hub.orders.signers import SignerLimits
 from hub.secret_files import ClientKeys, read_client_keys
 from hub.store.quotas import QuotaLimits
 
@@ -46,10 +47,22 @@ def test_refused_quotas(tmp_path: Path, entry: str) -> None:
         read_client_keys(written(tmp_path, f'[clients]\nalice = "{KEY}"\n[quotas]\n{entry}\n'))
 
 
+def test_signers_have_bounds_that_the_file_may_change(tmp_path: Path) -> None:
+    assert read_client_keys(written(tmp_path, f'[clients]\nalice = "{KEY}"\n')).signers == SignerLimits()
+    text = f'[clients]\nalice = "{KEY}"\n[signers]\neach = {{ jobs = 1 }}\n'
+    assert read_client_keys(written(tmp_path, text)).signers == SignerLimits(each=QuotaLimits(jobs=1))
+    for limits in (SignerLimits().each, SignerLimits().together):
+        assert limits.jobs and limits.pictures  # Nobody who is unknown is without bound.
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "",
+        f'signers = 5\n[clients]\nalice = "{KEY}"',
+        f'[clients]\nalice = "{KEY}"\n[signers]\neach = 5',
+        f'[clients]\nalice = "{KEY}"\n[signers]\nall = {{ jobs = 1 }}',
+        f'[clients]\nalice = "{KEY}"\n[signers]\neach = {{ cats = 1 }}',
         "[clients",
         'alice = "kkkkkkkkkkkkkkkkkkkk"',
         "[clients]\nalice = 5",

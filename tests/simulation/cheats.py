@@ -1,11 +1,12 @@
 """How surely cheats are found, and how often an honest answer is accused, with the embedded model:
 
     python -m tests.simulation.cheats --jobs 100 --workers 2
-    python -m tests.simulation.cheats --jobs 100 --json figures.json
+    python -m tests.simulation.cheats --jobs 100 --json figures.jsonl
 
 Every job is served honestly in several ways and with every cheat (`tests.hub.verification.cheaters`), and each answer
-is examined as a sampled one is. Exits with 1 where a cheat is found in fewer than 95 of 100 examinations or honest work
-is accused in more than 1 of 100, unless it is one of the known exceptions, which are named with their figures.
+is examined as a sampled one is. Jobs that stand in the file of figures already are not done again, so a run that was
+cut off goes on. Exits with 1 where a cheat is found in fewer than 95 of 100 examinations or honest work is accused in
+more than 1 of 100, unless it is one of the known exceptions, which are named with their figures.
 """
 
 import argparse
@@ -16,7 +17,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from math import comb
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Final
 
 from hub.verification.examination import ExaminationOptions
@@ -34,7 +37,9 @@ CASES: Final = (
 )
 
 SLOW_EVERY: Final = 4
-"""Jobs: bfloat16 by torch's own kernels takes ten times as long."""
+"""Jobs: bfloat16 by torch's own kernels takes ten times as long, and what a checker in bfloat16 misses is known."""
+CONFIDENCE: Final = 0.95
+"""Of the exact bounds of a share."""
 
 _BELOW_ROUNDING: Final = "other weights that move a step by less than bfloat16 does"
 _COARSE_CHECKER: Final = (
@@ -52,12 +57,40 @@ EXCEPTIONS: Final[dict[str, str]] = {
 
 def _run_job(arguments: tuple[int, Sequence[Case], ExaminationOptions]) -> list[Trial]:
     number, cases, options = arguments
-    is_slow = [case.has_other_kernels and case.precision == "bfloat16" for case in cases]
-    chosen = [case for case, slow in zip(cases, is_slow, strict=True) if not slow or number % SLOW_EVERY == 0]
-    return try_cases(number, chosen, options)
+    return try_cases(number, cases_of(number, cases), options)
 
 
-def trials(jobs: range, cases: Sequence[Case], options: ExaminationOptions, workers: int) -> Iterator[list[Trial]]:
+def cases_of(number: int, cases: Sequence[Case]) -> list[Case]:
+    """Those that are tried on this job."""
+    return [case for case in cases if number % SLOW_EVERY == 0 or not _is_slow(case)]
+
+
+def _is_slow(case: Case) -> bool:
+    is_by_slow_kernels = case.has_other_kernels and case.precision == "bfloat16"
+    return is_by_slow_kernels or (case.cheat is not None and case.checker == "bfloat16")
+
+
+def kept(file: Path, cases: Sequence[Case]) -> dict[int, list[Trial]]:
+    """Whole jobs of an earlier run, by their number; what a run that was cut off left of its last one is none."""
+    by_job: dict[int, dict[Case, Trial]] = defaultdict(dict)
+    for line in file.read_text("utf-8").splitlines() if file.exists() else ():
+        try:
+            fields = json.loads(line)
+        except ValueError:
+            continue
+        case = Case(**fields.pop("case"))
+        by_job[fields["number"]][case] = Trial(case=case, **fields)
+    wanted = {number: cases_of(number, cases) for number in by_job}
+    return {
+        number: [found[case] for case in wanted[number]]
+        for number, found in by_job.items()
+        if all(case in found for case in wanted[number])
+    }
+
+
+def trials(
+    jobs: Sequence[int], cases: Sequence[Case], options: ExaminationOptions, workers: int
+) -> Iterator[list[Trial]]:
     """Job by job, in whatever order they come."""
     arguments = [(number, cases, options) for number in jobs]
     if workers <= 1:
@@ -71,6 +104,24 @@ def trials(jobs: range, cases: Sequence[Case], options: ExaminationOptions, work
 def share_accused(found: Sequence[Trial]) -> float:
     """Of these trials."""
     return sum(trial.is_accused for trial in found) / max(1, len(found))
+
+
+def exact_bounds(successes: int, of: int) -> tuple[float, float]:
+    """Between which the true share lies, by Clopper and Pearson (Biometrika 26, 1934), two-sided."""
+
+    def chance_of_at_most(most: int, share: float) -> float:
+        return sum(comb(of, each) * share**each * (1 - share) ** (of - each) for each in range(most + 1))
+
+    def share_where(most: int, chance: float) -> float:
+        low, high = 0.0, 1.0
+        for _ in range(50):
+            middle = (low + high) / 2
+            low, high = (middle, high) if chance_of_at_most(most, middle) > chance else (low, middle)
+        return low
+
+    tail = (1 - CONFIDENCE) / 2
+    lowest = 0.0 if successes == 0 else share_where(successes - 1, 1 - tail)
+    return lowest, 1.0 if successes == of else share_where(successes, tail)
 
 
 def shortfalls(by_case: dict[Case, list[Trial]]) -> list[str]:
@@ -96,7 +147,9 @@ def summary(by_case: dict[Case, list[Trial]]) -> str:
                 reasons[trial.reason] += 1
         why = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items(), key=lambda item: -item[1]))
         exception = f"  (known: {EXCEPTIONS[case.name]})" if case.name in EXCEPTIONS else ""
-        lines.append(f"{case.name:68} {len(found):4} jobs {share_accused(found):7.1%} accused  {why}{exception}")
+        low, high = exact_bounds(sum(trial.is_accused for trial in found), len(found))
+        shares = f"{share_accused(found):7.1%} accused ({low:.1%} to {high:.1%})"
+        lines.append(f"{case.name:68} {len(found):4} jobs {shares}  {why}{exception}")
     return "\n".join(lines)
 
 
@@ -107,17 +160,20 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the number of the first")
     parser.add_argument("--samples", type=int, default=ExaminationOptions().samples, help="steps of a run's middle")
     parser.add_argument("--workers", type=int, default=2, help="processes")
-    parser.add_argument("--json", metavar="FILE", help="every trial's figures, a line each, appended")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="every trial's figures, a line each, appended")
     options = parser.parse_args()
     examination = ExaminationOptions(samples=options.samples)
     by_case: dict[Case, list[Trial]] = {case: [] for case in CASES}
     began = last_shown = time.monotonic()
-    jobs = range(options.first, options.first + options.jobs)
+    known = kept(options.json, CASES) if options.json else {}
+    for trial in (trial for found in known.values() for trial in found):
+        by_case[trial.case].append(trial)
+    jobs = [number for number in range(options.first, options.first + options.jobs) if number not in known]
     for done, found in enumerate(trials(jobs, CASES, examination, options.workers), start=1):
         for trial in found:
             by_case[trial.case].append(trial)
             if options.json:
-                with open(options.json, "a", encoding="utf-8") as file:  # noqa: PTH123 - a name from the command line
+                with options.json.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(asdict(trial)) + "\n")
         if time.monotonic() - last_shown > _PROGRESS_EVERY_S:
             last_shown = time.monotonic()

@@ -126,14 +126,14 @@ async def test_large_batch_lets_others_have_their_turn(desk: Desk) -> None:
     async def watch() -> None:
         nonlocal longest_s
         while not is_done:
-            before = time.perf_counter()
+            before = time.process_time()  # Which does not count what other programs do meanwhile.
             await asyncio.sleep(0)
-            longest_s = max(longest_s, time.perf_counter() - before)
+            longest_s = max(longest_s, time.process_time() - before)
 
     watching = asyncio.create_task(watch())
-    started = time.perf_counter()
+    started = time.process_time()
     await desk.intake.take("peer", raws)
-    took_s = time.perf_counter() - started
+    took_s = time.process_time() - started
     is_done = True
     await watching
     assert len(desk.pool) == len(raws)

@@ -165,11 +165,14 @@ def test_idle_network_makes_no_block_but_heartbeats(devnet: Validate) -> None:
     net.start(*NAMES)
     net.settle(net.people.mint("ann", ATOMS_PER_AIT, nonce=0))
     net.wait_for_height(net.height("validator"))
-    time.sleep(2.5)  # The one empty block that follows transactions has come, and what was under way has ended.
-    before, views = net.height("validator"), net["validator"].client.status().view
-    time.sleep(1)
-    assert net.height("validator") == before
-    assert net["validator"].client.status().view == views
+
+    def is_at_rest() -> bool:
+        before = net.height("validator"), net["validator"].client.status().view
+        time.sleep(1.5)
+        return before == (net.height("validator"), net["validator"].client.status().view)
+
+    # After the one empty block that follows transactions, and when what was under way has ended.
+    eventually(is_at_rest, "a network that makes no blocks")
     assert net.settle(net.people.transfer("ann", "bob", 1, nonce=1), at="third") == ["success"]
     net.check_agreement()
 

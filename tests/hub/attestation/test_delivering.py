@@ -17,7 +17,7 @@ from chain.primitives.hub_messages import Attested
 from chain.primitives.provider_messages import AttestationTaken
 from chain.primitives.receipt import Receipt
 from chain.primitives.settlement import settlement_of
-from chain.primitives.types import Amount
+from chain.primitives.types import Address, Amount
 from chain.primitives.worker_message import Refused
 from hub.attestation.delivering import Delivering, DeliverySettings, retry_pause_s
 from hub.attestation.metrics import AttestationMetrics
@@ -90,7 +90,7 @@ async def test_all_who_worked_are_told(east: Hub, tmp_path: Path) -> None:
 
 
 async def test_a_settlement_can_be_made_of_the_message(east: Hub, tmp_path: Path) -> None:
-    fee = {"recipient": to_checksum_address(b"\x0f" * 20), "amount": "17"}  # type: ignore[arg-type]
+    fee = {"recipient": to_checksum_address(Address(b"\x0f" * 20)), "amount": "17"}
     async with delivering(east, tmp_path) as (running, _), joined(running.url, 1) as provider:
         _, receipt = attested(east, Job(makers=MAKERS[:1], is_paid=True), fee=fee)
         message = await take(provider)

@@ -1,17 +1,17 @@
 """What must be true whatever happened: each job ends once, each unit is paid once or not at all, books balance."""
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import select
 
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from chain.primitives.keys import PrivateKey
 from chain.primitives.receipt import Receipt
-from hub.ledger import accounts, books
+from hub.ledger import accounts
+from hub.ledger import books as ledger
 from hub.store import audit, events, jobs, receipts, results, shards
 from hub.store.jobs import ENDED, JobState
 from hub.store.shards import ShardState
@@ -50,7 +50,7 @@ def store_of(hub: HubProcess) -> Iterator[Store]:
 def every_job(hub: HubProcess) -> list[str]:
     """Also those of which a client never got an answer, because the hub was killed, and the hub's own."""
     with store_of(hub) as store:
-        return list(store.read_now(lambda r: r.execute(select(JOBS.c.job_id)).scalars().all()))
+        return store.read_now(_job_ids)
 
 
 def kept(reader: Reader, job_id: str) -> Kept:
@@ -91,41 +91,74 @@ def check_ended_once(found: Kept) -> None:
         )
 
 
-def check(hub: HubProcess, chain: Chain, job_ids: Collection[str], providers: Sequence[PrivateKey]) -> None:
-    """`providers` have worked for these jobs only, as long as they have accounts; everything attested gets minted."""
+def check(hub: HubProcess, chain: Chain, providers: Sequence[PrivateKey]) -> None:
+    """`providers` have worked for this hub's jobs only, as long as they have accounts; everything attested gets minted.
+
+    A hub has jobs of its own (canaries), which may begin at any moment: what is compared was read while there was none
+    that had not ended.
+    """
     with store_of(hub) as store:
-        wait_until(lambda: store.read_now(lambda r: _is_booked(r, job_ids)))
-        found = [store.read_now(lambda r, it=job_id: kept(r, it)) for job_id in job_ids]  # type: ignore[misc]
-        for each in found:
+        books = wait_until(lambda: _still_books(store, chain, providers))
+        for each in books.jobs:
             check_ended_once(each)
-        paid: defaultdict[str, int] = defaultdict(int)
-        attested = [each.receipt for each in found if each.receipt is not None and each.receipt.attestation is not None]
-        for receipt in attested:
-            used = chain.node.receipt(receipt.receipt_hash)
-            assert used.transaction_hash == receipt.chain_transaction
-            for share in used.shares:
-                paid[share.provider] += int(share.units)
-        earned = store.read_now(lambda r: books.balances(r, "provider:"))
         for key in providers:
             name = to_checksum_address(key.address)
-            booked = earned.get(accounts.provider_earnings(name), 0)
-            assert {"on the chain": chain.balance(key), "booked": booked} == dict.fromkeys(
-                ("on the chain", "booked"), paid[name]
-            )
-        assert store.read_now(books.trial_balance) == 0
-        assert store.read_now(books.incomplete_entries) == []
-        log: list[Any] = store.read_now(lambda r: audit.after(r, 0))
-        signed = [entry.subject for entry in log if entry.kind == "attested"]
-        assert sorted(signed) == sorted(receipt.receipt_hash for receipt in attested)
+            found = {"on the chain": books.balances[name], "booked": books.booked[name]}
+            assert found == dict.fromkeys(("on the chain", "booked"), books.paid[name])
+        assert store.read_now(ledger.trial_balance) == 0
+        assert store.read_now(ledger.incomplete_entries) == []
+        assert sorted(books.signed) == sorted(receipt.receipt_hash for receipt in books.attested)
         store.read_now(audit.verify)
 
 
-def _is_booked(reader: Reader, job_ids: Collection[str]) -> bool:
-    for job_id in job_ids:
-        job, receipt = jobs.get(reader, job_id), receipts.get(reader, job_id)
-        assert job is not None
-        if job.ended_at_ms is None:
-            return False
-        if receipt is not None and receipt.attestation is not None and receipt.chain_transaction is None:
-            return False
-    return True
+@dataclass(frozen=True)
+class _Books:
+    """Of one moment in which nothing was under way. By provider: its balance, what is booked, its receipts' shares."""
+
+    jobs: list[Kept]
+    attested: list[receipts.Receipt]
+    signed: list[str]
+    """Receipts' hashes, by the audit log."""
+    balances: dict[str, int]
+    booked: dict[str, int]
+    paid: Counter[str]
+
+
+def _still_books(store: Store, chain: Chain, providers: Sequence[PrivateKey]) -> _Books | None:
+    """None where something was under way, or has begun meanwhile."""
+    found = store.read_now(_all_booked)
+    if found is None:
+        return None
+    attested = [each.receipt for each in found if each.receipt is not None and each.receipt.attestation is not None]
+    paid: Counter[str] = Counter()
+    for receipt in attested:
+        used = chain.node.receipt(receipt.receipt_hash)
+        assert used.transaction_hash == receipt.chain_transaction
+        for share in used.shares:
+            paid[share.provider] += int(share.units)
+    earned = store.read_now(lambda r: ledger.balances(r, "provider:"))
+    names = {to_checksum_address(key.address): key for key in providers}
+    books = _Books(
+        jobs=found,
+        attested=attested,
+        signed=[entry.subject for entry in store.read_now(lambda r: audit.after(r, 0)) if entry.kind == "attested"],
+        balances={name: chain.balance(key) for name, key in names.items()},
+        booked={name: earned.get(accounts.provider_earnings(name), 0) for name in names},
+        paid=paid,
+    )
+    return books if store.read_now(_job_ids) == [each.job.job_id for each in found] else None
+
+
+def _job_ids(reader: Reader) -> list[str]:
+    return list(reader.execute(select(JOBS.c.job_id).order_by(JOBS.c.sequence)).scalars())
+
+
+def _all_booked(reader: Reader) -> list[Kept] | None:
+    """Every job, once all of them have ended, and all that is attested is on the chain and in the books."""
+    found = [kept(reader, job_id) for job_id in _job_ids(reader)]
+    for each in found:
+        if each.job.ended_at_ms is None:
+            return None
+        if each.receipt is not None and each.receipt.attestation and each.receipt.chain_transaction is None:
+            return None
+    return found

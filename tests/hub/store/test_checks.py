@@ -61,12 +61,12 @@ def test_checks_are_found_by_their_job(store: Store) -> None:
 
 
 def test_answers_that_were_suspected_and_right(store: Store) -> None:
-    """Of one client, since a day ago."""
-    for job_id, owner in (("job-1", "alice"), ("job-2", "bob")):
+    """Of one client's last jobs."""
+    for job_id, owner in (("job-1", "alice"), ("job-2", "bob"), ("job-3", "alice")):
         add_job(store, job_id, owner=owner)
     for check_id, job_id, suspicion, verdict in (
         ("c-1", "job-1", "copied", Verdict.PASSED),
-        ("c-2", "job-1", "copied", Verdict.PASSED),
+        ("c-2", "job-3", "copied", Verdict.PASSED),
         ("c-3", "job-1", "copied", Verdict.FAILED),
         ("c-4", "job-1", "looks_copied", Verdict.PASSED),
         ("c-5", "job-2", "copied", Verdict.PASSED),
@@ -75,7 +75,7 @@ def test_answers_that_were_suspected_and_right(store: Store) -> None:
         store.write_now(lambda t, it=check_id, what=verdict: checks.decide(t, it, what, {}, NOW_MS))  # type: ignore[misc]
     add(store, "c-6", suspicions=["copied"])
 
-    def count(owner: str, since_ms: int) -> int:
-        return store.read_now(lambda r: checks.passed_of_owner(r, owner, "copied", since_ms=since_ms))
+    def count(owner: str, last: int) -> int:
+        return store.read_now(lambda r: checks.passed_of_owner(r, owner, "copied", jobs=last))
 
-    assert [count("alice", NOW_MS), count("bob", NOW_MS), count("carol", 0), count("alice", NOW_MS + 1)] == [2, 1, 0, 0]
+    assert [count("alice", 2), count("alice", 1), count("bob", 2), count("carol", 2)] == [2, 1, 1, 0]

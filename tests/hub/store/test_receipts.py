@@ -127,3 +127,22 @@ def test_each_attester_signs_once_and_signatures_ascend(store: Store) -> None:
             sign(ANNA, signature, form)
     found = store.read_now(lambda c: receipts.attestations(c, HASH))
     assert [item.attester.lower() for item in found] == [ANNA, BERTA, CARLA]
+
+
+def test_a_receipt_that_may_be_withdrawn_until_it_is_signed(store: Store) -> None:
+    add_job(store)
+    keep(store, is_withdrawable=True)
+    withdrawn = the_receipt(store).receipt_hash
+    sign = {"form": Form.MINT_SPLIT, "signature": "0x", "now_ms": NOW_MS}
+    store.write_now(lambda t: receipts.add_attestation(t, withdrawn, attester=BERTA, **sign))  # type: ignore[arg-type]
+    assert [store.write_now(lambda t: receipts.withdraw(t, "job-1")) for _ in range(2)] == [True, False]
+    assert store.read_now(lambda c: receipts.attestations(c, withdrawn)) == []
+
+    keep(store, receipt_hash=HASH, is_withdrawable=True)
+    # Whoever has been slow speaks of one that there is no more.
+    assert not store.write_now(lambda t: receipts.begin_signing(t, withdrawn))
+    assert not store.write_now(lambda t: receipts.attested(t, "job-1", "0x", NOW_MS, receipt_hash=withdrawn))
+    assert store.write_now(lambda t: receipts.begin_signing(t, HASH))
+    assert not store.write_now(lambda t: receipts.withdraw(t, "job-1"))
+    assert store.write_now(lambda t: receipts.attested(t, "job-1", "0x", NOW_MS, receipt_hash=HASH))
+    assert not store.write_now(lambda t: receipts.withdraw(t, "job-1"))

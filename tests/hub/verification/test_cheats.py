@@ -1,4 +1,5 @@
-"""The cheat bench, small: three jobs, each served honestly in six ways and with every cheat, by the embedded model.
+"""The cheat bench, small: three jobs, each served honestly in six ways and with the cheats that come close to honest
+work, one of them with every cheat, by the embedded model.
 
 `python -m tests.simulation.cheats` does the same with a hundred; docs/hub.md has its figures.
 """
@@ -12,6 +13,8 @@ JOBS = (2, 28, 49)
 """Of 8 steps; by DPM++, Euler and DDIM."""
 NEARLY_RIGHT = ("half of the steps", "three quarters of the steps", "half of the weights")
 """In half precision, where rounding could hide them. What int8 loses is less than that."""
+FAR_OFF = (*SECOND_LOOK, "half of the channels", "stale picture")
+"""Other pictures altogether: one job shows it."""
 CASES = (
     *(case for case in HONEST if not (case.has_other_kernels and case.precision == "bfloat16")),
     *cheating("float32", "float32"),
@@ -21,7 +24,8 @@ CASES = (
 
 @pytest.fixture(scope="module")
 def trials() -> list[Trial]:
-    return [trial for number in JOBS for trial in try_cases(number, CASES)]
+    close = [case for case in CASES if case.cheat not in FAR_OFF]
+    return [trial for number in JOBS for trial in try_cases(number, CASES if number == JOBS[0] else close)]
 
 
 def test_honest_work_is_never_accused(trials: list[Trial]) -> None:
@@ -32,7 +36,7 @@ def test_honest_work_is_never_accused(trials: list[Trial]) -> None:
 
 def test_every_cheat_is_found(trials: list[Trial]) -> None:
     cheats = [trial for trial in trials if trial.case.cheat is not None]
-    assert len(cheats) == len(JOBS) * (9 + len(NEARLY_RIGHT))
+    assert len(cheats) == len(JOBS) * (4 + len(NEARLY_RIGHT)) + len(FAR_OFF)
     assert [(trial.case.name, trial.number) for trial in cheats if not trial.is_accused] == []
 
 

@@ -79,10 +79,18 @@ def test_what_is_missing_may_come_in_another_way(ann: RunningNode, rpc: RpcClien
 def test_ninety_over_as_many_connections_in_any_order(
     ann: RunningNode, rpc_of: Callable[[RunningNode], RpcClient]
 ) -> None:
-    sent = transfers(ann, range(1, 91))  # httpx opens at most 100 connections.
-    mixed = random.sample(sent, len(sent))
-    with ThreadPoolExecutor(len(mixed)) as clients:
-        answers = list(clients.map(send, [rpc_of(ann)] * len(mixed), mixed))
+    """On a busy machine one of them may come after the others' patience has ended; not in each of some attempts."""
+    for attempt in range(ATTEMPTS):
+        sender = f"person {attempt}"
+        assert ann.settle(ann.people.mint(sender, 10**18, nonce=0)) == ["success"]
+        sent = transfers(ann, range(1, 91), sender)  # httpx opens at most 100 connections.
+        mixed = random.sample(sent, len(sent))
+        with ThreadPoolExecutor(len(mixed)) as clients:
+            answers = list(clients.map(send, [rpc_of(ann)] * len(mixed), mixed))
+        refusals = [answer["error"]["message"] for answer in answers if "error" in answer]
+        assert all(message.startswith("nonce too high") for message in refusals)
+        if not refusals:
+            break
     assert answers == [{"result": to_hex(each.hash)} for each in mixed]
     assert ann.client.wait_for_transaction(sent[-1].hash).status == "success"
 

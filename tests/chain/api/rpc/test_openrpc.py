@@ -218,7 +218,7 @@ def test_results_of_what_is_there_are_what_the_document_says(
         validator_of(schemas[name]).validate(answer)
 
 
-@settings(max_examples=700, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_parameters_of_any_method(
     rpc: RpcClient,

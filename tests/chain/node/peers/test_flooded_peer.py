@@ -29,9 +29,9 @@ from tests.chain.node.peers.stations import Intruder, key_of, network_of
 FLOOD_S: Final = 2.0
 MAX_GROWTH_BYTES: Final = 48 * 1024 * 1024
 """Of the node's resident memory under any of the floods, from when it had served its first peer."""
-MAX_MEDIAN_S: Final = 0.25
-"""To answer the honest validator, on a machine that also runs the attackers."""
-MAX_ENTRANCE_S: Final = 5.0
+MAX_MEDIAN_S: Final = 1.0
+"""To answer the honest validator, on a machine that also runs the attackers, and other tests: alone, some milliseconds."""
+MAX_ENTRANCE_S: Final = 20.0
 """For validator c, who comes during the flood and tries again where it finds no place."""
 UPGRADE: Final = (
     b"GET /p2p HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
