@@ -25,13 +25,13 @@ from hub.scheduling.fairness import FairClock
 from hub.scheduling.policies.policy import Policy
 from hub.scheduling.workers import Worker
 from hub.store import jobs, promises, quotas
-from hub.store.errors import AlreadyUsed
+from hub.store.errors import AlreadyUsed, QuotaExceeded
 from hub.store.jobs import ClientNonce, NewJob
-from hub.store.promises import Promise
+from hub.store.promises import Promise, Underfunded
 from hub.store.quotas import QuotaLimits
 from hub.store.shards import NewShard
 from hub.store.store import Store, now_ms
-from hub.store.transaction import Transaction
+from hub.store.transaction import Reader, Transaction
 from hub.workers.workers import Workers
 
 _USED_SENTENCES: Final = {
@@ -202,17 +202,26 @@ class Acceptance:
             known = await self._known(client, request, idempotency_key)
             if known is not None:
                 return known
-        salt, signed = self._signed(request)  # First: nobody else is asked anything for who only pretends to sign.
+        try:
+            return await self._take(client, request, idempotency_key, own)
+        except (AlreadyUsed, QuotaExceeded, Underfunded) as error:
+            if idempotency_key is not None:  # The same once more, at the same time.
+                known = await self._known(client, request, idempotency_key)
+                if known is not None:
+                    return known
+            if isinstance(error, AlreadyUsed):
+                raise Conflict(*_USED_SENTENCES.get(error.what, (error.what, str(error), None))) from None
+            raise
+
+    async def _take(self, client: Client, request: JobRequest, idempotency_key: str | None, own: OwnJob | None) -> str:
+        salt, signed = self._signed(request)  # First: nobody else is asked anything for who only pretends to sign,
+        secured = await self._check_means(client, request)  # or signs what cannot be taken.
         await self._moderation.check([*request.texts, *([request.negative_prompt] if request.negative_prompt else [])])
         await self._check_webhook(request)
         claim = request.claim
         offered, workers = await self._offer(client, request, None if own is None else own.only)
         await self._check_room(workers, request)
         self._check_deadline(request, offered)
-        secured = None
-        if request.payment == "escrow":
-            assert claim is not None
-            secured = await self._deposits.read(request.client or "")
         job, shard = await self._row(client, request, salt, signed, offered, workers)
         if own is not None:
             job = replace(job, client=own.client, facts={**job.facts, **own.facts})
@@ -231,14 +240,39 @@ class Acceptance:
 
         try:
             await self._store.write(unit)
-        except AlreadyUsed as used:
-            if idempotency_key is not None:  # The same once more, at the same time.
-                known = await self._known(client, request, idempotency_key)
-                if known is not None:
-                    return known
-            raise Conflict(*_USED_SENTENCES.get(used.what, (used.what, str(used), None))) from None
+        except Exception:
+            # Else whoever repeats a client's request, say, would push that client back.
+            self._clock.take_back(client.queues_as(request), shard.rank_step_s * shard.pictures)
+            raise
         self._workers.wake()
         return job.job_id
+
+    async def _check_means(self, client: Client, request: JobRequest) -> Secured | None:
+        """The deposit, where one shall pay. An address costs nothing, and what was signed can be sent again: so it is
+        looked first whether nonce, quotas and deposit allow the job. For certain that is found out where it is kept.
+
+        Raises AlreadyUsed, QuotaExceeded, Underfunded and NodeError.
+        """
+        claim, name = request.claim, request.client
+        if claim is None or name is None:
+            return None
+        more = use_of(request.pictures, 0)
+
+        def look(reader: Reader) -> None:
+            if jobs.is_nonce_used(reader, name, to_hex(claim.nonce)):
+                raise AlreadyUsed("client_nonce")
+            for key, limits in client.budgets:
+                quotas.check(reader, key, day_of(now_ms()), limits, more)
+
+        await self._store.read(look)
+        if request.payment != "escrow":
+            return None
+        secured = await self._deposits.read(name)
+        atoms = secured.atoms(until_s(claim.expiry))
+        promised = await self._store.read(lambda r: promises.promised(r, name, secured.height))
+        if claim.max_price > atoms - promised:
+            raise Underfunded(int(claim.max_price), max(0, atoms - promised))
+        return secured
 
     async def _known(self, client: Client, request: JobRequest, key: str) -> str | None:
         """The job of this key; raises Conflict where it is of another body."""

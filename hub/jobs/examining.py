@@ -143,7 +143,7 @@ class CheckLoop:
             return Finding(Verdict.ABANDONED, detail="the job has ended, or its pictures are gone")
         draws = self._checking.key.draws(subject.receipt.hash)
         suspicions = check.evidence.get("suspicions", ())
-        options = _options(suspicions, check.evidence.get("suspected", ()))
+        options = options_for(suspicions, check.evidence.get("suspected", ()))
         found = _finding(await examination.examine(subject, draws, self._hands, options))
         if found.verdict == Verdict.ABANDONED and COPIED in suspicions:
             return replace(found, verdict=Verdict.DISPUTED, fault=FaultReason.COPIED_PICTURE, detail=_UNDECIDED)
@@ -216,7 +216,7 @@ class CheckLoop:
             self._on_news(check.job_id)
 
 
-def _options(suspicions: Sequence[str], suspected: Sequence[int]) -> ExaminationOptions:
+def options_for(suspicions: Sequence[str], suspected: Sequence[int]) -> ExaminationOptions:
     """How much of a shard is examined: what is a copy, one of those that look like one, else several of a suspicious
     shard, one of any other. Nobody is paid for more."""
     is_of_some = bool(suspected) and set(suspicions) <= {COPIED, LOOKS_COPIED}

@@ -67,6 +67,17 @@ class FairClock:
             self._finishes.popitem(last=False)
         return Rank(start_s - priority * HEAD_START_S, max(0.0, fleet_s) / pictures, finish_s)
 
+    def take_back(self, client: str, fleet_s: float) -> None:
+        """A job that was admitted was not taken after all: its client shall not stand back for it."""
+        finish_s = self._finishes.get(client)
+        if finish_s is None:
+            return
+        finish_s -= max(0.0, fleet_s)
+        if finish_s > self._virtual_s:
+            self._finishes[client] = finish_s
+        else:
+            del self._finishes[client]
+
     def rank_if_admitted_s(
         self, client: str, *, priority: int, now_s: float, last_finish_s: float | None = None
     ) -> float:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Text, bindparam, cast, func, select, update
+from sqlalchemy import Text, bindparam, cast, func, or_, select, update
 
 from hub.store.records import columns_of, made
 from hub.store.tables.jobs import JOBS
@@ -106,7 +106,7 @@ def open_of_job(reader: Reader, job_id: str) -> int:
 
 _LAST_OF_OWNER: Final = (
     select(JOBS.c.job_id)
-    .where(JOBS.c.owner == bindparam("the_owner"))
+    .where(JOBS.c.owner == bindparam("the_owner"), JOBS.c.pictures_done > 0)
     .order_by(JOBS.c.sequence.desc())
     .limit(bindparam("jobs"))
     .subquery()
@@ -114,13 +114,16 @@ _LAST_OF_OWNER: Final = (
 _PASSED_OF_OWNER: Final = (
     select(func.count())
     .join_from(_LAST_OF_OWNER, CHECKS, CHECKS.c.job_id == _LAST_OF_OWNER.c.job_id)
-    .where(CHECKS.c.verdict == Verdict.PASSED, cast(CHECKS.c.evidence, Text).like(bindparam("a_word")))
+    .where(
+        or_(CHECKS.c.verdict == Verdict.PASSED, CHECKS.c.verdict.is_(None)),
+        cast(CHECKS.c.evidence, Text).like(bindparam("a_word")),
+    )
 )
 
 
 def passed_of_owner(reader: Reader, owner: str, suspicion: str, *, jobs: int) -> int:
-    """How many answers for this client's last jobs were looked at because of this suspicion (a word of `evidence`), and
-    found to be right."""
+    """How many answers for this client's last jobs, of those that have any, are looked at because of this suspicion (a
+    word of `evidence`) or were found to be right."""
     return reader.execute(
         _PASSED_OF_OWNER, {"the_owner": owner, "jobs": jobs, "a_word": f'%"{suspicion}"%'}
     ).scalar_one()

@@ -176,6 +176,12 @@ def of_idempotency_key(reader: Reader, owner: str, key: str) -> tuple[str, str] 
     return None if row is None else (row.fingerprint, row.job_id)
 
 
+def is_nonce_used(reader: Reader, client: str, nonce: str) -> bool:
+    """Whether a signed request of this client has used it up."""
+    query = select(CLIENT_NONCES.c.nonce).where(CLIENT_NONCES.c.client == client, CLIENT_NONCES.c.nonce == nonce)
+    return reader.execute(query).first() is not None
+
+
 def of_owner(reader: Reader, owner: str, *, before: int | None = None, limit: int) -> list[Job]:
     """Newest first, those with a sequence number below `before`."""
     query = _JOB.where(JOBS.c.owner == owner).order_by(JOBS.c.sequence.desc()).limit(limit)

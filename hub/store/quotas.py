@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from hub.store.errors import QuotaExceeded
 from hub.store.records import columns_of, made
 from hub.store.tables.records import QUOTAS
-from hub.store.transaction import Transaction
+from hub.store.transaction import Reader, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +77,22 @@ def spend(transaction: Transaction, key: str, day: str, limits: QuotaLimits, mor
     if row is None:
         transaction.execute(_BEGIN[transaction.is_sqlite], {"key": key, "day": day, **asdict(Spent())})
         row = transaction.execute(_LOCKED, where).mappings().one()
-    used = asdict(made(Spent, row))
+    after = _after(made(Spent, row), limits, more)
+    transaction.execute(_SPEND, {**where, **{f"new_{name}": value for name, value in asdict(after).items()}})
+    return after
+
+
+def check(reader: Reader, key: str, day: str, limits: QuotaLimits, more: Spent) -> None:
+    """Raises QuotaExceeded where `spend` would, if nobody comes between."""
+    row = reader.execute(_SPENT, {"the_key": key, "the_day": day}).mappings().one_or_none()
+    _after(Spent() if row is None else made(Spent, row), limits, more)
+
+
+def _after(used: Spent, limits: QuotaLimits, more: Spent) -> Spent:
     after = {}
-    for name, addition in asdict(more).items():
-        limit = getattr(limits, name)
-        if limit is not None and addition > 0 and used[name] + addition > limit:
-            raise QuotaExceeded(name, max(0, limit - used[name]))
-        after[name] = max(0, used[name] + addition)
-    transaction.execute(_SPEND, {**where, **{f"new_{name}": value for name, value in after.items()}})
+    for name, before in asdict(used).items():
+        limit, addition = getattr(limits, name), getattr(more, name)
+        if limit is not None and addition > 0 and before + addition > limit:
+            raise QuotaExceeded(name, max(0, limit - before))
+        after[name] = max(0, before + addition)
     return Spent(**after)

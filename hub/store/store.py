@@ -23,7 +23,7 @@ from hub.store.writing import Unit, Writer
 
 _READERS: Final = 4
 _READERS_OF_SQLITE: Final = 2
-"""Each has pages of its own to read again after a commit, and they share one interpreter's lock: more are slower."""
+"""It answers from memory; four took more CPU for the same (docs/benchmarks.md)."""
 _SCHEMA_VERSION_FOR_STAGE_1: Final = 2  # Any but 1, so that a hub of stage 1 refuses the database with a sentence.
 
 Value = TypeVar("Value")
@@ -63,9 +63,6 @@ class Store:
         except BaseException:
             self._engine.dispose()
             raise
-        # What several statements of one query see belongs together; on SQLite a transaction is that by itself.
-        options = {"isolation_level": "REPEATABLE READ"} if self.is_shared else {}
-        self._reading = self._engine.execution_options(**options)
         count = _READERS if self.is_shared else _READERS_OF_SQLITE
         self._readers = ThreadPoolExecutor(count, thread_name_prefix="hub-reader")
         self._writer = Writer(self._engine, self.announcements)
@@ -95,7 +92,7 @@ class Store:
     def read_now(self, query: Query[Value]) -> Value:
         """The same in this thread."""
         try:
-            with transaction(self._reading) as connection:
+            with transaction(self._engine) as connection:
                 return query(connection)
         except SQLAlchemyError as error:
             raise translated(error) from error

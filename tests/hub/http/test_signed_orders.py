@@ -3,8 +3,10 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -27,13 +29,43 @@ EACH_JOBS = 3
 TOGETHER_PICTURES = 40
 
 
+class Judge(BaseHTTPRequestHandler):
+    """Of prompts, outside the hub: allows all of them, and remembers them."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:  # noqa: N802 - what http.server calls
+        """One question."""
+        self.asked.extend(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["prompts"])
+        answer = b'{"allowed": true}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_words: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture(scope="module")
+def judge() -> Iterator[str]:
+    """The URL of one that runs."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Judge) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
 @pytest.fixture(scope="module")
 def hub(
-    tmp_path_factory: pytest.TempPathFactory, chain: Chain, provider_keys: list[PrivateKey]
+    tmp_path_factory: pytest.TempPathFactory, chain: Chain, provider_keys: list[PrivateKey], judge: str
 ) -> Iterator[HubProcess]:
     """Takes them from everybody, within quotas."""
     signers = f"each = {{ jobs = {EACH_JOBS} }}\ntogether = {{ pictures = {TOGETHER_PICTURES} }}\n"
-    made = HubProcess(tmp_path_factory.mktemp("hub"), chain, signed_orders="all", signers=signers).start()
+    flags = {"signed_orders": "all", "signers": signers, "AITBC_HUB_MODERATION_URL": judge}
+    made = HubProcess(tmp_path_factory.mktemp("hub"), chain, **flags).start()
     provider = DialledProvider(provider_keys[0], chain).dial(made.workers_url)
     yield made
     provider.hang_up()
@@ -147,6 +179,20 @@ def test_a_signed_request_is_one_job_however_often_it_comes(hub: HubProcess, cha
     assert hub.request("POST", "/v1/jobs", json=another).json()["reason"] == "nonce_used"
     # Another client's nonce of the same bytes is another nonce.
     assert is_taken(post(hub, signed_order(new_account(), chain.chain_id, nonce=nonce)))
+
+
+def test_nobody_outside_is_asked_about_what_cannot_be_taken(hub: HubProcess, chain: Chain) -> None:
+    """Who asks for it has paid nothing, and can ask again: a judge of prompts costs its operator something."""
+    account, prompt = new_account(), "asked about once"
+    order = signed_order(account, chain.chain_id, prompt=prompt)
+    assert is_taken(post(hub, order))
+    again = [post(hub, order) for _ in range(3)]
+    assert {(answer.status_code, answer.json()["reason"]) for answer in again} == {(409, "nonce_used")}
+    unfunded = post(hub, signed_order(new_account(), chain.chain_id, prompt=prompt, payment="escrow"))
+    assert (unfunded.status_code, unfunded.json()["reason"]) == (402, "deposit_too_small")
+    many = post(hub, signed_order(account, chain.chain_id, prompt=prompt, n=TOGETHER_PICTURES + 1))
+    assert many.status_code == 429, many.text
+    assert Judge.asked.count(prompt) == 1
 
 
 def test_a_repetition_needs_a_key_that_nobody_guesses(hub: HubProcess, chain: Chain) -> None:

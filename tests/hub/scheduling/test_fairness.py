@@ -52,6 +52,23 @@ def test_a_head_start_is_worth_its_seconds_and_no_more() -> None:
     assert sum(rank.rank_s < low.rank_s for rank in behind) == 9
 
 
+def test_a_job_that_was_not_taken_leaves_its_client_where_it_was() -> None:
+    clock = FairClock()
+    clock.note_waiting(True)
+    first = admit(clock, "a", 0.0)
+    for _ in range(100):
+        admit(clock, "a", 0.0, fleet_s=10.0)
+        clock.take_back("a", 10.0)
+        admit(clock, "b", 0.0, fleet_s=10.0)
+        clock.take_back("b", 10.0)
+    assert admit(clock, "a", 0.0).rank_s == pytest.approx(first.rank_s + 1.0)
+    assert admit(clock, "b", 0.0).rank_s == first.rank_s
+    clock.note_waiting(False)
+    clock.take_back("a", 10.0)  # Forgotten meanwhile, which is as good.
+    clock.note_waiting(True)
+    assert admit(clock, "a", 5.0).rank_s == admit(clock, "c", 5.0).rank_s
+
+
 def test_an_open_job_known_to_another_process_counts() -> None:
     clock = FairClock()
     assert clock.admit("a", priority=5, pictures=1, fleet_s=1.0, now_s=10.0, last_finish_s=40.0).finish_s == 41.0

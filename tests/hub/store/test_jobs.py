@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
-from hub.store import events, jobs, shards, waiting
+from hub.store import checks, events, jobs, leases, receipts, shards, waiting
+from hub.store.checks import NewCheck, Verdict
 from hub.store.errors import AlreadyUsed
 from hub.store.jobs import ClientNonce, Job, JobState
 from hub.store.shards import NewShard, ShardState
 from hub.store.store import Store
-from tests.hub.store.conftest import ANNA, HASH, NOW_MS, add_job, new_job, new_lease, take
+from tests.hub.store.conftest import ANNA, HASH, NOW_MS, add_job, deliver, new_job, new_lease, take
+from tests.hub.store.test_receipts import new_receipt
 
 RUN = NewShard(number=0, first_picture=0, pictures=1)
 
@@ -131,3 +133,71 @@ def test_facts_are_merged(store: Store) -> None:
     store.write_now(lambda t: jobs.keep_facts(t, "job-1", b=3, c=[4]))
 
     assert the_job(store).facts == {"a": 1, "b": 3, "c": [4]}
+
+
+class TestToAttend:
+    """Jobs that there may be something to do for, whoever missed the news of them."""
+
+    @staticmethod
+    def found(store: Store, now_ms: int = NOW_MS) -> list[str]:
+        return store.read_now(lambda c: jobs.to_attend(c, now_ms, limit=9))
+
+    def test_neither_what_waits_nor_what_is_under_way(self, store: Store) -> None:
+        add_job(store, "waits")
+        add_job(store, "leased")
+        take(store, new_lease("l-1", "leased"))
+        assert self.found(store) == []
+
+    def test_what_is_all_there_until_it_has_a_receipt(self, store: Store) -> None:
+        add_job(store)
+        take(store, new_lease("l-1"))
+        deliver(store, "l-1")
+        assert self.found(store) == ["job-1"]
+        store.write_now(lambda t: receipts.keep(t, new_receipt(), NOW_MS))
+        assert self.found(store) == []
+
+    def test_what_is_checked_after_its_check(self, store: Store) -> None:
+        add_job(store)
+        take(store, new_lease("l-1"))
+        deliver(store, "l-1")
+        check = NewCheck(check_id="c-1", job_id="job-1", shard=0, lease_id="l-1", provider=ANNA, kind="rerun")
+        store.write_now(lambda t: checks.add(t, check, NOW_MS))
+        assert self.found(store) == ["job-1"]  # Somebody has to say that it is being verified.
+        store.write_now(
+            lambda t: jobs.set_state(t, "job-1", JobState.VERIFYING, only_from=(JobState.RUNNING,), now_ms=NOW_MS)
+        )
+        assert self.found(store) == []
+        store.write_now(lambda t: checks.decide(t, "c-1", Verdict.PASSED, {}, NOW_MS))
+        assert self.found(store) == ["job-1"]
+
+    def test_what_somebody_has_failed_at(self, store: Store) -> None:
+        add_job(store)
+        take(store, new_lease("l-1"))
+        store.write_now(lambda t: leases.fail(t, "l-1", outcome="out_of_memory", detail=None, now_ms=NOW_MS))
+        assert self.found(store) == ["job-1"]
+
+    def test_a_rest_that_somebody_is_excluded_from(self, store: Store) -> None:
+        excluded = NewShard(number=0, first_picture=0, pictures=2, excluded=[ANNA])
+        store.write_now(lambda t: jobs.add(t, new_job(images=2), [excluded], now_ms=NOW_MS))
+        assert self.found(store) == []  # Nobody has begun with it.
+        take(store, new_lease("l-1"))
+        assert self.found(store) == ["job-1"]
+
+    def test_what_is_cancelled_or_late(self, store: Store) -> None:
+        add_job(store, "cancelled")
+        add_job(store, "late", deadline_ms=NOW_MS + 5)
+        store.write_now(lambda t: jobs.request_cancel(t, "cancelled", NOW_MS))
+        assert self.found(store) == ["cancelled"]
+        assert self.found(store, NOW_MS + 5) == ["cancelled", "late"]
+        store.write_now(lambda t: jobs.end(t, "late", JobState.FAILED, now_ms=NOW_MS))
+        assert self.found(store, NOW_MS + 5) == ["cancelled"]
+
+
+def test_how_far_a_job_is(store: Store) -> None:
+    add_job(store)
+    take(store, new_lease("l-1"))
+    deliver(store, "l-1")
+    assert store.read_now(lambda c: jobs.progress(c, "job-1")) == (False, 1)
+    store.write_now(lambda t: jobs.end(t, "job-1", JobState.DONE, now_ms=NOW_MS))
+    assert store.read_now(lambda c: jobs.progress(c, "job-1")) == (True, 1)
+    assert store.read_now(lambda c: jobs.progress(c, "none")) == (True, 0)

@@ -46,14 +46,15 @@ def send_batch(rpc: RpcClient, transactions: Sequence[Transaction]) -> list[dict
     return answers
 
 
-def quickest_s(attempt: Callable[[int], None]) -> float:
-    """Of some attempts: a busy machine may be slow at any one, and who waits is slow at all of them."""
-    took_s = []
-    for number in range(ATTEMPTS):
+def is_quicker_once(attempt: Callable[[int], None]) -> bool:
+    """Than who waits: a busy machine may be slow at any of some attempts, and who waits is slow at all of them."""
+
+    def took_s(number: int) -> float:
         started = time.monotonic()
         attempt(number)
-        took_s.append(time.monotonic() - started)
-    return min(took_s)
+        return time.monotonic() - started
+
+    return any(took_s(number) < PATIENCE_S for number in range(ATTEMPTS))
 
 
 def test_one_that_overtook_the_other_waits_for_it(ann: RunningNode, rpc: RpcClient) -> None:
@@ -80,19 +81,21 @@ def test_ninety_over_as_many_connections_in_any_order(
     ann: RunningNode, rpc_of: Callable[[RunningNode], RpcClient]
 ) -> None:
     """On a busy machine one of them may come after the others' patience has ended; not in each of some attempts."""
-    for attempt in range(ATTEMPTS):
-        sender = f"person {attempt}"
+
+    def all_were_taken(sender: str) -> bool:
         assert ann.settle(ann.people.mint(sender, 10**18, nonce=0)) == ["success"]
         sent = transfers(ann, range(1, 91), sender)  # httpx opens at most 100 connections.
         mixed = random.sample(sent, len(sent))
         with ThreadPoolExecutor(len(mixed)) as clients:
             answers = list(clients.map(send, [rpc_of(ann)] * len(mixed), mixed))
-        refusals = [answer["error"]["message"] for answer in answers if "error" in answer]
-        assert all(message.startswith("nonce too high") for message in refusals)
-        if not refusals:
-            break
-    assert answers == [{"result": to_hex(each.hash)} for each in mixed]
-    assert ann.client.wait_for_transaction(sent[-1].hash).status == "success"
+        for each, answer in zip(mixed, answers, strict=True):
+            if "error" in answer:
+                assert answer["error"]["message"].startswith("nonce too high")
+                return False
+            assert answer == {"result": to_hex(each.hash)}
+        return ann.client.wait_for_transaction(sent[-1].hash).status == "success"
+
+    assert any(all_were_taken(f"person {attempt}") for attempt in range(ATTEMPTS))
 
 
 def test_a_batch_may_be_in_any_order(ann: RunningNode, rpc: RpcClient) -> None:
@@ -100,7 +103,7 @@ def test_a_batch_may_be_in_any_order(ann: RunningNode, rpc: RpcClient) -> None:
         sent = transfers(ann, range(40 * number + 40, 40 * number, -1))
         assert [answer["result"] for answer in send_batch(rpc, sent)] == [to_hex(each.hash) for each in sent]
 
-    assert quickest_s(send_backwards) < PATIENCE_S
+    assert is_quicker_once(send_backwards)
 
 
 def test_batches_that_overtake_one_another(ann: RunningNode, rpc_of: Callable[[RunningNode], RpcClient]) -> None:
@@ -136,18 +139,15 @@ def test_others_are_answered_meanwhile(ann: RunningNode, rpc_of: Callable[[Runni
         assert ann.settle(*transfers(ann, [1])) == ["success"]
         assert waiting.result(ANSWERED_S)["error"]["message"].startswith("nonce too high")
 
-    def ask(_: int) -> None:
+    def is_answered_first() -> bool:
         (early,) = transfers(ann, [9])
         with ThreadPoolExecutor(1) as clients:
             waiting = clients.submit(send, rpc_of(ann), early)
             time.sleep(0.1)
             rpc_of(ann).call("eth_blockNumber")
-            was_first.append(not waiting.done())
-            waiting.result(ANSWERED_S)
+            return not waiting.done()
 
-    was_first: list[bool] = []
-    quickest_s(ask)
-    assert any(was_first)
+    assert any(is_answered_first() for _ in range(ATTEMPTS))
 
 
 def test_no_more_wait_than_there_is_room_for(ann: RunningNode, rpc: RpcClient) -> None:
@@ -158,7 +158,7 @@ def test_no_more_wait_than_there_is_room_for(ann: RunningNode, rpc: RpcClient) -
         refusals = send_batch(rpc, too_many)
         assert all(each["error"]["message"].startswith("nonce too high") for each in refusals)
 
-    assert quickest_s(send_them) < PATIENCE_S
+    assert is_quicker_once(send_them)
 
 
 def test_room_is_given_back(start_node: StartNode, rpc_of: Callable[[RunningNode], RpcClient]) -> None:
@@ -181,4 +181,4 @@ def test_a_key_that_nobody_has_used_does_not_wait(ann: RunningNode, rpc: RpcClie
         assert "nonce too high" in send(rpc, fresh[0])["error"]["message"]
         assert "nonce too high" in send_batch(rpc, fresh)[0]["error"]["message"]
 
-    assert quickest_s(send_it) < PATIENCE_S
+    assert is_quicker_once(send_it)

@@ -30,7 +30,7 @@ FLOOD_S: Final = 2.0
 MAX_GROWTH_BYTES: Final = 48 * 1024 * 1024
 """Of the node's resident memory under any of the floods, from when it had served its first peer."""
 MAX_MEDIAN_S: Final = 1.0
-"""To answer the honest validator, on a machine that also runs the attackers, and other tests: alone, some milliseconds."""
+"""To answer the honest validator, beside the attackers and other tests; with the machine alone, some milliseconds."""
 MAX_ENTRANCE_S: Final = 20.0
 """For validator c, who comes during the flood and tries again where it finds no place."""
 UPGRADE: Final = (
