@@ -93,9 +93,9 @@ class Client:
 
     @property
     def budgets(self) -> tuple[tuple[str, QuotaLimits], ...]:
-        """Whose quotas a job is taken from."""
+        """Whose quotas a job is taken from; the common one first, so that no two processes wait for each other's."""
         own = (self.owner, self.limits)
-        return (own,) if self.together is None else (own, (SIGNERS, self.together))
+        return (own,) if self.together is None else ((SIGNERS, self.together), own)
 
     def queues_as(self, request: JobRequest) -> str:
         """Whose fair share it is: addresses cost nothing, so those who do not pay either have one together."""

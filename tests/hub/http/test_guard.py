@@ -44,7 +44,7 @@ def test_what_a_hub_does_not_take_without_a_key(setting: SignedOrders, request_:
 def test_who_signs_has_a_bound_of_its_own_and_one_with_all_others(setting: SignedOrders, request_: JobRequest) -> None:
     client = guard(setting).signer_of(request_, "k" * 32)
     limits = KEYS.signers
-    assert client.budgets == ((ACCOUNT.address, limits.each), (SIGNERS, limits.together))
+    assert client.budgets == ((SIGNERS, limits.together), (ACCOUNT.address, limits.each))
     # Addresses cost nothing: only those that pay stand in the queue for themselves.
     assert client.queues_as(request_) == (ACCOUNT.address if request_ is PAID else SIGNERS)
     with pytest.raises(Problem):

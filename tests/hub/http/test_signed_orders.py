@@ -34,7 +34,7 @@ class Judge(BaseHTTPRequestHandler):
 
     asked: ClassVar[list[str]] = []
 
-    def do_POST(self) -> None:  # noqa: N802 - what http.server calls
+    def do_POST(self) -> None:
         """One question."""
         self.asked.extend(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["prompts"])
         answer = b'{"allowed": true}'

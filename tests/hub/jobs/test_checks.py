@@ -239,7 +239,7 @@ class TestCopies:
         assert second["status"] == "done"
         assert second["provider"] in {each.address for each in others}
         caught = next(each for each in checks_of(hub, second["job_id"]) if each["provider"] == cheat.address)
-        assert (caught["verdict"], caught["evidence"]["suspicions"]) == ("failed", ["copied"])
+        assert (caught["verdict"], "copied" in caught["evidence"]["suspicions"]) == ("failed", True)
         assert cheat.suspended[0].reason == "dispute_lost"
 
     def test_requests_that_no_model_tells_apart_make_no_liar(self, hub: HubProcess, join: Join) -> None:
@@ -253,7 +253,8 @@ class TestCopies:
             (check,) = wait_until(lambda: checks_of(hub, job_id))
             wait_until(lambda: checks_of(hub, job_id)[0]["verdict"] == "passed")
             assert (check["provider"], maker.suspended) == (maker.address, [])
-            return list(check["evidence"]["suspicions"])
+            # It may also be quicker than it was before, on a machine that has other work.
+            return [each for each in check["evidence"]["suspicions"] if each != "too_quick"]
 
         assert [suspicions(f"no. {number}") for number in (0, 1, 1, 0)] == [[], ["copied"], [], []]
         found = [suspicions(f"no. {number}") for number in range(2, MOST_FALSE_ALARMS + 2)]

@@ -58,7 +58,7 @@ def arguments(folder: Path) -> Callable[..., list[str]]:
 @pytest.fixture
 def run() -> Callable[..., subprocess.CompletedProcess[str]]:
     """A command as a process of its own, to its end."""
-    return lambda *words: subprocess.run([*COMMAND, *words], check=False, capture_output=True, text=True, timeout=120)
+    return lambda *words: subprocess.run([*COMMAND, *words], check=False, capture_output=True, text=True, timeout=180)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ class ProviderChild:
 
     def wait(self) -> int:
         """Its exit code."""
-        return self._child.wait(90)
+        return self._child.wait(180)
 
     def kill(self) -> None:
         """Ends it at once, if it still runs."""
