@@ -7,7 +7,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import structlog
@@ -40,7 +40,11 @@ _CONCURRENT: Final = 16
 _IDLE_S: Final = 5.0
 _FIRST_RETRY_S: Final = 0.5
 _LONGEST_RETRY_S: Final = 300.0
+_MOST_AGE_S: Final = 90 * 86_400
+"""Of this hub's own receipts: its operator has set how long its jobs and windows are, and there may be four windows."""
 _PLACE: Final = re.compile(r"(parts|pictures)\[(\d{1,3})\]")
+
+_OWN_BOUNDS: Final = Bounds(oldest_s=_MOST_AGE_S, longest_s=_MOST_AGE_S)
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.attestation")
 
@@ -72,8 +76,8 @@ class AttestingSettings:
     fee_basis_points: int = 0
     """Of what a settlement pays to providers; nothing is taken of what is minted."""
     give_up_s: float = 2 * 86_400
-    """Signatures that are still missing then are given up, and the job fails; receipts get too old for attesters."""
-    bounds: Bounds = field(default_factory=Bounds)
+    """So long after its window, missing signatures are given up, and the job fails: receipts get too old for others."""
+    bounds: Bounds = _OWN_BOUNDS
 
 
 @dataclass(slots=True)
@@ -150,7 +154,8 @@ class Attesting:
             await self._sign(receipt)
         except NotYet as later:
             self._postpone(receipt, later)
-            if now_ms() - receipt.kept_at_ms > self._settings.give_up_s * 1_000:
+            due_since_ms = max(receipt.kept_at_ms, receipt.window_until_ms)
+            if now_ms() - due_since_ms > self._settings.give_up_s * 1_000:
                 await self._never(receipt, NeverAttested("attestation_late", f"no attestation in time: {later.detail}"))
         except PartsRefused as refused:
             await self._drop(receipt, refused)

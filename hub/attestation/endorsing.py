@@ -1,7 +1,6 @@
 """Signing others' receipts: own checks, own look at the chain, own challenge window, and then this hub's signature."""
 
 import asyncio
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -111,7 +110,9 @@ class Endorser:
         wanted = self._wanted(caller, evidence)
         known = await self._store.read(lambda c: endorsements.get(c, wanted.receipt_hash))
         if known is None or known.state in (EndorsementState.WAITING, EndorsementState.SIGNING):
-            await self._examine(evidence, wanted)
+            # Its age counts when it is brought: this attester's own window makes nothing too old.
+            brought_at_ms = now_ms() if known is None else known.asked_at_ms
+            await self._examine(evidence, wanted, brought_at_ms // 1_000)
         kept = await self._begin(wanted)
         if kept.state == EndorsementState.SIGNED:
             assert kept.signature is not None
@@ -150,7 +151,7 @@ class Endorser:
             window_until_ms=now_ms() + self._settings.window_s * 1_000,
         )
 
-    async def _examine(self, evidence: Evidence, wanted: NewEndorsement) -> None:
+    async def _examine(self, evidence: Evidence, wanted: NewEndorsement, brought_at_s: int) -> None:
         """Everything that this attester can see for itself."""
         bounds = self._settings.bounds
         attesters = await self._chain.attesters()
@@ -160,7 +161,7 @@ class Endorser:
             chain_id=self.attester.network.chain_id,
             ceiling_atoms=attesters.ceiling_atoms,
             bounds=bounds,
-            now_s=int(time.time()),
+            now_s=brought_at_s,
         )
         who = [part.receipt.provider for part in parts_of(evidence)]
         check_registered(evidence, await self._chain.providers(who), bounds)

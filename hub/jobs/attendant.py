@@ -253,16 +253,21 @@ class Attendant:
                 _log.info("receipt_not_signed", job_id=sight.job.job_id, provider=name, reason=error.reason)
                 continue
             except Rejected as rejected:
-                await self._give_up(sight.job, "no_receipt", rejected.message)
+                await self._give_up(sight, "no_receipt", rejected.message)
                 return
             await self._keep(sight.job, whole, to_hex(signature), sight)
             return
         if signable_since_ms(sight.results, now) + UNSIGNED_S * 1000 < now:
-            await self._give_up(sight.job, "no_signature", "no provider of it was there to sign its receipt")
+            await self._give_up(sight, "no_signature", "no provider of it was there to sign its receipt")
 
-    async def _give_up(self, job: Job, reason: str, detail: str) -> None:
+    async def _give_up(self, sight: Sight, reason: str, detail: str) -> None:
         now = now_ms()
-        await self._store.write(lambda t: self._endings.finish(t, job, JobState.FAILED, reason, detail, now))
+
+        def unit(transaction: Transaction) -> None:
+            if _is_as_seen(transaction, sight):
+                self._endings.finish(transaction, sight.job, JobState.FAILED, reason, detail, now)
+
+        await self._store.write(unit)
 
     async def _keep(self, job: Job, receipt: Receipt, signature: str, sight: Sight) -> None:
         """From here on it is `hub.attestation`'s."""
@@ -282,15 +287,9 @@ class Attendant:
             window_until_ms=window_until_ms(self._challenge_window_s, now),
             is_withdrawable=self._is_withdrawable,
         )
-        counted = {result.lease_id for result in sight.results}
 
         def unit(transaction: Transaction) -> bool:
-            """Unless a check has refused a part of it meanwhile."""
-            if not lock_open_job(transaction, job.job_id) or checks.open_of_job(transaction, job.job_id):
-                return False
-            if {result.lease_id for result in results.of_job(transaction, job.job_id)} != counted:
-                return False
-            if receipts.get(transaction, job.job_id) is not None:  # Another process was quicker.
+            if not _is_as_seen(transaction, sight):
                 return False
             _accept(transaction, sight, now)
             receipts.keep(transaction, row, now)
@@ -298,6 +297,17 @@ class Attendant:
 
         if await self._store.write(unit):
             self._metrics.composed.labels(str(form)).inc()
+
+
+def _is_as_seen(transaction: Transaction, sight: Sight) -> bool:
+    """Holds the job's row. False where it has ended, another process was quicker with its receipt, or a check has begun
+    or refused a part of it meanwhile: asking providers for a signature takes its time."""
+    job_id = sight.job.job_id
+    if not lock_open_job(transaction, job_id) or checks.open_of_job(transaction, job_id):
+        return False
+    if {result.lease_id for result in results.of_job(transaction, job_id)} != {each.lease_id for each in sight.results}:
+        return False
+    return receipts.get(transaction, job_id) is None
 
 
 def _set_verifying(transaction: Transaction, sight: Sight, now_ms: int) -> None:

@@ -17,7 +17,7 @@ from hub.store import audit, checks, jobs, providers, receipts, results
 from hub.store.checks import Check, NewCheck, Verdict
 from hub.store.jobs import Job
 from hub.store.leases import Lease
-from hub.store.results import NewResult, Result
+from hub.store.results import NewResult, Result, ResultState
 from hub.store.shards import Shard
 from hub.store.transaction import Transaction
 from hub.verification import sampling
@@ -118,8 +118,12 @@ class Checking:
         receipt, as long as this one is not being signed. Else the whole job has failed."""
         if not lock_open_job(transaction, check.job_id):
             return
-        job = jobs.get(transaction, check.job_id)
+        job, result = jobs.get(transaction, check.job_id), results.get(transaction, check.lease_id)
         assert job is not None
+        if (
+            result is None or result.state == ResultState.REFUSED
+        ):  # For another reason, meanwhile: the receipt is of what has come since.
+            return
         has_receipt = receipts.get(transaction, check.job_id) is not None
         told = f"{word}: {detail}" if detail else word
         if has_receipt and self._endings.withdraw(

@@ -134,7 +134,7 @@ def check_likeness(
             now_ms=now_ms,
         )
     for reason in {each.reason for each in found}:
-        last = checks.passed_of_owner(transaction, job.owner, reason, jobs=likeness.LAST_JOBS)
+        last = checks.suspected_of_owner(transaction, job.owner, reason, jobs=likeness.LAST_JOBS)
         if last >= likeness.MOST_FALSE_ALARMS:
             found = [each for each in found if each.reason != reason]
             doubtful = [] if reason == likeness.COPIED else doubtful

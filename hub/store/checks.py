@@ -111,7 +111,7 @@ _LAST_OF_OWNER: Final = (
     .limit(bindparam("jobs"))
     .subquery()
 )
-_PASSED_OF_OWNER: Final = (
+_SUSPECTED_OF_OWNER: Final = (
     select(func.count())
     .join_from(_LAST_OF_OWNER, CHECKS, CHECKS.c.job_id == _LAST_OF_OWNER.c.job_id)
     .where(
@@ -121,11 +121,11 @@ _PASSED_OF_OWNER: Final = (
 )
 
 
-def passed_of_owner(reader: Reader, owner: str, suspicion: str, *, jobs: int) -> int:
+def suspected_of_owner(reader: Reader, owner: str, suspicion: str, *, jobs: int) -> int:
     """How many answers for this client's last jobs, of those that have any, are looked at because of this suspicion (a
     word of `evidence`) or were found to be right."""
     return reader.execute(
-        _PASSED_OF_OWNER, {"the_owner": owner, "jobs": jobs, "a_word": f'%"{suspicion}"%'}
+        _SUSPECTED_OF_OWNER, {"the_owner": owner, "jobs": jobs, "a_word": f'%"{suspicion}"%'}
     ).scalar_one()
 
 

@@ -64,7 +64,7 @@ _ENDORSEMENT: Final = select(*columns_of(ENDORSEMENTS, Endorsement))
 
 
 _TAKEN: Final = tuple(
-    ENDORSEMENTS.c[name] for name in ("receipt_hash", "hub_id", "job_id", "asked_by", "state", "receipts_brought")
+    ENDORSEMENTS.c[name] for name in ("receipt_hash", "hub_id", "job_id", "asked_by", "state", "replaced")
 )
 
 
@@ -93,7 +93,8 @@ def begin(transaction: Transaction, wanted: NewEndorsement, now_ms: int) -> Endo
     """Keeps what is asked for; the same again gives what is kept.
 
     Raises AlreadyUsed: `receipt_hash` where it was asked for in another form, `job_id` where the job has another
-    receipt that it cannot replace, `request_hash` where the client's signed request has another job's.
+    receipt that it cannot replace, or had this one before, `request_hash` where the client's signed request has another
+    job's.
     """
     known = get(transaction, wanted.receipt_hash)
     if known is not None:
@@ -109,20 +110,18 @@ def begin(transaction: Transaction, wanted: NewEndorsement, now_ms: int) -> Endo
             & wanted.is_signed_request,
         )
     )
-    receipts_brought = 1
+    replaced: list[str] = []
     for row in transaction.execute(taken.with_for_update()):
         if (row.hub_id, row.job_id) != (wanted.hub_id, wanted.job_id):
             raise AlreadyUsed("request_hash")
         is_open = row.state == EndorsementState.WAITING and row.asked_by == wanted.asked_by
-        if not is_open or row.receipts_brought >= MOST_RECEIPTS:
+        replaced = [*row.replaced, row.receipt_hash]
+        if not is_open or wanted.receipt_hash in replaced or len(replaced) >= MOST_RECEIPTS:
             raise AlreadyUsed("job_id")
-        receipts_brought = row.receipts_brought + 1
         transaction.execute(delete(ENDORSEMENTS).where(ENDORSEMENTS.c.receipt_hash == row.receipt_hash))
     values = {name: getattr(wanted, name) for name in NewEndorsement.__dataclass_fields__}
     transaction.execute(
-        insert(ENDORSEMENTS).values(
-            **values, asked_at_ms=now_ms, state=EndorsementState.WAITING, receipts_brought=receipts_brought
-        )
+        insert(ENDORSEMENTS).values(**values, asked_at_ms=now_ms, state=EndorsementState.WAITING, replaced=replaced)
     )
     kept = get(transaction, wanted.receipt_hash)
     assert kept is not None

@@ -4,8 +4,8 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, PrimaryKeyConstraint, String, Table, Text, false
 
-from hub.store.column_types import Atoms, Serial
-from hub.store.tables.schema import ADDRESS, HASH, IDENTIFIER, METADATA, WORD, ZERO, partial_index
+from hub.store.column_types import Atoms, Json, Serial
+from hub.store.tables.schema import ADDRESS, EMPTY_LIST, HASH, IDENTIFIER, METADATA, WORD, ZERO, partial_index
 
 DEPOSITORS: Final = Table("depositors", METADATA, Column("client", ADDRESS, primary_key=True))
 """A row per client that pays from a deposit: whoever promises its money holds the row."""
@@ -40,7 +40,7 @@ ENDORSEMENTS: Final = Table(
     Column("is_signed_request", Boolean, nullable=False, server_default=false()),
     Column("asked_at_ms", BigInteger, nullable=False),
     Column("window_until_ms", BigInteger, nullable=False, server_default=ZERO),
-    Column("receipts_brought", BigInteger, nullable=False, server_default=ZERO),
+    Column("replaced", Json, nullable=False, server_default=EMPTY_LIST),
     Column("state", WORD, nullable=False),
     Column("reason", WORD),
     Column("signature", String(132)),
@@ -48,7 +48,8 @@ ENDORSEMENTS: Final = Table(
     # One signed request gives one receipt, whoever brings it.
     partial_index("endorsements_of_requests", "client", "request_hash", where="is_signed_request", unique=True),
 )
-"""Receipts of other hubs that this attester was asked to sign, and has found true."""
+"""Receipts of other hubs that this attester was asked to sign, and has found true; `replaced`: hashes of those that its
+job had before."""
 
 OUTCOMES: Final = Table(
     "outcomes",

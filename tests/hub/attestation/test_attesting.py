@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
 from hub.attestation import disputes
@@ -18,6 +19,7 @@ from hub.store import audit, checks, jobs, receipts
 from hub.store.checks import NewCheck
 from hub.store.jobs import JobState
 from hub.store.store import now_ms
+from hub.store.tables.receipts import RECEIPTS
 from tests.hub.attestation.evidences import PROVIDERS, SPLIT, Job, picture
 from tests.hub.attestation.hubs import ENDINGS, PATIENCE_S, Hub, Pictures, TwoAttesterChain, serving
 
@@ -110,6 +112,22 @@ async def test_each_attester_has_its_own_challenge_window(network: TwoAttesterCh
         await until_ended(attesting, east, job_id)
         assert east.job(job_id).state == JobState.DONE
         assert time.monotonic() - began_s >= 3.0  # One after the other: West hears of it when East signs.
+
+
+async def test_a_long_window_makes_nothing_too_old(network: TwoAttesterChain, tmp_path: Path) -> None:
+    """A job of two days, a window of four: it is the hub's own operator who has set them."""
+    day_ms = 86_400_000
+    job = SPLIT.but(client=None, took_s=2 * 86_400, finished_at=int(time.time()) - 4 * 86_400)
+    async with serving("east", tmp_path, network) as east:
+        job_id = east.bring(job.evidence(), window_until_ms=now_ms() - 1)
+        kept = update(RECEIPTS).where(RECEIPTS.c.job_id == job_id)
+        east.store.write_now(lambda t: t.execute(kept.values(kept_at_ms=now_ms() - 4 * day_ms)))
+        await east.attesting([]).attest_due()  # Nobody else is there to sign it.
+        found = east.job(job_id)
+        assert (found.state, found.failure_reason) == (JobState.VERIFYING, None)
+        east.store.write_now(lambda t: t.execute(kept.values(window_until_ms=now_ms() - 2 * day_ms - 1_000)))
+        await east.attesting([]).attest_due()
+        assert east.job(job_id).failure_reason == "attestation_late"
 
 
 async def test_a_dispute_within_the_window_stops_it(network: TwoAttesterChain, tmp_path: Path) -> None:

@@ -232,6 +232,16 @@ async def test_a_receipt_that_is_used_or_of_a_banned_provider(network: TwoAttest
     assert reason_of(await post(west, used.encode())) == (422, "receipt_used")
 
 
+async def test_a_receipt_does_not_grow_too_old_in_the_attesters_own_window(west: Hub) -> None:
+    finished_at = int(time.time()) - 5 * 86_400
+    late, known = (fresh().but(finished_at=finished_at, job_id=f"job-{secrets.token_hex(6)}").evidence() for _ in "ab")
+    wanted = west.endorser._wanted(EAST.address, known)
+    asked_ms = (finished_at + 60) * 1_000
+    west.store.write_now(lambda t: endorsements.begin(t, replace(wanted, window_until_ms=asked_ms), asked_ms))
+    assert is_answered(await post(west, known.encode()), known)
+    assert reason_of(await post(west, late.encode())) == (422, "too_old")
+
+
 async def test_windows_and_disputes(network: TwoAttesterChain, tmp_path: Path) -> None:
     async with serving("west", tmp_path, network, window_s=3_600) as west:
         evidence = fresh().evidence()

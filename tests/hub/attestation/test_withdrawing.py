@@ -7,20 +7,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.receipt import Receipt
 from hub.attestation.errors import NeverAttested, PartsRefused
+from hub.jobs.attendant import Attendant, _sight
+from hub.jobs.checking import Checking, Finding
 from hub.jobs.ending import CLOSING, WITHDRAWN
-from hub.store import audit, jobs, providers, receipts, results
+from hub.jobs.queueing import Queue
+from hub.jobs.roster import Roster
+from hub.metrics import HubMetrics
+from hub.store import audit, checks, jobs, providers, receipts, results
+from hub.store.checks import NewCheck, Verdict
 from hub.store.endorsements import MOST_RECEIPTS
 from hub.store.jobs import JobState
 from hub.store.shards import ShardState
 from hub.store.store import now_ms
+from hub.verification import sampling
+from hub.verification.sampling import SamplingKey
 from tests.hub.attestation.evidences import PROVIDERS, SPLIT, Job, blank, picture
 from tests.hub.attestation.hubs import ENDINGS, Hub, TwoAttesterChain, serving
 from tests.hub.attestation.test_attesting import until_ended
 
+METRICS = HubMetrics(CollectorRegistry())
 BAD, OTHER = (to_checksum_address(PROVIDERS[number].address) for number in (1, 2))
 
 
@@ -150,6 +160,55 @@ async def test_a_closing_job_is_paid_for_the_rest(east: Hub) -> None:
         ShardState.ACCEPTED,
     ]
     assert east.job(job.job_id).facts[CLOSING] == told
+
+
+async def test_a_verdict_on_what_counts_no_more_withdraws_nothing(east: Hub) -> None:
+    """Another process has begun to look at a result while it was being refused."""
+    job = fresh()
+    east.bring(job.evidence(), is_withdrawable=True)
+    assert withdraw(east, job.job_id, 1)
+    east.make_again(job, PROVIDERS[2], picture(99))
+    before = east.receipt(job.job_id)
+    lease = f"{job.job_id}-1"
+    look = NewCheck(check_id=lease, job_id=job.job_id, shard=1, lease_id=lease, provider=BAD, kind="examination")
+    east.store.write_now(lambda t: checks.add(t, look, now_ms()))
+    check = east.store.read_now(lambda c: checks.get(c, lease))
+    assert check is not None
+    found = Finding(Verdict.FAILED, "no_opening", "the provider has gone before its result was checked")
+    checking = Checking(SamplingKey(bytes(32)), sampling.RATES, ENDINGS, METRICS)
+    assert east.store.write_now(lambda t: checking.conclude(t, check, found, now_ms()))
+    assert east.receipt(job.job_id) == before
+    assert [each.state for each in east.shards(job.job_id)] == [ShardState.ACCEPTED] * 3
+
+
+async def test_who_gives_a_job_up_looks_once_more(east: Hub) -> None:
+    """Asking everybody for a signature takes minutes: another process may have had one meanwhile."""
+    job = fresh()
+    east.bring(job.evidence(), is_withdrawable=True)
+    assert withdraw(east, job.job_id, 1)
+    attendant = Attendant(
+        east.store,
+        None,  # type: ignore[arg-type]
+        Roster(east.store, "p"),
+        Queue(east.store),
+        ENDINGS,
+        METRICS,
+        max_attempts=3,
+        challenge_window_s=0,
+        asks_others=True,
+    )
+    seen = east.store.read_now(lambda c: _sight(c, job.job_id))
+    assert seen is not None
+    east.make_again(job, PROVIDERS[2], picture(99))
+    await attendant._give_up(seen, "no_signature", "nobody was there")
+    assert east.job(job.job_id).ended_at_ms is None
+    assert withdraw(east, job.job_id, 0)
+    await attendant._give_up(seen, "no_signature", "nobody was there")
+    assert east.job(job.job_id).ended_at_ms is None
+    now = east.store.read_now(lambda c: _sight(c, job.job_id))
+    assert now is not None
+    await attendant._give_up(now, "no_signature", "nobody was there")
+    assert east.job(job.job_id).failure_reason == "no_signature"
 
 
 async def test_a_late_signature_of_a_withdrawn_receipt_is_worth_nothing(east: Hub) -> None:

@@ -81,7 +81,7 @@ def test_answers_that_were_suspected_and_are_not_wrong(store: Store) -> None:
     add(store, "c-6", suspicions=["copied"])
 
     def count(owner: str, last: int) -> int:
-        return store.read_now(lambda r: checks.passed_of_owner(r, owner, "copied", jobs=last))
+        return store.read_now(lambda r: checks.suspected_of_owner(r, owner, "copied", jobs=last))
 
     # Two that were right, and one of which nobody knows yet.
     assert [count("alice", 2), count("alice", 1), count("bob", 2), count("carol", 2)] == [3, 1, 1, 0]

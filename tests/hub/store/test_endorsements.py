@@ -51,6 +51,15 @@ def test_another_receipt_takes_its_place_a_few_times(store: Store) -> None:
     assert begin(store, wanted(MOST_RECEIPTS - 1)).state == EndorsementState.WAITING
 
 
+def test_what_was_replaced_does_not_come_back(store: Store) -> None:
+    """A call that was slow, or that somebody has overheard and repeats, takes nothing from the one after it."""
+    for number in (1, 2, 3):
+        begin(store, wanted(number))
+    assert [used(store, wanted(number)) for number in (1, 2)] == ["job_id", "job_id"]
+    assert state(store, 3) == EndorsementState.WAITING
+    assert begin(store, wanted(4)).state == EndorsementState.WAITING
+
+
 def test_by_nobody_else_and_not_for_another_job(store: Store) -> None:
     begin(store, wanted(1))
     assert used(store, wanted(2, asked_by=BERTA)) == "job_id"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from alembic import op
 
-from hub.store.column_types import Atoms, Serial
+from hub.store.column_types import Atoms, Json, Serial
 
 revision: str = "0005"
 down_revision: str | None = "0004"
@@ -65,7 +65,7 @@ def _create_endorsements() -> None:
         sa.Column("is_signed_request", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("asked_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("window_until_ms", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("receipts_brought", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("replaced", Json, server_default=sa.text("'[]'"), nullable=False),
         sa.Column("state", sa.String(length=32), nullable=False),
         sa.Column("reason", sa.String(length=32), nullable=True),
         sa.Column("signature", sa.String(length=132), nullable=True),
