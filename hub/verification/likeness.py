@@ -33,8 +33,8 @@ LOOKS_COPIED: Final = "looks_copied"
 MOST_FALSE_ALARMS: Final = 8
 LAST_JOBS: Final = 64
 """Where so many answers for so many of a client's last jobs came under the same suspicion, and were right or are still
-looked at, its requests are alike by themselves: further ones are sampled as rarely as others'. Else it could use up what
-providers check for nothing."""
+looked at, its requests are alike by themselves: further ones are sampled as rarely as others'. Else it could use up
+what providers check for nothing."""
 _KEY_TAG: Final = b"aitbc/hub/run-key/1\0"
 _NOT_THE_PICTURE: Final = ("count", "prompts", "seed", "image_format", "quality")
 """Fields of a run that are those of all its pictures, or of its files alone."""
