@@ -59,7 +59,13 @@ def submit(
         int | None, typer.Option(min=1, help="The network meant; else the wallet's default: aitbc wallet network list.")
     ] = None,
     home: Annotated[Path | None, typer.Option(help="Folder of the wallet ($AITBC_HOME or ~/.aitbc).")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would cost, and when.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only say what it would cost, and when. Without an API key it is signed as an order is, for an hour.",
+        ),
+    ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return as soon as the hub has taken the job.")] = False,
     wait_mint: Annotated[bool, typer.Option("--wait-mint", help="Return when the tokens are minted.")] = False,
     timeout_s: Annotated[float, typer.Option(min=1, help="How long to wait, in seconds.")] = 600,
