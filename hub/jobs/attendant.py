@@ -213,6 +213,8 @@ class Attendant:
         job_id, now = sight.job.job_id, now_ms()
 
         def unit(transaction: Transaction) -> list[Lease]:
+            if not lock_open_job(transaction, job_id) or receipts.get(transaction, job_id) is not None:
+                return []  # Whole since it was looked at.
             jobs.keep_facts(transaction, job_id, **{CLOSING: told})
             return jobs.call_off(transaction, job_id, told["reason"], now)
 

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.receipt import Receipt
 from hub.attestation.errors import NeverAttested, PartsRefused
-from hub.jobs.attendant import Attendant, _sight
+from hub.jobs.attendant import Attendant, Closing, _sight
 from hub.jobs.checking import Checking, Finding
 from hub.jobs.ending import CLOSING, WITHDRAWN
 from hub.jobs.queueing import Queue
@@ -181,22 +181,43 @@ async def test_a_verdict_on_what_counts_no_more_withdraws_nothing(east: Hub) -> 
     assert [each.state for each in east.shards(job.job_id)] == [ShardState.ACCEPTED] * 3
 
 
-async def test_who_gives_a_job_up_looks_once_more(east: Hub) -> None:
-    """Asking everybody for a signature takes minutes: another process may have had one meanwhile."""
-    job = fresh()
-    east.bring(job.evidence(), is_withdrawable=True)
-    assert withdraw(east, job.job_id, 1)
-    attendant = Attendant(
-        east.store,
+def attendant_of(hub: Hub) -> Attendant:
+    return Attendant(
+        hub.store,
         None,  # type: ignore[arg-type]
-        Roster(east.store, "p"),
-        Queue(east.store),
+        Roster(hub.store, "p"),
+        Queue(hub.store),
         ENDINGS,
         METRICS,
         max_attempts=3,
         challenge_window_s=0,
         asks_others=True,
     )
+
+
+async def test_what_became_whole_meanwhile_is_not_called_off(east: Hub) -> None:
+    """Its deadline had passed when it was looked at; another process has kept its receipt since."""
+    job = fresh()
+    east.bring(job.evidence(), is_withdrawable=True)
+    assert withdraw(east, job.job_id, 1)
+    attendant = attendant_of(east)
+    seen = east.store.read_now(lambda c: _sight(c, job.job_id))
+    assert seen is not None
+    east.make_again(job, PROVIDERS[2], picture(99))
+    late = Closing(JobState.FAILED, "deadline_passed", "too late")
+    await attendant._close(seen, late)
+    assert CLOSING not in east.job(job.job_id).facts
+    assert withdraw(east, job.job_id, 0)
+    await attendant._close(seen, late)
+    assert east.job(job.job_id).facts[CLOSING]["reason"] == "deadline_passed"
+
+
+async def test_who_gives_a_job_up_looks_once_more(east: Hub) -> None:
+    """Asking everybody for a signature takes minutes: another process may have had one meanwhile."""
+    job = fresh()
+    east.bring(job.evidence(), is_withdrawable=True)
+    assert withdraw(east, job.job_id, 1)
+    attendant = attendant_of(east)
     seen = east.store.read_now(lambda c: _sight(c, job.job_id))
     assert seen is not None
     east.make_again(job, PROVIDERS[2], picture(99))
