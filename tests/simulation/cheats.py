@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
-from math import comb
+from math import exp, lgamma, log, log1p
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
@@ -110,7 +110,11 @@ def exact_bounds(successes: int, of: int) -> tuple[float, float]:
     """Between which the true share lies, by Clopper and Pearson (Biometrika 26, 1934), two-sided."""
 
     def chance_of_at_most(most: int, share: float) -> float:
-        return sum(comb(of, each) * share**each * (1 - share) ** (of - each) for each in range(most + 1))
+        return sum(chance_of(each, share) for each in range(most + 1))
+
+    def chance_of(count: int, share: float) -> float:
+        ways = lgamma(of + 1) - lgamma(count + 1) - lgamma(of - count + 1)  # A factorial of 171 is beyond a float.
+        return exp(ways + count * log(share) + (of - count) * log1p(-share))
 
     def share_where(most: int, chance: float) -> float:
         low, high = 0.0, 1.0
