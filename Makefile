@@ -14,8 +14,9 @@ NODE_FOLDERS := $(patsubst %/package.json,%,$(wildcard tests/*/package.json))
 # torch unpacks to 0.9 GB, what comes with it to as much again, and pip needs room beside both.
 DISK_NEEDED_MB := 4000
 PYTEST := $(BIN)/python -m pytest
-# Two tests at a time suit a small machine; WORKERS=auto takes a process per core, WORKERS=0 none beside pytest's.
-WORKERS ?= 2
+# Three tests at a time keep two cores busy: many wait for clocks and for other processes. A larger machine takes more
+# (WORKERS=8), a small one fewer; WORKERS=0 tests in pytest's own process. Each wants about 2 GB.
+WORKERS ?= 3
 TESTS ?= tests
 PACKAGES := chain provider wallet hub genesis tests
 
@@ -35,7 +36,7 @@ help:
 	@echo "  make format    let ruff rewrite what it can"
 	@echo "  make abi       chain/abi/*.json anew, after a declaration of a module has changed"
 	@echo "  make bench     the speed figures of docs/benchmarks.md, measured here"
-	@echo "  make simulate  the consensus engine under faults: SEEDS=1000 FIRST=0 WORKERS=2, and N=4 fixes the validators;"
+	@echo "  make simulate  the consensus engine under faults: SEEDS=1000 FIRST=0 WORKERS=3, and N=4 fixes the validators;"
 	@echo "                 then the market's rules against a naive reference: ORDERS=2000000 operations,"
 	@echo "                 the hub's scheduler on random fleets: JOBS=100000; and how surely cheats are found: CHEATED=100"
 	@echo "  make soak      four validators and a follower under load, killed, frozen and cut off: MINUTES=10"

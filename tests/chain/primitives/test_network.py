@@ -347,9 +347,9 @@ def test_counts_are_bounded(reason_of: ReasonOf) -> None:
     ],
 )
 def test_no_file_takes_long_to_refuse(text: str, reason_of: ReasonOf) -> None:
-    started = time.process_time()
+    started = time.thread_time()
     assert reason_of(parse_network, text) is RejectionReason.INVALID_NETWORK
-    assert time.process_time() - started < 5
+    assert time.thread_time() - started < 5
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -486,9 +486,9 @@ def _with_units(number: str) -> str:
     ],
 )
 def test_faulty_json(text: str | bytes, reason: RejectionReason, reason_of: ReasonOf) -> None:
-    started = time.process_time()
+    started = time.thread_time()
     assert reason_of(Receipt.from_json, text) is reason
-    assert time.process_time() - started < 1
+    assert time.thread_time() - started < 1
 
 
 @pytest.mark.parametrize("number", ["1.250001", "1.2500010", "1250001e-6", "0.01250001E2", "1.250001e+0"])

@@ -365,9 +365,9 @@ def test_random_bytes_are_refused(reason_of: ReasonOf) -> None:
 @pytest.mark.parametrize("element", [b"\x01", b"\xc0", b"\xc1\xc0", b"\x80", b"\xc8\xc7\xc6\xc5\xc4\xc3\xc2\xc1\xc0"])
 def test_no_transaction_takes_long_to_refuse(element: bytes, reason_of: ReasonOf) -> None:
     filling = element * ((MAX_TRANSACTION_BYTES - 200) // len(element))
-    started = time.process_time()
+    started = time.thread_time()
 
     assert reason_of(decode_transaction, b"\2" + rlp.wrap_list(filling)) is not None
     assert reason_of(decode_transaction, b"\2" + rlp.wrap_list(rlp.wrap_list(filling))) is not None
 
-    assert time.process_time() - started < 1  # CPU seconds; about 0.02. Growth with the square would take minutes.
+    assert time.thread_time() - started < 10  # CPU seconds; about 0.02. Growth with the square would take minutes.

@@ -163,9 +163,9 @@ def test_depth_is_bounded_whatever_python_s_own_limit_is(start: bytes, bracket: 
 )
 def test_body_full_of_little_values_is_refused_before_it_is_decoded(start: bytes, value: bytes, end: bytes) -> None:
     body = start + b",".join([value] * (MAX_BODY_BYTES // (len(value) + 1) - 100)) + end
-    started_at = time.process_time()
+    started_at = time.thread_time()
     assert code_of(body) == INVALID_REQUEST
-    assert time.process_time() - started_at < 0.05  # Decoding them took 0.4 s and more.
+    assert time.thread_time() - started_at < 0.2  # Decoding them took 0.4 s and more.
 
 
 def test_the_busiest_batch_has_room() -> None:
