@@ -20,6 +20,10 @@ WORKERS ?= 3
 TESTS ?= tests
 PACKAGES := chain provider wallet hub genesis tests
 
+# Where this is set, as images of containers do, each process would compile all of its modules anew: a tenth of what the
+# tests cost, as they start thousands.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo devnet test test-tools simulate soak check lint types imports format abi bench tiny-model clean
 .DELETE_ON_ERROR:

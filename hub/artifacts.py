@@ -58,7 +58,7 @@ class Artifacts:
 
     async def keep(self, pictures: Sequence[bytes]) -> list[str]:
         """Keeps pictures durably; the 64 hex digits of each one's SHA-256. The same picture is kept once."""
-        return await asyncio.to_thread(self._keep, pictures)
+        return await asyncio.to_thread(self.keep_now, pictures)
 
     async def read(self, digits: str) -> bytes | None:
         """The picture with this SHA-256, None where there is none (any more)."""
@@ -77,7 +77,8 @@ class Artifacts:
         """Forgets what was kept longer ago; how many pictures that were."""
         return await asyncio.to_thread(self._place.prune, time.time() - older_than_s)
 
-    def _keep(self, pictures: Sequence[bytes]) -> list[str]:
+    def keep_now(self, pictures: Sequence[bytes]) -> list[str]:
+        """As `keep`, for a thread that has other things to do with them as well."""
         kept = [sha256(octets).hex() for octets in pictures]
         self._place.keep(list(dict(zip(kept, pictures, strict=True)).items()))
         return kept

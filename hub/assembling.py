@@ -17,6 +17,7 @@ from hub.housekeeping import Housekeeping
 from hub.http.guard import Guard
 from hub.http.links import Links
 from hub.http.parts import HubParts
+from hub.http.streams import Streams
 from hub.jobs.accepting import Acceptance, AcceptanceParts, AcceptanceRules
 from hub.jobs.asking import HelpingHands
 from hub.jobs.attendant import Attendant
@@ -27,6 +28,7 @@ from hub.jobs.ending import Endings
 from hub.jobs.examining import CheckLoop
 from hub.jobs.joining import Joining
 from hub.jobs.judging import Judging
+from hub.jobs.keeping import Keeping
 from hub.jobs.live import LiveBoard
 from hub.jobs.places import DeskParts
 from hub.jobs.queueing import Queue
@@ -102,6 +104,7 @@ def assemble(made: Opened, registry: CollectorRegistry, stopping: Stopping, *, v
         board=work.board,
         guard=Guard(made.clients, settings.signed_orders, links),
         links=links,
+        streams=Streams(settings.max_streams_per_client),
         metrics=metrics,
         on_cancelled=work.attendant.news,
         is_stopping=stopping.is_draining,
@@ -130,6 +133,8 @@ class _Work:
         key = SamplingKey(made.secrets.sampling)
         self.endings, self.wishes = Endings(metrics), Wishes(key, _canary_rates(settings), self.roster)
         checking = Checking(key, _rates(settings), self.endings, metrics)
+        asks_others = any(peer.url is not None for peer in made.peers)
+        keeping = Keeping(metrics, challenge_window_s=settings.challenge_window_s, asks_others=asks_others)
         options = SchedulingOptions(policy=settings.policy, newcomer_share=settings.newcomer_share)
         desk = Desk(
             DeskParts(
@@ -141,6 +146,7 @@ class _Work:
                 scheduler=Scheduler(options, self.clock),
                 board=self.board,
                 checking=checking,
+                keeping=keeping,
                 judging=Judging(made.secrets.likeness, settings.clock_tolerance_s, settings.metering_slack_s),
                 wishes=self.wishes,
                 metrics=metrics,
@@ -156,10 +162,8 @@ class _Work:
             self.roster,
             self.queue,
             self.endings,
-            metrics,
+            keeping,
             max_attempts=settings.max_attempts,
-            challenge_window_s=settings.challenge_window_s,
-            asks_others=any(peer.url is not None for peer in made.peers),
         )
         self._joining = Joining(store, self.workers, self.roster, metrics)
         checks = CheckLoop(
@@ -221,6 +225,7 @@ def _acceptance(made: Opened, work: _Work, moderation: Moderation, caller: Calle
         max_waiting_pictures=settings.max_waiting_pictures,
         longest_s=settings.longest_job_s,
         preview_every=settings.preview_every,
+        estimates_per_minute=settings.estimates_per_minute,
     )
     return Acceptance(parts, rules)
 

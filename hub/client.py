@@ -28,6 +28,16 @@ _POLL_S: Final = 0.3
 _SIGNED_FOR_S: Final = 3_600
 _LONGEST_WAIT_S: Final = 30.0
 _MAX_EVENT_CHARACTERS: Final = 4 * 1024 * 1024
+_NEXT_STEPS: Final = {
+    "deposit_too_small": "put more aside: `aitbc wallet escrow deposit HUB AMOUNT`; or sign for a lower --max-price",
+    "deadline_unreachable": "give it more time with --deadline-s, or ask for less",
+    "invalid_api_key": "is --api-key (or AITBC_HUB_API_KEY) one of this hub's?",
+    "payment_required": "pay from a deposit with --escrow, or use an API key",
+    "price_too_low": "--dry-run without a maximum says what it costs",
+    "too_little_vram": "`aitbc hub providers --json` says who has how much",
+    "unknown_model": "`aitbc hub providers` says which there are",
+}
+"""What somebody at a shell can do about a refusal; the hub's own words are for programs of every kind."""
 
 
 class HubClientError(Exception):
@@ -321,7 +331,9 @@ def _refusal(status: int, content: bytes) -> str:
     fields = _json_object(content)
     if fields is None:
         return f"the hub answered {status} without a JSON object"
-    return f"the hub says: {fields.get('detail', status)} ({fields.get('reason')})"
+    reason = str(fields.get("reason"))
+    hint = f"; {_NEXT_STEPS[reason]}" if reason in _NEXT_STEPS else ""
+    return f"the hub says: {fields.get('detail', status)} ({reason}){hint}"
 
 
 def _json_object(content: bytes) -> dict[str, Any] | None:

@@ -12,6 +12,25 @@ from hub.client import HubClientError, HubSigning
 from hub.orders.request import SALT_BYTES, JobRequest
 
 
+def check_pictures(job: dict[str, Any], pictures: list[bytes]) -> None:
+    """For who has not kept what was asked for. Raises HubClientError unless they are those of the job's receipt, or,
+    where there is none, of the hub's list."""
+    digests: list[bytes] = [sha256(picture) for picture in pictures]
+    if [digest.hex() for digest in digests] != [picture["sha256"] for picture in job["pictures"]]:
+        raise HubClientError("the hub's answer does not hold: pictures: others than the job names")
+    if job["receipt"] is None:
+        return
+    try:
+        receipt = Receipt.from_object(job["receipt"])
+    except Rejected as error:
+        raise HubClientError(f"the hub's answer is not a finished job: {error.message}") from None
+    wrong = _wrong_pictures(job, receipt, digests)
+    if to_hex(receipt.hash) != job["receipt_hash"]:
+        wrong.append("receipt_hash: another receipt's")
+    if wrong:
+        raise HubClientError(f"the hub's answer does not hold: {'; '.join(wrong)}")
+
+
 def check_job(
     job: dict[str, Any], pictures: list[bytes], request: JobRequest, signing: HubSigning | None = None
 ) -> None:

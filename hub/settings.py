@@ -29,6 +29,16 @@ def _items(text: str) -> tuple[str, ...]:
     return tuple(each.strip() for each in text.split(",") if each.strip())
 
 
+def check_hub_id(hub_id: str) -> None:
+    """Raises ValueError for what cannot stand in a receipt, or looks like an address."""
+    if not _HUB_ID.fullmatch(hub_id):
+        raise ValueError(f"must match {_HUB_ID.pattern}")
+    try:
+        check_hub_id_is_no_address(hub_id)
+    except Rejected as rejected:
+        raise ValueError(rejected.message) from None
+
+
 class HubSettings(BaseSettings):
     """One frozen configuration per process, made in `cli.py`. Times are in seconds, as the names say."""
 
@@ -102,6 +112,12 @@ class HubSettings(BaseSettings):
         int, Field(ge=1, le=10_000_000, description="Pictures that may wait; above it: 503.")
     ] = 10_000
     max_clients: Annotated[int, Field(ge=1, le=100_000, description="Clients' connections at one time.")] = 1_024
+    max_streams_per_client: Annotated[
+        int, Field(ge=1, le=100_000, description="Jobs that one client may follow at one time; above it: 429.")
+    ] = 64
+    estimates_per_minute: Annotated[
+        int, Field(ge=1, le=1_000_000, description="Estimates that one client may ask for; above it: 429.")
+    ] = 120
     max_attempts: Annotated[int, Field(ge=1, le=100, description="Providers that are tried for one shard.")] = 5
     longest_job_s: Annotated[
         float, Field(gt=0, le=604_800, description="A job's deadline where its client names none.")
@@ -175,12 +191,7 @@ class HubSettings(BaseSettings):
     @field_validator("hub_id")
     @classmethod
     def _hub_id_fits_receipts(cls, hub_id: str) -> str:
-        if not _HUB_ID.fullmatch(hub_id):
-            raise ValueError(f"must match {_HUB_ID.pattern}")
-        try:
-            check_hub_id_is_no_address(hub_id)
-        except Rejected as rejected:
-            raise ValueError(rejected.message) from None
+        check_hub_id(hub_id)
         return hub_id
 
     @field_validator("worker_hosts")

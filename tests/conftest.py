@@ -86,10 +86,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
-def pytest_collection_finish() -> None:
-    """What all these modules have brought stays: to look through it for garbage again and again takes half a second."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What all these modules bring stays: to look through it for garbage takes seconds meanwhile, and later each time."""
+    gc.disable()
+    yield
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def _missing_node_packages(folder: Path) -> str | None:

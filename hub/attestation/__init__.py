@@ -5,6 +5,7 @@ A receipt comes here when all checks of its job have passed (`hub.store.receipts
 - `attesting`: the loop: signs it when its challenge window is over, gathers what other attesters say, ends the job
 - `forms`: mint, split mint or settlement: what is signed, in which order signatures stand, what a provider is sent
 - `gathering`: other hubs' attesters until m - 1 have signed, then its own; `peers`: who they are, and asking them
+- `signing`: own signatures, in threads of their own
 - `showing`: evidence for one of them, with the pictures that it draws, within a bound of memory
 - `disputes`: the challenge window, and what speaks against a receipt while it is open
 - `delivering`: attestations to the providers that earned them, again and again until one has it, or the chain

@@ -19,7 +19,7 @@ from chain.primitives.rejection import Rejected
 from chain.primitives.request_parameters import RequestParameters
 from chain.primitives.types import ZERO_ADDRESS, Address
 from hub.attestation.chain import AttestationChain
-from hub.attestation.disputes import Endings, lock_open_job, refuse
+from hub.attestation.disputes import Endings, refuse
 from hub.attestation.errors import NeverAttested, NotEndorsed, NotYet, PartsRefused
 from hub.attestation.evidence import Evidence, Part
 from hub.attestation.examining import Bounds, check_claims
@@ -30,6 +30,7 @@ from hub.attestation.showing import Room, showing
 from hub.store import audit, checks, jobs, receipts, results
 from hub.store.errors import AlreadyUsed, StoreError
 from hub.store.jobs import Job
+from hub.store.locks import hold_open_job
 from hub.store.receipts import Form
 from hub.store.results import Picture, Result
 from hub.store.store import Store, now_ms
@@ -126,8 +127,9 @@ class Attesting:
 
     async def attest_due(self) -> float:
         """Signs what is due; how long nothing else is, in seconds."""
-        due = await self._store.read(
-            lambda c: receipts.due_for_attestation(c, now_ms(), limit=_BATCH + len(self._waiting))
+        now, most = now_ms(), _BATCH + len(self._waiting)
+        due, window_ms = await self._store.read(
+            lambda c: (receipts.due_for_attestation(c, now, limit=most), receipts.next_window_ms(c, now))
         )
         self._metrics.waiting.set(len(due))
         self._waiting = {each.job_id: self._waiting[each.job_id] for each in due if each.job_id in self._waiting}
@@ -145,8 +147,7 @@ class Attesting:
         if len(ready) >= _BATCH:
             return 0.0
         soonest_s = min((each.next_at_s for each in self._waiting.values()), default=now_s + _IDLE_S)
-        windows = await self._store.read(lambda c: receipts.next_window_ms(c, now_ms()))
-        window_s = _IDLE_S if windows is None else (windows - now_ms()) / 1_000
+        window_s = _IDLE_S if window_ms is None else (window_ms - now_ms()) / 1_000
         return max(0.02, min(_IDLE_S, soonest_s - time.monotonic(), max(0.02, window_s)))
 
     async def _attest(self, receipt: receipts.Receipt) -> None:
@@ -307,11 +308,11 @@ class Attesting:
 
         def unit(transaction: Transaction) -> bool:
             now = now_ms()
-            if not lock_open_job(transaction, kept.job_id):
+            if not hold_open_job(transaction, kept.job_id):
                 return False  # Disputed meanwhile, or another process was quicker.
             if checks.open_of_job(transaction, kept.job_id):
                 return False  # Somebody looks again at a part of it since it was found due: it waits for the verdict.
-            if not receipts.attested(transaction, kept.job_id, attestation, now, receipt_hash=kept.receipt_hash):
+            if not receipts.attested(transaction, kept.job_id, kept.receipt_hash, attestation, now):
                 return False
             for attester, signature in signatures.items():
                 _keep_signature(transaction, kept, attester, signature, now)
@@ -350,7 +351,7 @@ def _evidence_parts(kept: receipts.Receipt, found: Sequence[Result], pictures: S
 
 def _current(transaction: Transaction, receipt: receipts.Receipt) -> receipts.Receipt | None:
     """Holds the job's row; None where this is not its receipt any more, or is attested, or the job has ended."""
-    if not lock_open_job(transaction, receipt.job_id):
+    if not hold_open_job(transaction, receipt.job_id):
         return None
     current = receipts.get(transaction, receipt.job_id)
     is_other = current is None or current.receipt_hash != receipt.receipt_hash or current.attested_at_ms is not None

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from chain.primitives.client_request import ClientRequest
 from chain.primitives.hexadecimal import parse_address, to_checksum_address
 from chain.primitives.hub_messages import Attested
 from chain.primitives.receipt import kept_receipt
@@ -133,17 +134,10 @@ class Delivering:
             del self._under_way[receipt.job_id]
 
     async def _deliver(self, kept: receipts.Receipt) -> None:
-        job = await self._store.read(lambda c: jobs.get(c, kept.job_id))
-        assert job is not None and kept.attestation is not None
+        assert kept.attestation is not None
         receipt = kept_receipt(kept.receipt_json)
-        message = attested_message(
-            kept.form,
-            receipt,
-            kept.provider_signature,
-            kept.attestation,
-            self._asked_of(job).request if kept.form == receipts.Form.SETTLE else None,
-            Fee.from_object(job.facts[FEE_FACT]) if FEE_FACT in job.facts else NO_FEE,
-        )
+        request, fee = (None, NO_FEE) if kept.form != receipts.Form.SETTLE else await self._terms_of(kept.job_id)
+        message = attested_message(kept.form, receipt, kept.provider_signature, kept.attestation, request, fee)
         elsewhere = await self._elsewhere(now_ms())
         others = [
             who
@@ -152,6 +146,12 @@ class Delivering:
         ]
         outcomes = await asyncio.gather(*(self._send(who, message, kept) for who in (receipt.provider, *others)))
         await self._note(kept, outcomes[0])
+
+    async def _terms_of(self, job_id: str) -> tuple[ClientRequest, Fee]:
+        """What a settlement says beside its receipt."""
+        job = await self._store.read(lambda c: jobs.get(c, job_id))
+        assert job is not None
+        return self._asked_of(job).request, Fee.from_object(job.facts[FEE_FACT]) if FEE_FACT in job.facts else NO_FEE
 
     async def _send(self, provider: Address, message: Attested, kept: receipts.Receipt) -> str | None:
         """What went wrong, None where it has it."""

@@ -1,15 +1,11 @@
 """The challenge window: how long a receipt waits before it is signed, and what is said against it meanwhile."""
 
 from collections.abc import Mapping
-from typing import Final, Protocol
-
-from sqlalchemy import bindparam, select
+from typing import Protocol
 
 from hub.store import audit, endorsements, promises, receipts
-from hub.store.tables.jobs import JOBS
+from hub.store.locks import hold_open_job
 from hub.store.transaction import Transaction
-
-_LOCKED: Final = select(JOBS.c.ended_at_ms).where(JOBS.c.job_id == bindparam("the_job")).with_for_update()
 
 
 class Endings(Protocol):
@@ -40,18 +36,12 @@ def window_until_ms(window_s: float, now_ms: int) -> int:
     return now_ms + round(window_s * 1_000)
 
 
-def lock_open_job(transaction: Transaction, job_id: str) -> bool:
-    """Holds the job's row to the commit, so that it is either attested or disputed; False where it has ended."""
-    row = transaction.execute(_LOCKED, {"the_job": job_id}).one_or_none()
-    return row is not None and row.ended_at_ms is None
-
-
 def dispute(transaction: Transaction, endings: Endings, job_id: str, *, reason: str, detail: str, now_ms: int) -> bool:
     """Something speaks against a receipt that is not attested: it never will be, and the job fails.
 
     False where it is too late: the attestation is out, or the job has ended.
     """
-    if not lock_open_job(transaction, job_id):
+    if not hold_open_job(transaction, job_id):
         return False
     receipt = receipts.get(transaction, job_id)
     if receipt is None or receipt.attested_at_ms is not None:

@@ -15,9 +15,10 @@ from hub.attestation.chain import AttestationChain
 from hub.attestation.errors import NotEndorsed, NotYet, PicturesWanted
 from hub.attestation.evidence import DRAWN, Evidence, decode_evidence
 from hub.attestation.examining import Bounds, check_claims, check_pictures, check_registered, parts_of
-from hub.attestation.forms import digest_of, sign
+from hub.attestation.forms import digest_of
 from hub.attestation.metrics import AttestationMetrics
 from hub.attestation.peers import Peer
+from hub.attestation.signing import SigningThreads
 from hub.reputation.rules import OFFENCE_REASONS
 from hub.store import audit, endorsements, providers
 from hub.store.endorsements import Endorsement, EndorsementState, NewEndorsement
@@ -66,6 +67,7 @@ class Endorser:
     ) -> None:
         """`key` draws which pictures of a large job are to be shown."""
         self.attester = attester
+        self._signing = SigningThreads(attester)
         self._settings = settings
         self._store = store
         self._chain = chain
@@ -212,9 +214,7 @@ class Endorser:
             sentence = "disputed, or replaced by another receipt of its job, while it was looked at"
             raise NotEndorsed("attested_otherwise", sentence, "receipt")
         try:
-            signature = await asyncio.to_thread(
-                sign, self.attester, evidence.form, evidence.receipt, evidence.request, evidence.fee
-            )
+            signature = await self._signing.sign(evidence.form, evidence.receipt, evidence.request, evidence.fee)
         except Rejected as rejected:  # Also where the log has another receipt, or another form, for this job.
             raise NotEndorsed("attested_otherwise", rejected.message, "receipt") from None
         except (AttestationLogError, SignerUnavailable) as error:

@@ -20,10 +20,11 @@ from chain.primitives.rejection import Rejected
 from chain.primitives.types import Address, Hash32
 from hub.attestation.chain import Attesters
 from hub.attestation.errors import NeverAttested, NotEndorsed, NotYet, PartsRefused, PicturesWanted
-from hub.attestation.forms import NO_FEE, Fee, digest_of, is_signed_by, sign
+from hub.attestation.forms import NO_FEE, Fee, digest_of, is_signed_by
 from hub.attestation.metrics import AttestationMetrics
 from hub.attestation.peers import PeerAttester
 from hub.attestation.showing import Show
+from hub.attestation.signing import SigningThreads
 from hub.store.receipts import Form
 from wallet.attestation_log import AttestationLogError
 from wallet.attester import AttesterSigner
@@ -87,7 +88,7 @@ class Gatherer:
         slow_s: float = 5.0,
     ) -> None:
         """One more is asked where nobody has answered for `slow_s`."""
-        self._attester = attester
+        self._own = SigningThreads(attester)
         self._peers = tuple(peers)
         self._metrics = metrics
         self._slow_s = slow_s
@@ -114,7 +115,7 @@ class Gatherer:
             for attester, signature in known.items()
             if attester in attesters.by_address and is_signed_by(attester, digest, signature)
         }
-        own = self._attester.address
+        own = self._own.address
         is_own_missing = own in attesters.by_address and own not in signatures
         missing = attesters.threshold - len(signatures) - is_own_missing
         if missing > 0:
@@ -130,9 +131,7 @@ class Gatherer:
 
     async def _sign(self, wanted: Wanted) -> bytes:
         try:
-            return await asyncio.to_thread(
-                sign, self._attester, wanted.form, wanted.receipt, wanted.request, wanted.fee
-            )
+            return await self._own.sign(wanted.form, wanted.receipt, wanted.request, wanted.fee)
         except Rejected as rejected:
             raise NeverAttested("attestation_refused", rejected.message) from None
         except (AttestationLogError, SignerUnavailable) as error:
@@ -157,7 +156,7 @@ class Gatherer:
             for peer in self._peers
             if peer.peer.address in attesters.by_address
             and peer.peer.address not in signatures
-            and peer.peer.address != self._attester.address
+            and peer.peer.address != self._own.address
         ]
         # Whoever is silent costs a minute or two: it is asked last, and when the others are not enough.
         queue.sort(
@@ -209,12 +208,12 @@ class Gatherer:
 async def _ask(peer: PeerAttester, digest: Hash32, show: Show) -> bytes:
     """Twice where it has to say first which of many pictures it wants to see."""
     try:
-        async with show(None) as body:
+        async with show(peer.peer.address, None) as body:
             return await peer.ask(body, digest)
     except PicturesWanted as wanted:
         numbers = wanted.numbers
     try:
-        async with show(numbers) as body:
+        async with show(peer.peer.address, numbers) as body:
             return await peer.ask(body, digest)
     except PicturesWanted:
         raise NotYet("attester_unclear", "an attester wants what it has been shown", _RETRY_S) from None

@@ -13,6 +13,7 @@ import math
 import re
 import time
 import tomllib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -43,6 +44,9 @@ _FIELDS: Final = ("hub_id", "url", "address", "key")
 _RETRY_S: Final = 5.0
 _LONGEST_RETRY_S: Final = 3_600.0
 _TROUBLED_S: Final = 60.0
+_SILENT_S: Final = 20.0
+"""So long may nothing of the evidence be taken: it is in memory meanwhile."""
+_PIECE_BYTES: Final = 64 * 1024
 _TROUBLES: Final = frozenset({"attester_away", "attester_unclear", "wrong_signature"})
 
 
@@ -116,8 +120,10 @@ class _Answer(msgspec.Struct):
 class PeerAttester:
     """Asks one other hub's attester. Nothing that it answers is believed but a signature that holds."""
 
-    def __init__(self, peer: Peer, key: Signer, network: Network, *, timeout_s: float = 120.0) -> None:
-        """`key` is this hub's own."""
+    def __init__(
+        self, peer: Peer, key: Signer, network: Network, *, timeout_s: float = 120.0, silent_s: float = _SILENT_S
+    ) -> None:
+        """`key` is this hub's own. It has `timeout_s` for an answer, and may not stop reading for `silent_s`."""
         assert peer.url is not None
         self.peer = peer
         self._key = key
@@ -126,7 +132,8 @@ class PeerAttester:
         self._failed_at_s = -math.inf
         self._url = peer.url.rstrip("/") + PATH
         # No redirects and no proxy from the environment: pictures go where the operator said.
-        self._http = httpx.AsyncClient(timeout=timeout_s, follow_redirects=False, trust_env=False)
+        timeout = httpx.Timeout(timeout_s, write=silent_s, connect=min(timeout_s, silent_s))
+        self._http = httpx.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False)
 
     async def close(self) -> None:
         """Closes its connections."""
@@ -149,11 +156,11 @@ class PeerAttester:
 
     async def _ask(self, body: bytes, digest: Hash32) -> bytes:
         headers = sign_call(self._key, self._network, self.peer.address, body, sent_at_s=int(time.time()))
-        headers["content-type"] = CONTENT_TYPE
+        headers |= {"content-type": CONTENT_TYPE, "content-length": str(len(body))}
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
-                self._http.stream("POST", self._url, content=body, headers=headers) as response,
+                self._http.stream("POST", self._url, content=_pieces(body), headers=headers) as response,
             ):
                 content = await _bounded(response)
                 status = response.status_code
@@ -191,6 +198,13 @@ class PeerAttester:
     @property
     def _name(self) -> str:
         return f"the attester {to_checksum_address(self.peer.address)} of hub {self.peer.hub_id}"
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    """Each of which has its own time: a slow line is none that stands still."""
+    octets = memoryview(body)
+    for start in range(0, len(octets), _PIECE_BYTES):
+        yield bytes(octets[start : start + _PIECE_BYTES])
 
 
 async def _bounded(response: httpx.Response) -> bytes:

@@ -93,15 +93,17 @@ def dispute(
 
     endings = Endings(HubMetrics(CollectorRegistry()))
 
-    def unit(transaction: Any) -> bool:
+    def unit(transaction: Any) -> str | None:
         if about.startswith("0x") and len(about) == _HASH_CHARACTERS:
-            return disputes.dispute_endorsement(transaction, about.lower(), detail=reason[:300], now_ms=now_ms())
-        return disputes.dispute(transaction, endings, about, reason="disputed", detail=reason[:300], now_ms=now_ms())
+            if disputes.dispute_endorsement(transaction, about.lower(), detail=reason[:300], now_ms=now_ms()):
+                return None
+            return "nobody has brought this receipt, or it is signed already: that cannot be taken back"
+        return endings.dispute(transaction, about, reason[:300], now_ms())
 
     with reporting(), opened_store(data_dir, database_url) as store:
-        is_stopped = store.write_now(unit)
-    if not is_stopped:
-        raise failed("there is no such receipt, or it is signed already: that cannot be taken back")
+        why_not = store.write_now(unit)
+    if why_not is not None:
+        raise failed(why_not)
     print(f"{about} will not be signed")
 
 

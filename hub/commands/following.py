@@ -1,6 +1,7 @@
 """`aitbc hub status`, `watch` and `cancel`: a job that was sent, or the hub itself."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +9,7 @@ import typer
 from hub.commands.flags import API_KEY_VARIABLE, DEFAULT_URL, ApiKey, AsJson, HubUrl, JobId
 from hub.commands.outcome import failed, reporting
 from hub.commands.showing import show_job, show_progress
+from hub.commands.taking import check_folder, picture_files, write_pictures
 
 OptionalKey = Annotated[
     str,
@@ -52,21 +54,36 @@ def watch(
     job_id: JobId,
     api_key: ApiKey,
     hub: HubUrl = DEFAULT_URL,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Write the pictures at the end: a file, or for several its name with numbers."
+        ),
+    ] = None,
     timeout_s: Annotated[float, typer.Option(min=1, help="How long to watch, in seconds.")] = 600,
     as_json: AsJson = False,
 ) -> None:
     """Watch a job until its end; with --json, one event a line."""
     from hub.client import HubClient
+    from hub.client_checks import check_pictures
 
+    if out is not None:
+        check_folder(out)
     with reporting(), HubClient(hub, api_key, timeout_s=timeout_s) as client:
         job = client.job(job_id)
         events = client.events(job_id, timeout_s)
         if as_json:
             for event in events:
                 print(json.dumps(event), flush=True)
-            return
-        show_progress(events, job["pictures_asked"])
-        show_job(client.job(job_id), as_json=False)
+        else:
+            show_progress(events, job["pictures_asked"])
+        job, files = client.job(job_id), []
+        if out is not None:
+            contents = [client.picture(job_id, picture["number"]) for picture in job["pictures"]]
+            check_pictures(job, contents)
+            files = write_pictures(picture_files(job, out), contents)
+        if not as_json:
+            show_job({**job, "files": files}, as_json=False)
 
 
 def cancel(

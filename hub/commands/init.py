@@ -1,6 +1,7 @@
 """`aitbc hub init`: everything that a new hub needs, in files of its own; nothing is ever overwritten."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,8 @@ from hub.commands.flags import AsJson
 from hub.commands.outcome import failed
 
 _SECRET_BYTES = 32
+_CLIENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""A key that TOML takes without quotes."""
 
 
 def init(
@@ -31,7 +34,8 @@ def init(
         f"attester  {made['attester']}\napi key   {made['api_key']}  (shown once; {client} in {made['clients_file']})"
     )
     print(
-        f"\nKeep a copy of {made['keystore']} and its password. Governance must add the attester to the chain's list."
+        f"\nKeep a copy of {made['keystore']} and its password. Governance must add the attester to the chain's list:"
+        f"\nvalidators propose and approve `aitbc node governance propose attester set {made['attester']} …`."
         f"\nNext:  {made['next']}",
         file=sys.stderr,
     )
@@ -39,13 +43,21 @@ def init(
 
 def _make(data_dir: Path, node_url: str, hub_id: str, client: str) -> dict[str, Any]:
     import secrets
+    import shlex
 
     from chain.client import NodeClient, NodeError
     from chain.primitives.hexadecimal import parse_hash, to_checksum_address
     from chain.primitives.keys import PrivateKey
+    from hub.settings import check_hub_id
     from wallet.attester import AttesterNetwork, save_attester_key
     from wallet.keystore import write_new_file
 
+    if not _CLIENT.fullmatch(client):
+        raise typer.BadParameter("letters, digits, - and _, 64 at most", param_hint="--client")
+    try:
+        check_hub_id(hub_id)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--hub-id") from None
     if data_dir.exists() and any(data_dir.iterdir()):
         raise failed(f"{data_dir} is not empty: choose another --data-dir, or run the hub that is there")
     try:
@@ -61,10 +73,9 @@ def _make(data_dir: Path, node_url: str, hub_id: str, client: str) -> dict[str, 
     network = AttesterNetwork(status.chain_id, parse_hash(status.genesis_hash))
     save_attester_key(keystore, key, password, network)
     write_new_file(clients_file, f'[clients]\n{client} = "{api_key}"\n'.encode())
-    arguments = (
-        f"aitbc hub run --data-dir {data_dir} --node {node_url} --attester-keystore {keystore} "
-        f"--attester-password-file {password_file} --clients-file {clients_file} --hub-id {hub_id} --wait"
-    )
+    command = ["aitbc", "hub", "run", "--data-dir", str(data_dir), "--node", node_url]
+    command += ["--attester-keystore", str(keystore), "--attester-password-file", str(password_file)]
+    command += ["--clients-file", str(clients_file), "--hub-id", hub_id, "--wait"]
     return {
         "attester": to_checksum_address(key.address),
         "keystore": str(keystore),
@@ -72,7 +83,7 @@ def _make(data_dir: Path, node_url: str, hub_id: str, client: str) -> dict[str, 
         "clients_file": str(clients_file),
         "api_key": api_key,
         "chain_id": status.chain_id,
-        "next": arguments,
+        "next": shlex.join(command),
     }
 
 

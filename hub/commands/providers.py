@@ -72,7 +72,7 @@ def unban(address: Provider, data_dir: DataDir = None, database_url: DatabaseUrl
 
     with reporting(), opened_store(data_dir, database_url) as store:
         store.write_now(unit)
-    print(f"{name} is neither banned nor paused")
+    print(f"{name} may work again: it is neither banned nor paused any more")
 
 
 def _checksummed(address: str) -> str:

@@ -39,7 +39,10 @@ def print_job(job: dict[str, Any]) -> None:
             for payout in job.get("payouts", [])
         ),
         ("receipt hash", job["receipt_hash"]),
-        ("mint", f"{job['mint']['state']} {job['mint']['transaction_hash'] or ''}".rstrip()),
+        (
+            "settled" if job["mint"].get("form") == "settle" else "mint",
+            f"{job['mint']['state']} {job['mint']['transaction_hash'] or ''}".rstrip(),
+        ),
     ]
     for name, value in lines:
         if value not in (None, {}, ""):
@@ -51,7 +54,7 @@ def show_progress(events: Iterable[dict[str, Any]], pictures: int) -> None:
     if not sys.stderr.isatty():
         for event in events:
             if event.get("kind") not in ("step", "preview", "progress"):
-                print(f"{event.get('sequence', '')} {event.get('kind')}"[:80], file=sys.stderr)
+                print(_line(event, pictures), file=sys.stderr)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -78,6 +81,21 @@ def show_progress(events: Iterable[dict[str, Any]], pictures: int) -> None:
                 kind = "running"
             completed = min(pictures, max(0, done) + sum(begun.values()))
             bar.update(task, description=kind, completed=completed, note=f"{done} of {pictures}")
+
+
+def tell_job(job: dict[str, Any]) -> None:
+    """On stderr, before anything is waited for: whoever is interrupted can find the job again."""
+    from wallet.terminal import plain
+
+    print(plain(f"job {job['job_id']}"), file=sys.stderr)
+
+
+def _line(event: dict[str, Any], pictures: int) -> str:
+    kind = str(event.get("kind"))[:40]
+    if kind in ("pictures", "pictures_refused"):
+        refused = ", some were refused" if kind == "pictures_refused" else ""
+        return f"{_whole(event.get('pictures_done'))} of {pictures} pictures{refused}"
+    return kind.replace("_", " ")
 
 
 def _whole(value: object) -> int:

@@ -7,8 +7,9 @@ import typer
 
 from hub.commands.flags import API_KEY_VARIABLE, DEFAULT_URL, AsJson, HubUrl
 from hub.commands.outcome import failed, reporting
-from hub.commands.showing import show_job, show_progress
+from hub.commands.showing import show_job, show_progress, tell_job
 from hub.commands.signing_orders import signing_of
+from hub.commands.taking import check_folder, picture_files, write_pictures
 
 _AS_GIVEN = (
     *("negative_prompt", "steps", "guidance", "width", "height", "seed", "model", "min_vram_mib", "priority"),
@@ -73,6 +74,8 @@ def submit(
 ) -> None:
     """Send a job, watch it, check its receipt, and write the pictures. A job that you sign needs no API key."""
     request = _request(dict(locals()))
+    if not (dry_run or no_wait):
+        check_folder(out)
     if escrow and account is None and keystore is None:
         raise typer.BadParameter(
             "needs --from or --keystore: what you sign allows the hub to pay", param_hint="--escrow"
@@ -96,6 +99,8 @@ def submit(
         if no_wait:
             show_job(job, as_json=as_json)
             return
+        if not as_json:
+            tell_job(job)
         show_progress(client.events(job["job_id"], timeout_s), request.pictures)
         job = client.wait_for_end(job["job_id"], timeout_s)
         files = _take_pictures(client, job, request, signing, out)
@@ -136,12 +141,7 @@ def _take_pictures(
     contents = [client.picture(job["job_id"], picture["number"]) for picture in job["pictures"]]
     if job["receipt"] is not None:
         check_job(job, contents, request, signing)
-    files: list[str] = []
-    for picture, content in zip(job["pictures"], contents, strict=True):
-        path = out if request.pictures == 1 else out.with_stem(f"{out.stem}-{picture['number']}")
-        path.write_bytes(content)
-        files.append(str(path))
-    return files
+    return write_pictures(picture_files(job, out), contents)
 
 
 def _show_offer(offer: dict[str, Any], as_json: bool) -> None:

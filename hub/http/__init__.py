@@ -13,6 +13,7 @@ picture_routes.py  one picture
 following.py     a job's events from the database and glimpses from memory, in one stream
 event_routes.py  that stream as server-sent events
 live.py          and over a WebSocket
+streams.py       how many of both one client may have open
 openai.py        /v1/images/generations and /v1/models
 public_routes.py who this hub and its providers are
 pages/           a page to type a prompt, watch it grow, and see receipt and mint

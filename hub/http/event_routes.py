@@ -8,12 +8,14 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from chain.web.application import create_router
 from hub.http.following import follow
-from hub.http.guard import Reader
+from hub.http.guard import Reader, at_once
 from hub.http.job_routes import own_job
 from hub.http.parts import HubParts
+from hub.http.streams import Streams
 from hub.jobs.live import Glimpse
 from hub.store.events import Event
 
@@ -33,15 +35,29 @@ def event_routes(parts: HubParts) -> APIRouter:
     )
     async def get_events(
         job_id: str,
-        reader: Annotated[Reader, Depends(parts.guard.reader_of)],
+        reader: Annotated[Reader, Depends(at_once(parts.guard.reader_of))],
         last_event_id: Annotated[str | None, Header(pattern=_NUMBER)] = None,
         after: Annotated[str | None, Query(pattern=_NUMBER, description="As Last-Event-ID.")] = None,
     ) -> StreamingResponse:
-        await own_job(parts, job_id, reader)
+        job = await own_job(parts, job_id, reader)
+        parts.streams.check(job.owner)
         start = int(last_event_id or after or 0)
-        return StreamingResponse(_stream(parts, job_id, start), media_type="text/event-stream", headers=_HEADERS)
+        return _Stream(parts.streams, job.owner, _stream(parts, job_id, start))
 
     return router
+
+
+class _Stream(StreamingResponse):
+    """Counted from its first byte to its last, however it ends."""
+
+    def __init__(self, streams: Streams, owner: str, content: AsyncIterator[str]) -> None:
+        super().__init__(content, media_type="text/event-stream", headers=_HEADERS)
+        self._streams = streams
+        self._owner = owner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._streams.open(self._owner):
+            await super().__call__(scope, receive, send)
 
 
 async def _stream(parts: HubParts, job_id: str, after: int) -> AsyncIterator[str]:

@@ -1,7 +1,8 @@
 """Who asks: by an API key, by the signature of a request, or by the token of a job that was ordered so."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import Header
 
@@ -14,6 +15,7 @@ from hub.secret_files import ClientKeys
 from hub.store.jobs import Job
 
 Authorization = Annotated[str | None, Header()]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,16 @@ class Reader:
         return self.job_id == job.job_id if self.owner is None else self.owner == job.owner
 
 
+def at_once(check: Callable[[str | None], Value]) -> Callable[[str | None], Awaitable[Value]]:
+    """Of an Authorization header, as a dependency on the event loop: FastAPI calls a plain function in a thread, which
+    takes longer than this does."""
+
+    async def dependency(authorization: Authorization = None) -> Value:
+        return check(authorization)
+
+    return dependency
+
+
 class Guard:
     """Knows the clients' keys by their digests."""
 
@@ -36,19 +48,19 @@ class Guard:
         self.signed_orders = signed_orders
         self._links = links
 
-    def client_of(self, authorization: Authorization = None) -> Client:
-        """A dependency of routes that need an API key; raises Problem (401)."""
+    def client_of(self, authorization: str | None) -> Client:
+        """For routes that need an API key; raises Problem (401)."""
         client = self._find(_bearer(authorization))
         if client is None:
             raise _unauthorised("send Authorization: Bearer and an API key of this hub")
         return client
 
-    def sender_of(self, authorization: Authorization = None) -> Client | None:
+    def sender_of(self, authorization: str | None) -> Client | None:
         """None where no API key came along: then `signer_of` has to know who it is. Raises Problem (401)."""
         return None if authorization is None else self.client_of(authorization)
 
-    def reader_of(self, authorization: Authorization = None) -> Reader:
-        """A dependency of routes that open a job; raises Problem (401)."""
+    def reader_of(self, authorization: str | None) -> Reader:
+        """For routes that open a job; raises Problem (401)."""
         reader = self.find_reader(_bearer(authorization))
         if reader is None:
             raise _unauthorised("send Authorization: Bearer and an API key of this hub, or the job's token")

@@ -9,7 +9,7 @@ from chain.web.problems import not_found
 from hub.http.answers import EstimateAnswer, JobAnswer, JobPage
 from hub.http.describing import describe, describe_offer, summarise, view_of
 from hub.http.following import wait_for
-from hub.http.guard import Reader
+from hub.http.guard import Reader, at_once
 from hub.http.parts import HubParts
 from hub.http.refusals import check_takes_jobs, refusing
 from hub.jobs.accepting import Client
@@ -32,9 +32,9 @@ IdempotencyKey = Annotated[str | None, Header(pattern=r"^[\x21-\x7e]{1,128}$")]
 def job_routes(parts: HubParts) -> APIRouter:
     """Under /v1; all of it needs an API key, or a signed request and then its job's token."""
     router = create_router(prefix="/v1", tag="jobs")
-    Owner = Annotated[Client, Depends(parts.guard.client_of)]  # noqa: N806 - types
-    Sender = Annotated[Client | None, Depends(parts.guard.sender_of)]  # noqa: N806
-    Opener = Annotated[Reader, Depends(parts.guard.reader_of)]  # noqa: N806
+    Owner = Annotated[Client, Depends(at_once(parts.guard.client_of))]  # noqa: N806 - types
+    Sender = Annotated[Client | None, Depends(at_once(parts.guard.sender_of))]  # noqa: N806
+    Opener = Annotated[Reader, Depends(at_once(parts.guard.reader_of))]  # noqa: N806
 
     @router.post(
         "/jobs",

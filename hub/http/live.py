@@ -40,6 +40,7 @@ class Close:
     UNAUTHENTICATED: Final = 4401
     NOT_FOUND: Final = 4404
     TOO_LATE: Final = 4408
+    TOO_MANY: Final = 4429
 
 
 class LiveSockets:
@@ -79,10 +80,17 @@ class LiveSockets:
             return
         job_id = socket.path_params["job_id"]
         try:
-            await own_job(self._parts, job_id, reader)
+            job = await own_job(self._parts, job_id, reader)
         except Problem as problem:
             await _end(socket, Close.NOT_FOUND, problem.reason, problem.detail)
             return
+        try:
+            with self._parts.streams.open(job.owner):
+                await self._follow(socket, job_id, after)
+        except Problem as problem:
+            await _end(socket, Close.TOO_MANY, problem.reason, problem.detail)
+
+    async def _follow(self, socket: WebSocket, job_id: str, after: int) -> None:
         telling = asyncio.create_task(self._tell(socket, job_id, after))
         listening = asyncio.create_task(_listen(socket))
         try:

@@ -14,6 +14,7 @@ from chain.web.application import create_router
 from chain.web.problems import PROBLEM_RESPONSES, Problem, problem_of_rejection
 from hub.http.describing import view_of
 from hub.http.following import wait_for
+from hub.http.guard import at_once
 from hub.http.parts import HubParts
 from hub.http.refusals import check_takes_jobs, refusing
 from hub.jobs.accepting import Client
@@ -60,7 +61,7 @@ class ImagesRequest(BaseModel):
 def openai_routes(parts: HubParts) -> APIRouter:
     """Under /v1."""
     router = create_router(prefix="/v1", tag="openai")
-    Owner = Annotated[Client, Depends(parts.guard.client_of)]  # noqa: N806 - a type
+    Owner = Annotated[Client, Depends(at_once(parts.guard.client_of))]  # noqa: N806 - a type
 
     @router.get("/models", summary="What the providers that are connected can be asked for")
     async def list_models(client: Owner) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from hub.artifacts import Artifacts
 from hub.chain_view import ChainView
 from hub.http.guard import Guard
 from hub.http.links import Links
+from hub.http.streams import Streams
 from hub.jobs.accepting import Acceptance
 from hub.jobs.live import LiveBoard
 from hub.jobs.queueing import Queue
@@ -37,6 +38,7 @@ class HubParts:
     board: LiveBoard
     guard: Guard
     links: Links
+    streams: Streams
     metrics: HubMetrics
     on_cancelled: Callable[[str], None]
     """Gets the id of a job that its client has cancelled."""

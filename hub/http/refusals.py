@@ -1,5 +1,6 @@
 """What went wrong as a problem with a status, a reason and, where there is one, the field."""
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,7 @@ from hub.http.parts import HubParts
 from hub.jobs.accepting import Conflict, NotNow, QueueFull, TooLate, WebhookRefused
 from hub.metrics import HubMetrics
 from hub.orders.moderation import ModerationUnavailable, PromptRefused
+from hub.orders.pace import TooFast
 from hub.orders.pricing import NobodyServes
 from hub.store.errors import QuotaExceeded, StoreBusy, StoreUnavailable
 from hub.store.promises import Underfunded
@@ -27,6 +29,7 @@ _EXPECTED = (
     ModerationUnavailable,
     WebhookRefused,
     QuotaExceeded,
+    TooFast,
     Underfunded,
     NodeError,
 )
@@ -55,6 +58,9 @@ def problem_of(error: Exception) -> Problem:
             return Problem(422, "webhook_refused", str(error), field="webhook.url")
         case QuotaExceeded():
             return Problem(429, "quota_exceeded", str(error), headers={"Retry-After": "3600"})
+        case TooFast():
+            headers = {"Retry-After": str(math.ceil(error.after_s))}
+            return Problem(429, "too_many_estimates", str(error), headers=headers)
         case Underfunded():
             return Problem(402, "deposit_too_small", str(error), field="client_request.max_price")
         case NodeError():

@@ -9,7 +9,7 @@
     desk.py         what sessions ask and bring (`hub.workers.desk.ShardDesk`)
       places.py       what its parts share
       handing_out.py  who gets what, and who helps whom
-      taking_in.py    results: looked at and kept with their checks, or turned down
+      taking_in.py    results: looked at and kept with their checks (and a whole job's receipt), or turned down
     judging.py      a first look at what was brought
     checking.py     which results are looked at again, and what follows from a verdict
     examining.py    from an open check to its verdict
@@ -17,6 +17,7 @@
     canaries.py     jobs of the hub's own, whose answers are known
     joining.py      what newcomers can do
     composing.py    one receipt from the shards' receipts, pure
+    keeping.py      results accepted and the receipt kept, in one unit
     attendant.py    moves jobs on: closes, composes, has receipts signed
     ending.py       the last step, in one unit with what goes with it
     recalling.py    tells providers of leases and sessions that are over

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from chain.primitives.client_request import MAX_START_DELAY_S, ClientClaim, ClientRequest
 from chain.primitives.hexadecimal import to_checksum_address, to_hex
+from chain.primitives.rejection import Rejected
 from chain.primitives.types import Address, Amount
 from hub.attestation.deposits import DepositDesk, Secured, until_s
 from hub.chain_view import ChainView
@@ -15,8 +16,9 @@ from hub.jobs.granting import new_id
 from hub.jobs.queueing import Queue
 from hub.jobs.requests import FACT, kept_request
 from hub.jobs.roster import Roster
-from hub.orders.moderation import Moderation
-from hub.orders.pricing import Offered, offer_for
+from hub.orders.moderation import Moderation, PromptRefused
+from hub.orders.pace import Pace
+from hub.orders.pricing import NobodyServes, Offered, offer_for
 from hub.orders.quotas import day_of, use_of
 from hub.orders.request import MAX_SEED, SALT_BYTES, JobRequest
 from hub.orders.signers import SIGNERS
@@ -28,12 +30,16 @@ from hub.store import jobs, promises, quotas
 from hub.store.errors import AlreadyUsed, QuotaExceeded
 from hub.store.jobs import ClientNonce, NewJob
 from hub.store.promises import Promise, Underfunded
-from hub.store.quotas import QuotaLimits
+from hub.store.quotas import QuotaLimits, Spent
 from hub.store.shards import NewShard
 from hub.store.store import Store, now_ms
 from hub.store.transaction import Reader, Transaction
 from hub.workers.workers import Workers
 
+_NOT_THE_CLIENTS: Final = 503
+"""The status of NobodyServes where it may be otherwise in a moment."""
+_SIGNERS_TIMES: Final = 5
+"""So many times the estimates of one client, all who have no key are given together."""
 _USED_SENTENCES: Final = {
     "idempotency_key": ("idempotency_key_reused", "this key was used for another job", "Idempotency-Key"),
     "client_nonce": ("nonce_used", "the client has used this nonce before", "client_request.nonce"),
@@ -97,6 +103,11 @@ class Client:
         own = (self.owner, self.limits)
         return (own,) if self.together is None else ((SIGNERS, self.together), own)
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it has any quota."""
+        return self.together is not None or self.limits != QuotaLimits()
+
     def queues_as(self, request: JobRequest) -> str:
         """Whose fair share it is: addresses cost nothing, so those who do not pay either have one together."""
         return self.owner if self.together is None or request.payment == "escrow" else SIGNERS
@@ -123,6 +134,8 @@ class AcceptanceRules:
     longest_s: float
     """A job's deadline where its client names none, and the latest that one may name."""
     preview_every: int
+    estimates_per_minute: int
+    """For each client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +167,15 @@ class Acceptance:
         self._deposits = parts.deposits
         self._caller = parts.caller
         self._rules = rules
+        self._estimates = Pace(rules.estimates_per_minute)
 
     async def offer(self, client: Client, request: JobRequest) -> Offered:
-        """What it would cost and when it would be done; raises Rejected, NobodyServes and NotNow."""
-        self._signed(request)
+        """What it would cost and when it would be done; raises Rejected, TooFast, NobodyServes and NotNow."""
+        self._signed(request)  # First: nobody can use up what another may ask.
+        now_s = time.monotonic()
+        self._estimates.check(client.owner, now_s)
+        if client.together is not None:
+            self._estimates.check(SIGNERS, now_s, times=_SIGNERS_TIMES)
         return (await self._offer(client, request))[0]
 
     def _signed(self, request: JobRequest) -> tuple[bytes, ClientRequest]:
@@ -216,12 +234,15 @@ class Acceptance:
     async def _take(self, client: Client, request: JobRequest, idempotency_key: str | None, own: OwnJob | None) -> str:
         salt, signed = self._signed(request)  # First: nobody else is asked anything for who only pretends to sign,
         secured = await self._check_means(client, request)  # or signs what cannot be taken.
-        await self._moderation.check([*request.texts, *([request.negative_prompt] if request.negative_prompt else [])])
-        await self._check_webhook(request)
+        try:
+            offered, workers = await self._judge(client, request, None if own is None else own.only)
+        except (PromptRefused, WebhookRefused, TooLate, Rejected, NobodyServes) as error:
+            is_outside_asked = self._moderation.asks_outside or request.webhook is not None
+            is_its_doing = not isinstance(error, NobodyServes) or error.status != _NOT_THE_CLIENTS
+            if is_outside_asked and is_its_doing:
+                await self._count_refused(client)
+            raise
         claim = request.claim
-        offered, workers = await self._offer(client, request, None if own is None else own.only)
-        await self._check_room(workers, request)
-        self._check_deadline(request, offered)
         job, shard = await self._row(client, request, salt, signed, offered, workers)
         if own is not None:
             job = replace(job, client=own.client, facts={**job.facts, **own.facts})
@@ -247,6 +268,29 @@ class Acceptance:
         self._workers.wake()
         return job.job_id
 
+    async def _judge(self, client: Client, request: JobRequest, only: Address | None) -> tuple[Offered, list[Worker]]:
+        """By whoever is asked outside, then by what there is here."""
+        await self._moderation.check([*request.texts, *([request.negative_prompt] if request.negative_prompt else [])])
+        await self._check_webhook(request)
+        offered, workers = await self._offer(client, request, only)
+        await self._check_room(workers, request)
+        self._check_deadline(request, offered)
+        return offered, workers
+
+    async def _count_refused(self, client: Client) -> None:
+        """A job of the day's quota: others were asked about it, and it is the client's doing that it comes to nothing.
+
+        Raises QuotaExceeded.
+        """
+        day = day_of(now_ms())
+
+        def unit(transaction: Transaction) -> None:
+            for name, limits in client.budgets:
+                quotas.spend(transaction, name, day, limits, Spent(jobs=1))
+
+        if client.is_bounded:
+            await self._store.write(unit)
+
     async def _check_means(self, client: Client, request: JobRequest) -> Secured | None:
         """The deposit, where one shall pay. An address costs nothing, and what was signed can be sent again: so it is
         looked first whether nonce, quotas and deposit allow the job. For certain that is found out where it is kept.
@@ -254,18 +298,19 @@ class Acceptance:
         Raises AlreadyUsed, QuotaExceeded, Underfunded and NodeError.
         """
         claim, name = request.claim, request.client
-        if claim is None or name is None:
+        is_signed = claim is not None and name is not None
+        if not is_signed and not client.is_bounded:
             return None
         more = use_of(request.pictures, 0)
 
         def look(reader: Reader) -> None:
-            if jobs.is_nonce_used(reader, name, to_hex(claim.nonce)):
+            if claim is not None and name is not None and jobs.is_nonce_used(reader, name, to_hex(claim.nonce)):
                 raise AlreadyUsed("client_nonce")
             for key, limits in client.budgets:
                 quotas.check(reader, key, day_of(now_ms()), limits, more)
 
         await self._store.read(look)
-        if request.payment != "escrow":
+        if claim is None or name is None or request.payment != "escrow":
             return None
         secured = await self._deposits.read(name)
         atoms = secured.atoms(until_s(claim.expiry))

@@ -14,22 +14,18 @@ import structlog
 from chain.primitives.hexadecimal import parse_address, to_checksum_address, to_hex
 from chain.primitives.receipt import Receipt, kept_receipt
 from chain.primitives.rejection import Rejected
-from hub.attestation.disputes import lock_open_job, window_until_ms
-from hub.attestation.forms import form_of
 from hub.jobs.composing import composed, is_whole, signable_since_ms, signers
 from hub.jobs.ending import CLOSING, Endings
+from hub.jobs.keeping import BEFORE_CHECKS, Keeping, accept, set_verifying
 from hub.jobs.queueing import Queue
 from hub.jobs.roster import Roster
-from hub.metrics import HubMetrics
-from hub.reputation.noting import note
-from hub.reputation.rules import Outcome, is_late
 from hub.scheduling.filters import Obstacle, obstacle
 from hub.store import checks, jobs, receipts, results, shards
 from hub.store.announcements import Changes
 from hub.store.jobs import Job, JobState
 from hub.store.leases import Lease
-from hub.store.receipts import NewReceipt
-from hub.store.results import Result, ResultState
+from hub.store.locks import hold_open_job
+from hub.store.results import Result
 from hub.store.shards import Shard, ShardState
 from hub.store.store import Store, now_ms
 from hub.store.transaction import Reader, Transaction
@@ -39,11 +35,8 @@ from hub.workers.workers import Workers
 _SWEEP_S: Final = 3.0
 _AT_ONE_TIME: Final = 32
 _MOST_SWEPT: Final = 2_000
-_JITTER_S: Final = 1.0
-"""Of networks and queues, which says nothing about a provider: pictures of a few milliseconds are never late by it."""
 UNSIGNED_S: Final = 600.0
 """How long providers that must sign a whole job's receipt may stay away, before the job has failed."""
-_BEFORE_CHECKS: Final = (JobState.QUEUED, JobState.RUNNING)
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.attendant")
 
@@ -84,22 +77,17 @@ class Attendant:
         roster: Roster,
         queue: Queue,
         endings: Endings,
-        metrics: HubMetrics,
+        keeping: Keeping,
         *,
         max_attempts: int,
-        challenge_window_s: float,
-        asks_others: bool,
     ) -> None:
-        """`asks_others`: whether other hubs' attesters are asked, who may refuse a part of a receipt."""
         self._store = store
         self._workers = workers
         self._roster = roster
         self._queue = queue
         self._endings = endings
-        self._metrics = metrics
+        self._keeping = keeping
         self._max_attempts = max_attempts
-        self._challenge_window_s = challenge_window_s
-        self._is_withdrawable = asks_others or challenge_window_s > 0
         self._news: set[str] = set()
         self._is_news = asyncio.Event()
         self._busy: set[str] = set()
@@ -213,7 +201,7 @@ class Attendant:
         job_id, now = sight.job.job_id, now_ms()
 
         def unit(transaction: Transaction) -> list[Lease]:
-            if not lock_open_job(transaction, job_id) or receipts.get(transaction, job_id) is not None:
+            if not hold_open_job(transaction, job_id) or receipts.get(transaction, job_id) is not None:
                 return []  # Whole since it was looked at.
             jobs.keep_facts(transaction, job_id, **{CLOSING: told})
             return jobs.call_off(transaction, job_id, told["reason"], now)
@@ -236,8 +224,8 @@ class Attendant:
     async def _verify(self, sight: Sight) -> None:
         """All of it is there; its checks are under way."""
         now = now_ms()
-        if sight.job.state in _BEFORE_CHECKS:
-            await self._store.write(lambda t: _set_verifying(t, sight, now))
+        if sight.job.state in BEFORE_CHECKS:
+            await self._store.write(lambda t: set_verifying(t, sight.job.job_id, now))
 
     async def _compose(self, sight: Sight) -> None:
         parts = [kept_receipt(result.receipt_json) for result in sight.results]
@@ -245,7 +233,7 @@ class Attendant:
             await self._keep(sight.job, parts[0], sight.results[0].provider_signature, sight)
             return
         now = now_ms()
-        await self._store.write(lambda t: _accept(t, sight, now))
+        await self._store.write(lambda t: accept(t, sight.job.job_id, sight.results, now))
         for provider in signers(parts):
             try:
                 whole = composed(sight.job, parts, provider=provider)
@@ -274,60 +262,23 @@ class Attendant:
     async def _keep(self, job: Job, receipt: Receipt, signature: str, sight: Sight) -> None:
         """From here on it is `hub.attestation`'s."""
         now = now_ms()
-        form = form_of(receipt, is_paid=job.is_paid)
-        row = NewReceipt(
-            job_id=job.job_id,
-            receipt_hash=to_hex(receipt.hash),
-            provider=to_checksum_address(receipt.provider),
-            receipt_json=receipt.canonical_bytes().decode(),
-            provider_signature=signature,
-            prompt_salt=job.request_salt,
-            micro_units=receipt.micro_units,
-            amount=receipt.amount,
-            artifact_sha256=receipt.artifact_sha256,
-            form=form,
-            window_until_ms=window_until_ms(self._challenge_window_s, now),
-            is_withdrawable=self._is_withdrawable,
-        )
 
-        def unit(transaction: Transaction) -> bool:
-            if not _is_as_seen(transaction, sight):
-                return False
-            _accept(transaction, sight, now)
-            receipts.keep(transaction, row, now)
-            return True
+        def unit(transaction: Transaction) -> None:
+            if _is_as_seen(transaction, sight):
+                self._keeping.keep(transaction, job, sight.results, receipt, signature, now)
 
-        if await self._store.write(unit):
-            self._metrics.composed.labels(str(form)).inc()
+        await self._store.write(unit)
 
 
 def _is_as_seen(transaction: Transaction, sight: Sight) -> bool:
     """Holds the job's row. False where it has ended, another process was quicker with its receipt, or a check has begun
     or refused a part of it meanwhile: asking providers for a signature takes its time."""
     job_id = sight.job.job_id
-    if not lock_open_job(transaction, job_id) or checks.open_of_job(transaction, job_id):
+    if not hold_open_job(transaction, job_id) or checks.open_of_job(transaction, job_id):
         return False
     if {result.lease_id for result in results.of_job(transaction, job_id)} != {each.lease_id for each in sight.results}:
         return False
     return receipts.get(transaction, job_id) is None
-
-
-def _set_verifying(transaction: Transaction, sight: Sight, now_ms: int) -> None:
-    jobs.set_state(transaction, sight.job.job_id, JobState.VERIFYING, only_from=_BEFORE_CHECKS, now_ms=now_ms)
-
-
-def _accept(transaction: Transaction, sight: Sight, now_ms: int) -> None:
-    """All checks are over; what was accepted before stays so."""
-    _set_verifying(transaction, sight, now_ms)
-    for result in sight.results:
-        if result.state == ResultState.DELIVERED and results.accept(transaction, result.lease_id, now_ms):
-            note(transaction, result.provider, _outcome_of(result), now_ms, micro_units=result.micro_units)
-
-
-def _outcome_of(result: Result) -> Outcome:
-    """Whether it came in the time that its provider has shown to need for such pictures."""
-    took_s, expected_s = (float(result.facts.get(name) or 0.0) for name in ("wall_s", "expected_s"))
-    return Outcome.LATE if is_late(took_s - _JITTER_S, expected_s) else Outcome.SERVED
 
 
 def _sight(reader: Reader, job_id: str) -> Sight | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from chain.primitives.hexadecimal import parse_hash, to_hex
-from hub.attestation.disputes import dispute, lock_open_job
+from hub.attestation.disputes import dispute
 from hub.jobs.ending import CANARY_FACT, CLOSING, Endings
 from hub.metrics import HubMetrics
 from hub.reputation.noting import note
@@ -17,6 +17,7 @@ from hub.store import audit, checks, jobs, providers, receipts, results
 from hub.store.checks import Check, NewCheck, Verdict
 from hub.store.jobs import Job
 from hub.store.leases import Lease
+from hub.store.locks import hold_open_job
 from hub.store.results import NewResult, Result, ResultState
 from hub.store.shards import Shard
 from hub.store.transaction import Transaction
@@ -116,7 +117,7 @@ class Checking:
     def _refuse(self, transaction: Transaction, check: Check, word: str, detail: str, now: int) -> None:
         """Another makes its pictures, also where the receipt waits out its window already: then there will be another
         receipt, as long as this one is not being signed. Else the whole job has failed."""
-        if not lock_open_job(transaction, check.job_id):
+        if not hold_open_job(transaction, check.job_id):
             return
         job, result = jobs.get(transaction, check.job_id), results.get(transaction, check.lease_id)
         assert job is not None
@@ -148,7 +149,7 @@ class Checking:
         result's own is suspicious; None: all of them."""
         for result in sorted(doubtful, key=lambda each: (each.job_id, each.number)):
             # Held to the commit, so that nobody attests it meanwhile, who has not seen this check.
-            is_open = lock_open_job(transaction, result.job_id)
+            is_open = hold_open_job(transaction, result.job_id)
             if not is_open or checks.get(transaction, result.lease_id) is not None:
                 continue
             evidence = _suspected([Suspicion(suspicion, "", picture)])

@@ -4,11 +4,13 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from hub.attestation.disputes import dispute
 from hub.attestation.forms import FEE_FACT
 from hub.metrics import HubMetrics
 from hub.store import audit, jobs, promises, receipts, results, webhooks
 from hub.store.endorsements import MOST_RECEIPTS
 from hub.store.jobs import Job, JobState
+from hub.store.locks import hold_open_job
 from hub.store.transaction import Transaction
 
 CLOSING: Final = "closing"
@@ -18,6 +20,8 @@ CANARY_FACT: Final = "canary"
 """A job of the hub's own: which earlier one has the same run (`of`), None where its answer is to be found out."""
 WITHDRAWN: Final = "withdrawn"
 """The fact that says how many receipts of a job were withdrawn."""
+DISPUTED: Final = "disputed"
+"""What a job fails for whose receipt the operator disputes."""
 
 
 class Endings:
@@ -74,6 +78,23 @@ class Endings:
         told = {"job_id": job_id, "form": receipt.form.value, "reason": reason, "detail": detail}
         audit.append(transaction, "receipt_withdrawn", receipt.receipt_hash, told, now_ms)
         return True
+
+    def dispute(self, transaction: Transaction, job_id: str, detail: str, now_ms: int) -> str | None:
+        """The operator's word against a receipt, also while a part of it is being made again: there will be no other.
+
+        None where it was heard; else a sentence that says why it is too early or too late.
+        """
+        if dispute(transaction, self, job_id, reason=DISPUTED, detail=detail, now_ms=now_ms):
+            return None
+        job = jobs.get(transaction, job_id) if hold_open_job(transaction, job_id) else None
+        if job is None or receipts.get(transaction, job_id) is not None:
+            return "there is no such receipt, or it is signed already: that cannot be taken back"
+        if not job.facts.get(WITHDRAWN, 0):
+            return "this job has no receipt yet, because it is not done; dispute it while its receipt waits"
+        told = {"job_id": job_id, "reason": DISPUTED, "detail": detail}
+        audit.append(transaction, "attestation_refused", job_id, told, now_ms)
+        self.end_unattested(transaction, job_id, DISPUTED, detail, now_ms)
+        return None
 
     def finish(
         self,

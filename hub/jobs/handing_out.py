@@ -9,15 +9,16 @@ import msgspec
 from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.types import Address
 from hub.jobs.granting import lease_for, message_for, remaining_s
-from hub.jobs.places import DeskParts, Place, Present, place_of
+from hub.jobs.places import DeskParts, Present
 from hub.jobs.queueing import Queue, run_of
 from hub.scheduling.leases import Assignment
 from hub.scheduling.leases import Lease as LeaseUnderWay
 from hub.scheduling.stragglers import reissues
 from hub.scheduling.workers import Worker
-from hub.store import leases, waiting
+from hub.store import leases, places, waiting
 from hub.store.jobs import Job
 from hub.store.leases import Lease, LeaseState, NewLease
+from hub.store.places import Place
 from hub.store.shards import Shard, ShardState
 from hub.store.store import now_ms
 from hub.store.waiting import WaitingShard
@@ -106,13 +107,14 @@ class HandingOut:
         workers = parts.roster.workers([view for view in views if not view.is_draining])
         if not any(worker.free_slots for worker in workers):
             return []
-        places, waiting_runs = await self._under_way(), await parts.queue.look()
+        found = await parts.store.read(lambda r: places.under_way(r, limit=_MOST_UNDER_WAY))
+        waiting_runs = await parts.queue.look()
         now_s, now = time.monotonic(), now_ms()
-        under_way = [_under_way(place, places, parts.queue, now_s, now) for place in places]
+        under_way = [_under_way(place, found, parts.queue, now_s, now) for place in found]
         grants: list[Grant] = []
         for assignment in reissues(under_way, workers, waiting_runs, now_s):
             key = (assignment.run.job_id, assignment.run.first)
-            place = next(each for each in places if (each.job.job_id, each.shard.first_picture) == key)
+            place = next(each for each in found if (each.job.job_id, each.shard.first_picture) == key)
             grant = await self._give_second(assignment, place.shard, place.job)
             if grant is not None:
                 grants.append(grant)
@@ -134,26 +136,14 @@ class HandingOut:
         parts.metrics.leases.labels("second").inc()
         return self._grant(job, shard, lease, assignment.lease_s)
 
-    async def _under_way(self) -> list[Place]:
-        return await self._parts.store.read(
-            lambda r: [
-                place
-                for place in (place_of(r, lease) for lease in leases.active(r, limit=_MOST_UNDER_WAY))
-                if place is not None
-            ]
-        )
-
     # Again
 
     async def open_grants(self, provider: Address) -> Sequence[Grant]:
         """Leases that it had when its connection ended, or when this hub was stopped."""
         name, now = to_checksum_address(provider), now_ms()
-        places = await self._parts.store.read(
-            lambda r: [place_of(r, lease) for lease in leases.active(r, provider=name)]
-        )
         grants: list[Grant] = []
-        for place in places:
-            if place is None or place.job.prompts is None or place.shard.state != ShardState.LEASED:
+        for place in await self._parts.store.read(lambda r: places.of_provider(r, name)):
+            if place.job.prompts is None or place.shard.state != ShardState.LEASED:
                 continue
             left_s = remaining_s(place.lease, now)
             since_s = (now - place.lease.started_at_ms) / 1000
@@ -168,8 +158,8 @@ def _has_waited(page: Sequence[WaitingShard]) -> bool:
     return min((item.shard.waiting_since_ms for item in page), default=0) < now_ms() - _LEFT_TO_OTHERS_MS
 
 
-def _under_way(place: Place, places: Sequence[Place], queue: Queue, now_s: float, now: int) -> LeaseUnderWay:
-    twins = [each for each in places if each.shard == place.shard and each.lease.state == LeaseState.ACTIVE]
+def _under_way(place: Place, among: Sequence[Place], queue: Queue, now_s: float, now: int) -> LeaseUnderWay:
+    twins = [each for each in among if each.shard == place.shard and each.lease.state == LeaseState.ACTIVE]
     return LeaseUnderWay(
         run=run_of(place.shard, place.job, queue.need_of(place.job)),
         worker=Address(bytes.fromhex(place.lease.provider[2:])),

@@ -1,4 +1,4 @@
-"""What the parts of the desk share: what they work with, and whose pictures a lease is for."""
+"""What the parts of the desk share: what they work with, and who is there."""
 
 from dataclasses import dataclass, field
 
@@ -8,17 +8,13 @@ from hub.chain_view import ChainView
 from hub.jobs.canaries import Wishes
 from hub.jobs.checking import Checking
 from hub.jobs.judging import Judging
+from hub.jobs.keeping import Keeping
 from hub.jobs.live import LiveBoard
 from hub.jobs.queueing import Queue
 from hub.jobs.roster import Roster
 from hub.metrics import HubMetrics
 from hub.scheduling.assignment import Scheduler
-from hub.store import jobs, shards
-from hub.store.jobs import Job
-from hub.store.leases import Lease
-from hub.store.shards import Shard
 from hub.store.store import Store
-from hub.store.transaction import Reader
 from hub.workers.desk import WorkerView
 
 
@@ -34,6 +30,7 @@ class DeskParts:
     scheduler: Scheduler
     board: LiveBoard
     checking: Checking
+    keeping: Keeping
     judging: Judging
     wishes: Wishes
     metrics: HubMetrics
@@ -47,21 +44,3 @@ class Present:
     views: dict[Address, WorkerView] = field(default_factory=dict)
     pictures_of: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     """By lease: the job, the first picture, and how many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A lease, and what it is of."""
-
-    lease: Lease
-    shard: Shard
-    job: Job
-
-
-def place_of(reader: Reader, lease: Lease | None) -> Place | None:
-    """None where there is no such lease."""
-    if lease is None:
-        return None
-    job = jobs.get(reader, lease.job_id)
-    shard = next((each for each in shards.of_job(reader, lease.job_id) if each.number == lease.number), None)
-    return None if job is None or shard is None else Place(lease, shard, job)

@@ -12,12 +12,13 @@ from chain.primitives.types import Address, Amount
 from chain.primitives.worker_fields import PictureRun
 from hub.jobs.granting import picture_run
 from hub.jobs.judging import Judged, check_likeness, expected_picture_s, look_at, slots_of
-from hub.jobs.places import DeskParts, Place, Present, place_of
+from hub.jobs.places import DeskParts, Present
 from hub.jobs.roster import keep_speeds
-from hub.store import leases, results
+from hub.store import leases, places, results
 from hub.store.errors import AlreadyServed, AlreadyUsed, WrongState
 from hub.store.jobs import Job
 from hub.store.leases import Lease, LeaseState
+from hub.store.places import Place
 from hub.store.results import NewResult
 from hub.store.store import now_ms
 from hub.store.transaction import Reader, Transaction
@@ -68,9 +69,8 @@ class TakingIn:
         run = picture_run(place.job, place.shard.first_picture, place.shard.pictures)
         try:
             expected_s = self._expected_picture_s(delivery, place)
-            octets, judged = await self._look(delivery, place, run, expected_s)
-            await self._parts.artifacts.keep(octets)
-            superseded = await self._keep(delivery, place, judged, run, expected_s)
+            judged = await self._look(delivery, place, run, expected_s)
+            superseded, is_kept = await self._keep(delivery, place, judged, run, expected_s)
         except AnswerRefused as refused:
             await self._turn_down(place, refused)
             raise ResultRefused(refused.detail, reason=str(refused.reason)) from None
@@ -83,10 +83,11 @@ class TakingIn:
             self._forget(lease.lease_id)
         self._parts.metrics.leases.labels("delivered").inc()
         self._parts.wishes.note(delivery.provider, delivery.receipt.hash, place.job)
-        self._on_news(place.job.job_id)
+        if not is_kept:
+            self._on_news(place.job.job_id)
 
     async def _place(self, lease_id: str) -> Place:
-        place = await self._parts.store.read(lambda r: place_of(r, leases.get(r, lease_id)))
+        place = await self._parts.store.read(lambda r: places.of_lease(r, lease_id))
         if place is None:
             raise ResultRefused("there is no such lease", reason="unknown_lease")
         if place.job.ended_at_ms is not None or place.job.prompts is None:
@@ -107,14 +108,14 @@ class TakingIn:
         place: Place,
         run: PictureRun,
         expected_s: float | None,
-    ) -> tuple[list[bytes], Judged]:
-        """The pictures, and what there is to say of them."""
+    ) -> Judged:
+        """What there is to say of the pictures, which are kept from here on."""
         parts = self._parts
         snapshot = parts.chain.snapshot
         ceiling = Amount(int(place.job.facts["most_atoms"])) if snapshot is None else snapshot.receipt_ceiling_atoms
         slots = slots_of(self._present.views.get(delivery.provider))
 
-        def look() -> tuple[list[bytes], Judged]:
+        def look() -> Judged:
             octets = [file.path.read_bytes() for file in delivery.pictures]
             judged = look_at(
                 delivery,
@@ -126,14 +127,16 @@ class TakingIn:
                 leased_at_s=place.lease.started_at_ms / 1_000,
                 judging=parts.judging,
             )
-            return octets, judged
+            parts.artifacts.keep_now(octets)
+            return judged
 
         return await asyncio.to_thread(look)
 
     async def _keep(
         self, delivery: Delivery, place: Place, judged: Judged, run: PictureRun, expected_s: float | None
-    ) -> list[Lease]:
-        """The result, its checks, and what the provider has shown of its speed: one unit."""
+    ) -> tuple[list[Lease], bool]:
+        """The result, its checks, what the provider has shown of its speed, and the job's receipt where this is all of
+        it: one unit. The twins that it made needless, and whether the receipt is kept."""
         parts, now = self._parts, now_ms()
         is_warm = bool(place.lease.attributes.get("is_warm", True))
         promised_s = None if expected_s is None or not is_warm else expected_s * run.count
@@ -146,7 +149,7 @@ class TakingIn:
             speeds = book.rows() if parts.roster.measured(delivery.provider, book) else None
         name = to_checksum_address(delivery.provider)
 
-        def unit(transaction: Transaction) -> list[Lease]:
+        def unit(transaction: Transaction) -> tuple[list[Lease], bool]:
             superseded = results.deliver(transaction, result, rows, now)
             suspicions, doubtful = check_likeness(
                 transaction,
@@ -162,7 +165,8 @@ class TakingIn:
             parts.checking.plan(transaction, place.job, place.shard, result, name, suspicions, now)
             for each in doubtful:
                 parts.checking.look_again(transaction, [each.result], COPIED, now, picture=each.picture)
-            return superseded
+            is_kept = parts.keeping.keep_whole(transaction, place.job.job_id, delivery.receipt, now)
+            return superseded, is_kept
 
         return await parts.store.write(unit)
 

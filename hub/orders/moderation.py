@@ -46,6 +46,11 @@ class Moderation:
             None if url is None else httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=False, trust_env=False)
         )
 
+    @property
+    def asks_outside(self) -> bool:
+        """Whether there is a judge at a URL."""
+        return self._http is not None
+
     async def close(self) -> None:
         """Closes the connections to the judge."""
         if self._http is not None:

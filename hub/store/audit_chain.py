@@ -9,11 +9,12 @@ from sqlalchemy.engine import Connection
 
 from chain.primitives.hashing import sha256
 from hub.store.inserting import insert_rows
+from hub.store.statements import Prepared
 from hub.store.tables.records import AUDIT_LOG
 
 FIRST_PREVIOUS_HASH: Final = "0" * 64
 _AUDIT_LOCK: Final = 0x61756474  # One process appends at a time, from here to its commit.
-_HEAD: Final = select(AUDIT_LOG.c.sequence, AUDIT_LOG.c.hash).order_by(AUDIT_LOG.c.sequence.desc()).limit(1)
+_HEAD: Final = Prepared(select(AUDIT_LOG.c.sequence, AUDIT_LOG.c.hash).order_by(AUDIT_LOG.c.sequence.desc()).limit(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def append_notes(connection: Connection, notes: list[AuditNote]) -> None:
     """Adds entries at the chain's end; the last thing before a commit, as other processes wait for it."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _AUDIT_LOCK})
-    head = connection.execute(_HEAD).one_or_none()
+    head = _HEAD.send(connection, {}).one_or_none()
     sequence, previous_hash = (0, FIRST_PREVIOUS_HASH) if head is None else (head.sequence, head.hash)
     rows: list[dict[str, Any]] = []
     for note in notes:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Text, bindparam, cast, func, or_, select, update
 
 from hub.store.records import columns_of, made
+from hub.store.statements import Prepared
 from hub.store.tables.jobs import JOBS
 from hub.store.tables.providers import CHECKS
 from hub.store.transaction import Reader, Transaction
@@ -50,8 +51,10 @@ class Check(NewCheck):
 
 
 _CHECK: Final = select(*columns_of(CHECKS, Check))
-_BY_ID: Final = _CHECK.where(CHECKS.c.check_id == bindparam("the_check"))
-_OPEN_OF_JOB: Final = select(func.count()).where(CHECKS.c.job_id == bindparam("the_job"), CHECKS.c.verdict.is_(None))
+_BY_ID: Final = Prepared(_CHECK.where(CHECKS.c.check_id == bindparam("the_check")))
+_OPEN_OF_JOB: Final = Prepared(
+    select(func.count()).where(CHECKS.c.job_id == bindparam("the_job"), CHECKS.c.verdict.is_(None))
+)
 
 
 def _check_of(row: Any) -> Check:
@@ -101,7 +104,8 @@ def of_job(reader: Reader, job_id: str) -> list[Check]:
 
 def open_of_job(reader: Reader, job_id: str) -> int:
     """How many of the job's have no verdict."""
-    return reader.execute(_OPEN_OF_JOB, {"the_job": job_id}).scalar_one()
+    count: int = reader.execute(_OPEN_OF_JOB, {"the_job": job_id}).scalar_one()
+    return count
 
 
 _LAST_OF_OWNER: Final = (
@@ -111,7 +115,7 @@ _LAST_OF_OWNER: Final = (
     .limit(bindparam("jobs"))
     .subquery()
 )
-_SUSPECTED_OF_OWNER: Final = (
+_SUSPECTED_OF_OWNER: Final = Prepared(
     select(func.count())
     .join_from(_LAST_OF_OWNER, CHECKS, CHECKS.c.job_id == _LAST_OF_OWNER.c.job_id)
     .where(
@@ -124,9 +128,9 @@ _SUSPECTED_OF_OWNER: Final = (
 def suspected_of_owner(reader: Reader, owner: str, suspicion: str, *, jobs: int) -> int:
     """How many answers for this client's last jobs, of those that have any, are looked at because of this suspicion (a
     word of `evidence`) or were found to be right."""
-    return reader.execute(
-        _SUSPECTED_OF_OWNER, {"the_owner": owner, "jobs": jobs, "a_word": f'%"{suspicion}"%'}
-    ).scalar_one()
+    which = {"the_owner": owner, "jobs": jobs, "a_word": f'%"{suspicion}"%'}
+    count: int = reader.execute(_SUSPECTED_OF_OWNER, which).scalar_one()
+    return count
 
 
 def open_checks(reader: Reader, *, limit: int = 1_000) -> list[Check]:

@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -20,6 +21,8 @@ from hub.store.migrations import ADOPTED, HEAD, KNOWN
 
 POOL_CONNECTIONS: Final = 6
 _BUSY_TIMEOUT_MS: Final = 10_000
+_TRUSTED_S: Final = 1.0
+"""So long after its last use a connection is taken to be alive."""
 _MIGRATION_LOCK: Final = 0x61697462  # Two processes that start at once: the second waits, and finds it done.
 _SESSION_OPTIONS: Final = "-c jit=off -c enable_seqscan=off"
 """A statement that was prepared while a table was small would read the whole of it until the next ANALYZE; and every
@@ -48,13 +51,57 @@ def open_engine(url: str) -> Engine:
 @contextmanager
 def transaction(engine: Engine, *, is_writing: bool = False) -> Iterator[Connection]:
     """A connection in a transaction, which is committed when the block is left."""
-    with engine.connect() as connection:
-        if not is_writing and connection.dialect.name == "postgresql":
-            # What several statements of one query see belongs together; on SQLite a transaction is that by itself.
-            connection.execution_options(isolation_level="REPEATABLE READ")
-        with connection.begin():
-            start(connection, is_writing=is_writing)
-            yield connection
+    with _connect(engine, is_writing=is_writing) as connection, connection.begin():
+        start(connection, is_writing=is_writing)
+        yield connection
+
+
+class OwnConnection:
+    """One thread's, kept from one transaction to the next: taking one from the pool, asking the server whether it is
+    alive, and giving it back costs more than most statements."""
+
+    def __init__(self, engine: Engine, *, is_writing: bool = False) -> None:
+        self._engine = engine
+        self._is_writing = is_writing
+        self._connection: Connection | None = None
+        self._used_at_s = 0.0
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """As `transaction`, of the module: to be left by an error, too."""
+        connection = self.take()
+        try:
+            with connection.begin():
+                start(connection, is_writing=self._is_writing)
+                yield connection
+        except BaseException:
+            self.close()
+            raise
+
+    def take(self) -> Connection:
+        """The connection; a new one from the pool, which looks whether it is alive, where this one was not used for a
+        while: the server may have been restarted."""
+        now_s = time.monotonic()
+        if self._engine.dialect.name == "postgresql" and now_s - self._used_at_s > _TRUSTED_S:
+            self.close()
+        self._used_at_s = now_s
+        if self._connection is None:
+            self._connection = _connect(self._engine, is_writing=self._is_writing)
+        return self._connection
+
+    def close(self) -> None:
+        """Gives it back; after any error, whatever has become of it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _connect(engine: Engine, *, is_writing: bool) -> Connection:
+    connection = engine.connect()
+    if not is_writing and connection.dialect.name == "postgresql":
+        # What several statements of one query see belongs together; on SQLite a transaction is that by itself.
+        connection.execution_options(isolation_level="REPEATABLE READ")
+    return connection
 
 
 def start(connection: Connection, *, is_writing: bool = False) -> None:

@@ -6,10 +6,11 @@ from typing import Any, Final
 from sqlalchemy import bindparam, select, update
 
 from hub.store.records import columns_of, made
+from hub.store.statements import Prepared
 from hub.store.tables.jobs import EVENTS, JOBS
 from hub.store.transaction import Reader, Transaction
 
-_COUNT: Final = (
+_COUNT: Final = Prepared(
     update(JOBS)
     .where(JOBS.c.job_id == bindparam("the_job"))
     .values(event_count=JOBS.c.event_count + 1)
@@ -27,7 +28,7 @@ class Event:
     data: dict[str, Any]
 
 
-_AFTER: Final = (
+_AFTER: Final = Prepared(
     select(*columns_of(EVENTS, Event))
     .where(EVENTS.c.job_id == bindparam("the_job"), EVENTS.c.sequence > bindparam("after"))
     .order_by(EVENTS.c.sequence)

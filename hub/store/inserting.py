@@ -9,11 +9,12 @@ from functools import cache, partial
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import JSON, Column, Insert, String, Table, TextClause, insert, text
+from sqlalchemy import JSON, Column, String, Table, insert, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection, Dialect
 
 from hub.store.column_types import Atoms
+from hub.store.statements import Prepared
 
 _POSTGRESQL: Final[Dialect] = postgresql.dialect()  # type: ignore[no-untyped-call]
 
@@ -22,17 +23,17 @@ def insert_rows(connection: Connection, table: Table, rows: list[dict[str, Any]]
     """Rows with the same columns, in their order."""
     names = tuple(rows[0])
     if connection.dialect.name == "sqlite":
-        connection.execute(_one_by_one(table, names), rows)
+        _one_by_one(table, names).send_many(connection, rows)
         return
     for name, as_sent in _changed(table):
         if name in names:
             rows = [{**row, name: as_sent(row[name])} for row in rows]
-    connection.execute(_all_at_once(table, names), {"the_rows": msgspec.json.encode(rows).decode()})
+    _all_at_once(table, names).send(connection, {"the_rows": msgspec.json.encode(rows).decode()})
 
 
 @cache
-def _one_by_one(table: Table, names: tuple[str, ...]) -> Insert:
-    return insert(table).values(dict.fromkeys(names))
+def _one_by_one(table: Table, names: tuple[str, ...]) -> Prepared:
+    return Prepared(insert(table).values(dict.fromkeys(names)))
 
 
 @cache
@@ -53,13 +54,15 @@ def _json_as_text(value: Any) -> str | None:
 
 
 @cache
-def _all_at_once(table: Table, names: tuple[str, ...]) -> TextClause:
+def _all_at_once(table: Table, names: tuple[str, ...]) -> Prepared:
     columns = ", ".join(f'"{name}"' for name in names)
     values = ", ".join(f'CAST("{name}" AS json)' if _is_json(table, name) else f'"{name}"' for name in names)
     types = ", ".join(f'"{name}" {_type_of(table.c[name])}' for name in names)
-    return text(
-        f'INSERT INTO "{table.name}" ({columns}) '
-        f"SELECT {values} FROM json_to_recordset(CAST(:the_rows AS json)) AS the_rows ({types})"
+    return Prepared(
+        text(
+            f'INSERT INTO "{table.name}" ({columns}) '
+            f"SELECT {values} FROM json_to_recordset(CAST(:the_rows AS json)) AS the_rows ({types})"
+        )
     )
 
 

@@ -6,6 +6,7 @@ queued → running → verifying → attested → done, or failed, or cancelled.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Text, and_, bindparam, cast, exists, func, or_, select, update
@@ -13,6 +14,7 @@ from sqlalchemy import Text, and_, bindparam, cast, exists, func, or_, select, u
 from hub.store import events, leases, shards
 from hub.store.records import Row, columns_of, made
 from hub.store.shards import NewShard, ShardState
+from hub.store.statements import Prepared
 from hub.store.tables.jobs import CLIENT_NONCES, IDEMPOTENCY_KEYS, JOBS, LEASES, SHARDS
 from hub.store.tables.providers import CHECKS
 from hub.store.tables.receipts import RECEIPTS
@@ -149,9 +151,11 @@ def add(
         transaction.insert(CLIENT_NONCES, client=nonce.client, nonce=nonce.nonce, expiry=nonce.expiry_s)
 
 
-_BY_ID: Final = _JOB.where(JOBS.c.job_id == bindparam("the_job"))
-_KEY: Final = select(IDEMPOTENCY_KEYS.c.fingerprint, IDEMPOTENCY_KEYS.c.job_id).where(
-    IDEMPOTENCY_KEYS.c.owner == bindparam("the_owner"), IDEMPOTENCY_KEYS.c.key == bindparam("the_key")
+_BY_ID: Final = Prepared(_JOB.where(JOBS.c.job_id == bindparam("the_job")))
+_KEY: Final = Prepared(
+    select(IDEMPOTENCY_KEYS.c.fingerprint, IDEMPOTENCY_KEYS.c.job_id).where(
+        IDEMPOTENCY_KEYS.c.owner == bindparam("the_owner"), IDEMPOTENCY_KEYS.c.key == bindparam("the_key")
+    )
 )
 
 
@@ -161,7 +165,9 @@ def get(reader: Reader, job_id: str) -> Job | None:
     return None if row is None else job_of(row)
 
 
-_PROGRESS: Final = select(JOBS.c.ended_at_ms, JOBS.c.pictures_done).where(JOBS.c.job_id == bindparam("the_job"))
+_PROGRESS: Final = Prepared(
+    select(JOBS.c.ended_at_ms, JOBS.c.pictures_done).where(JOBS.c.job_id == bindparam("the_job"))
+)
 
 
 def progress(reader: Reader, job_id: str) -> tuple[bool, int]:
@@ -214,7 +220,7 @@ _HAS_FAILED: Final = exists().where(
     _OF_JOB, SHARDS.c.state == ShardState.WAITING, or_(SHARDS.c.attempts > 0, cast(SHARDS.c.excluded, Text) != "[]")
 )
 _IS_CHECKED: Final = exists().where(CHECKS.c.job_id == JOBS.c.job_id, CHECKS.c.verdict.is_(None))
-_TO_ATTEND: Final = (
+_TO_ATTEND: Final = Prepared(
     select(JOBS.c.job_id)
     .where(
         JOBS.c.ended_at_ms.is_(None),
@@ -255,14 +261,15 @@ def last_finish_s(reader: Reader, owner: str) -> float | None:
 
 _MOVE: Final = (
     update(JOBS)
-    .where(
-        JOBS.c.job_id == bindparam("the_job"),
-        JOBS.c.state.in_(bindparam("from_states", expanding=True)),
-        JOBS.c.ended_at_ms.is_(None),
-    )
+    .where(JOBS.c.job_id == bindparam("the_job"), JOBS.c.ended_at_ms.is_(None))
     .values(state=bindparam("to_state"), event_count=JOBS.c.event_count + 1)
     .returning(JOBS.c.event_count)
 )
+
+
+@cache
+def _move_from(states: frozenset[JobState]) -> Prepared:
+    return Prepared(_MOVE.where(JOBS.c.state.in_(sorted(states))))
 
 
 def set_state(
@@ -270,8 +277,8 @@ def set_state(
 ) -> bool:
     """Moves an open job on and appends the event of that name; False where it was in another state."""
     assert state not in ENDED
-    step = {"the_job": job_id, "from_states": sorted(only_from), "to_state": state}
-    sequence = transaction.execute(_MOVE, step).scalar_one_or_none()
+    step = {"the_job": job_id, "to_state": state}
+    sequence = transaction.execute(_move_from(frozenset(only_from)), step).scalar_one_or_none()
     if sequence is not None:
         events.keep(transaction, job_id, sequence, state, {}, now_ms)
         if state == JobState.VERIFYING:
@@ -279,7 +286,7 @@ def set_state(
     return sequence is not None
 
 
-_END: Final = (
+_END: Final = Prepared(
     update(JOBS)
     .where(JOBS.c.job_id == bindparam("the_job"), JOBS.c.ended_at_ms.is_(None))
     .values(
@@ -292,7 +299,7 @@ _END: Final = (
     )
     .returning(JOBS.c.event_count, JOBS.c.pictures_done)
 )
-_CANCEL_SHARDS: Final = (
+_CANCEL_SHARDS: Final = Prepared(
     update(SHARDS)
     .where(
         SHARDS.c.job_id == bindparam("the_job"),

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, or_, select, text, update
 
-from hub.store import shards
+from hub.store import locks, shards
 from hub.store.records import Row, columns_of, made
 from hub.store.shards import ShardState
+from hub.store.statements import Prepared
 from hub.store.tables.jobs import LEASES, SHARDS
 from hub.store.transaction import Reader, Transaction
 
@@ -82,8 +83,8 @@ def lease_of(row: Row) -> Lease:
     return made(Lease, {**row, "state": LeaseState(row["state"])})
 
 
-_BY_ID: Final = _LEASE.where(LEASES.c.lease_id == bindparam("the_lease"))
-_OF_JOB: Final = _LEASE.where(LEASES.c.job_id == bindparam("the_job")).order_by(LEASES.c.sequence)
+_BY_ID: Final = Prepared(_LEASE.where(LEASES.c.lease_id == bindparam("the_lease")))
+_OF_JOB: Final = Prepared(_LEASE.where(LEASES.c.job_id == bindparam("the_job")).order_by(LEASES.c.sequence))
 
 
 def get(reader: Reader, lease_id: str) -> Lease | None:
@@ -191,6 +192,7 @@ def fail(
 
     `is_attempt`: whether it counts among those that the shard may have.
     """
+    locks.hold_job_of_lease(transaction, lease_id)
     query = _LEASE.where(LEASES.c.lease_id == lease_id, IS_ACTIVE).with_for_update()
     ended = _end(transaction, query, LeaseState.FAILED, outcome, detail, excludes=excludes, now_ms=now_ms)
     if ended and not is_attempt:
@@ -205,12 +207,13 @@ def fail(
 
 def lapse(transaction: Transaction, now_ms: int, *, limit: int = 256) -> list[Lease]:
     """Ends those whose time is up; their shards wait again, for others. Every process may do it for all."""
-    query = (
-        _LEASE.where(IS_ACTIVE, LEASES.c.deadline_ms <= now_ms)
-        .order_by(LEASES.c.deadline_ms)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
+    due = _LEASE.where(IS_ACTIVE, LEASES.c.deadline_ms <= now_ms).order_by(LEASES.c.deadline_ms).limit(limit)
+    found = [lease_of(row) for row in transaction.execute(due).mappings()]
+    if not found:
+        return []
+    locks.hold_jobs(transaction, {lease.job_id for lease in found})
+    names = [lease.sequence for lease in found]
+    query = _LEASE.where(IS_ACTIVE, LEASES.c.sequence.in_(names)).with_for_update(skip_locked=True)
     return _end(transaction, query, LeaseState.LAPSED, "timed_out", None, excludes=True, now_ms=now_ms)
 
 
@@ -246,7 +249,7 @@ def _put_back(transaction: Transaction, ended: Iterable[Lease], *, excludes: boo
             shards.put_back(transaction, shard, without=without, now_ms=now_ms)
 
 
-_ACTIVE_OF_SHARD: Final = (
+_ACTIVE_OF_SHARD: Final = Prepared(
     select(LEASES.c.sequence)
     .where(LEASES.c.job_id == bindparam("the_job"), LEASES.c.number == bindparam("the_number"), IS_ACTIVE)
     .limit(2)

@@ -102,4 +102,5 @@ def records_since(reader: Reader, since_ms: int) -> int:
     query = select(func.count(func.distinct(OUTCOMES.c.record_hash))).where(
         OUTCOMES.c.record_hash.is_not(None), OUTCOMES.c.at_ms >= since_ms
     )
-    return reader.execute(query).scalar_one()
+    count: int = reader.execute(query).scalar_one()
+    return count

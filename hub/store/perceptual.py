@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, or_, select
 
+from hub.store.statements import Prepared
 from hub.store.tables.providers import PERCEPTUAL_HASHES
 from hub.store.transaction import Reader, Transaction
 
@@ -54,7 +55,7 @@ def hash_of(bands: Iterable[int]) -> int:
 
 _C: Final = PERCEPTUAL_HASHES.c
 _BAND_COLUMNS: Final = (_C.band_0, _C.band_1, _C.band_2, _C.band_3)
-_NEAR: Final = (
+_NEAR: Final = Prepared(
     select(_C.job_id, _C.picture, _C.provider, _C.at_ms, _C.run_key, _C.sha256, *_BAND_COLUMNS)
     .where(
         or_(
@@ -112,7 +113,7 @@ def near(reader: Reader, hash64: int, *, max_distance: int, since_ms: int = 0, l
     return sorted(found, key=lambda item: item.distance)[:limit]
 
 
-_SAME: Final = (
+_SAME: Final = Prepared(
     select(_C.job_id, _C.picture, _C.provider, _C.at_ms, _C.run_key, _C.sha256, *_BAND_COLUMNS)
     .where(
         *(column == bindparam(f"band_is_{place}") for place, column in enumerate(_BAND_COLUMNS)),

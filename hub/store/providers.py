@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from hub.store import audit, sessions
 from hub.store.records import columns_of, made
+from hub.store.statements import Prepared
 from hub.store.tables.providers import PROVIDERS
 from hub.store.transaction import Reader, Transaction
 
@@ -51,14 +52,16 @@ class Provider:
 
 
 _PROVIDER: Final = select(*columns_of(PROVIDERS, Provider))
-_BY_ADDRESS: Final = _PROVIDER.where(PROVIDERS.c.address == bindparam("the_address"))
-_LOCKED: Final = _BY_ADDRESS.with_for_update()
+_OF_ADDRESS: Final = _PROVIDER.where(PROVIDERS.c.address == bindparam("the_address"))
+_BY_ADDRESS: Final = Prepared(_OF_ADDRESS)
+_LOCKED: Final = Prepared(_OF_ADDRESS.with_for_update())
+_EVERY: Final = Prepared(_PROVIDER.order_by(PROVIDERS.c.address))
 _NAMES: Final = tuple(field.name for field in fields(Provider))
 _MAKE: Final = {
     True: sqlite.insert(PROVIDERS).on_conflict_do_nothing(index_elements=["address"]),
     False: postgresql.insert(PROVIDERS).on_conflict_do_nothing(index_elements=["address"]),
 }
-_REPLACE: Final = (
+_REPLACE: Final = Prepared(
     update(PROVIDERS)
     .where(PROVIDERS.c.address == bindparam("the_address"))
     .values({name: bindparam(f"new_{name}", type_=PROVIDERS.c[name].type) for name in _NAMES})
@@ -77,7 +80,7 @@ def get(reader: Reader, address: str) -> Provider | None:
 
 def every(reader: Reader) -> list[Provider]:
     """All, by address."""
-    return [_provider_of(row) for row in reader.execute(_PROVIDER.order_by(PROVIDERS.c.address)).mappings()]
+    return [_provider_of(row) for row in reader.execute(_EVERY).mappings()]
 
 
 def ban_of(reader: Reader, address: str) -> tuple[str, str] | None:

@@ -8,6 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from hub.store.errors import QuotaExceeded
 from hub.store.records import columns_of, made
+from hub.store.statements import Prepared
 from hub.store.tables.records import QUOTAS
 from hub.store.transaction import Reader, Transaction
 
@@ -35,14 +36,15 @@ class Spent:
 _SPENT: Final = select(*columns_of(QUOTAS, Spent)).where(
     QUOTAS.c.key == bindparam("the_key"), QUOTAS.c.day == bindparam("the_day")
 )
-_LOCKED: Final = _SPENT.with_for_update()
-_SPEND: Final = (
+_LOOK: Final = Prepared(_SPENT)
+_LOCKED: Final = Prepared(_SPENT.with_for_update())
+_SPEND: Final = Prepared(
     update(QUOTAS)
     .where(QUOTAS.c.key == bindparam("the_key"), QUOTAS.c.day == bindparam("the_day"))
     .values({name: bindparam(f"new_{name}", type_=QUOTAS.c[name].type) for name in Spent.__dataclass_fields__})
 )
 _COUNTED: Final = ("jobs", "pictures", "micro_units")
-_ADD: Final = (
+_ADD: Final = Prepared(
     update(QUOTAS)
     .where(
         QUOTAS.c.key == bindparam("the_key"),
@@ -84,7 +86,7 @@ def spend(transaction: Transaction, key: str, day: str, limits: QuotaLimits, mor
 
 def check(reader: Reader, key: str, day: str, limits: QuotaLimits, more: Spent) -> None:
     """Raises QuotaExceeded where `spend` would, if nobody comes between."""
-    row = reader.execute(_SPENT, {"the_key": key, "the_day": day}).mappings().one_or_none()
+    row = reader.execute(_LOOK, {"the_key": key, "the_day": day}).mappings().one_or_none()
     _after(Spent() if row is None else made(Spent, row), limits, more)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, bindparam, case, delete, exists, func, select
 
 from hub.store.errors import AlreadyUsed
 from hub.store.records import columns_of, made
+from hub.store.statements import Prepared
 from hub.store.tables.jobs import JOBS
 from hub.store.tables.providers import CHECKS
 from hub.store.tables.receipts import ATTESTATIONS, RECEIPTS
@@ -95,7 +96,7 @@ def keep(transaction: Transaction, receipt: NewReceipt, now_ms: int, *, attestat
         if kept.receipt_hash != receipt.receipt_hash:
             raise AlreadyUsed("job_id")
         if attestation is not None:
-            attested(transaction, receipt.job_id, attestation, now_ms)
+            attested(transaction, receipt.job_id, receipt.receipt_hash, attestation, now_ms)
         return
     due_ms = None if attestation is None else now_ms
     transaction.insert(
@@ -121,8 +122,8 @@ def keep(transaction: Transaction, receipt: NewReceipt, now_ms: int, *, attestat
     transaction.announce(ATTESTATION_TOPIC)
 
 
-_BY_JOB: Final = _RECEIPT.where(RECEIPTS.c.job_id == bindparam("the_job"))
-_BY_HASH: Final = _RECEIPT.where(RECEIPTS.c.receipt_hash == bindparam("the_hash"))
+_BY_JOB: Final = Prepared(_RECEIPT.where(RECEIPTS.c.job_id == bindparam("the_job")))
+_BY_HASH: Final = Prepared(_RECEIPT.where(RECEIPTS.c.receipt_hash == bindparam("the_hash")))
 
 
 def get(reader: Reader, job_id: str) -> Receipt | None:
@@ -151,15 +152,21 @@ def withdraw(transaction: Transaction, job_id: str) -> bool:
 
 # Attestations
 
-_SIGNATURE: Final = select(ATTESTATIONS.c.form, ATTESTATIONS.c.signature).where(
-    ATTESTATIONS.c.receipt_hash == bindparam("the_hash"), ATTESTATIONS.c.attester == bindparam("the_attester")
+_SIGNATURE: Final = Prepared(
+    select(ATTESTATIONS.c.form, ATTESTATIONS.c.signature).where(
+        ATTESTATIONS.c.receipt_hash == bindparam("the_hash"), ATTESTATIONS.c.attester == bindparam("the_attester")
+    )
 )
-_SIGNATURES: Final = select(*columns_of(ATTESTATIONS, Attestation)).where(
-    ATTESTATIONS.c.receipt_hash == bindparam("the_hash")
+_SIGNATURES: Final = Prepared(
+    select(*columns_of(ATTESTATIONS, Attestation)).where(ATTESTATIONS.c.receipt_hash == bindparam("the_hash"))
 )
-_ATTESTED: Final = (
+_ATTESTED: Final = Prepared(
     update(RECEIPTS)
-    .where(RECEIPTS.c.job_id == bindparam("the_job"), RECEIPTS.c.attested_at_ms.is_(None))
+    .where(
+        RECEIPTS.c.job_id == bindparam("the_job"),
+        RECEIPTS.c.receipt_hash == bindparam("the_hash"),
+        RECEIPTS.c.attested_at_ms.is_(None),
+    )
     .values(
         attestation=bindparam("signatures"),
         attested_at_ms=bindparam("now"),
@@ -167,8 +174,7 @@ _ATTESTED: Final = (
         next_chain_check_ms=bindparam("now"),
     )
 )
-_THIS_ATTESTED: Final = _ATTESTED.where(RECEIPTS.c.receipt_hash == bindparam("the_hash"))
-_DUE: Final = (
+_DUE: Final = Prepared(
     _RECEIPT.join_from(RECEIPTS, JOBS, RECEIPTS.c.job_id == JOBS.c.job_id)
     .where(
         RECEIPTS.c.attested_at_ms.is_(None),
@@ -179,7 +185,7 @@ _DUE: Final = (
     .order_by(RECEIPTS.c.window_until_ms)
     .limit(bindparam("most"))
 )
-_NEXT_WINDOW: Final = (
+_NEXT_WINDOW: Final = Prepared(
     select(RECEIPTS.c.window_until_ms)
     .join_from(RECEIPTS, JOBS, RECEIPTS.c.job_id == JOBS.c.job_id)
     .where(
@@ -233,16 +239,11 @@ def signed_by(reader: Reader, attester: str, *, limit: int, offset: int) -> list
     return [_receipt_of(row) for row in reader.execute(query).mappings()]
 
 
-def attested(
-    transaction: Transaction, job_id: str, attestation: str, now_ms: int, *, receipt_hash: str | None = None
-) -> bool:
+def attested(transaction: Transaction, job_id: str, receipt_hash: str, attestation: str, now_ms: int) -> bool:
     """The bytes that go on chain are complete: delivery and the look-out for the chain are due at once. False where
     they were before, or where the job's receipt is not this one (any more)."""
-    step = {"the_job": job_id, "signatures": attestation, "now": now_ms}
-    if receipt_hash is None:
-        done = transaction.execute(_ATTESTED, step)
-    else:
-        done = transaction.execute(_THIS_ATTESTED, {**step, "the_hash": receipt_hash})
+    step = {"the_job": job_id, "the_hash": receipt_hash, "signatures": attestation, "now": now_ms}
+    done = transaction.execute(_ATTESTED, step)
     transaction.announce(ATTESTATION_TOPIC)
     return done.rowcount == 1
 
@@ -270,7 +271,7 @@ _TO_DELIVER: Final = (
     .order_by(RECEIPTS.c.next_delivery_ms)
     .limit(bindparam("most"))
 )
-_TRIED: Final = (
+_TRIED: Final = Prepared(
     update(RECEIPTS)
     .where(RECEIPTS.c.job_id == bindparam("the_job"))
     .values(
@@ -284,7 +285,7 @@ _TRIED: Final = (
         ),
     )
 )
-_POSTPONED: Final = (
+_POSTPONED: Final = Prepared(
     update(RECEIPTS)
     .where(RECEIPTS.c.job_id == bindparam("the_job"), RECEIPTS.c.chain_transaction.is_(None))
     .values(next_chain_check_ms=bindparam("next_ms"))

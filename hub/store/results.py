@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, case, exists, func, or_, select, update
 
-from hub.store import events, leases, shards
+from hub.store import events, leases, locks, shards
 from hub.store.errors import AlreadyServed, WrongState
 from hub.store.leases import IS_ACTIVE, Lease, LeaseState, lease_of
 from hub.store.records import Row, columns_of, made
 from hub.store.shards import ShardState
+from hub.store.statements import Prepared
 from hub.store.tables.jobs import JOBS, LEASES, PICTURES, RESULTS, SHARDS
 from hub.store.tables.providers import CHECKS
 from hub.store.tables.receipts import RECEIPTS
@@ -73,12 +74,13 @@ class Result(NewResult):
 
 
 _RESULT: Final = select(*columns_of(RESULTS, Result))
-_PLACE: Final = (
+_BY_LEASE: Final = Prepared(_RESULT.where(RESULTS.c.lease_id == bindparam("the_lease")))
+_PLACE: Final = Prepared(
     select(SHARDS.c.lease_id, SHARDS.c.state)
     .join_from(LEASES, SHARDS, (LEASES.c.job_id == SHARDS.c.job_id) & (LEASES.c.number == SHARDS.c.number))
     .where(LEASES.c.lease_id == bindparam("the_lease"))
 )
-_END_LEASES: Final = (
+_END_LEASES: Final = Prepared(
     update(LEASES)
     .where(
         LEASES.c.job_id == bindparam("the_job"),
@@ -92,7 +94,7 @@ _END_LEASES: Final = (
     )
     .returning(*columns_of(LEASES, Lease))
 )
-_PICTURES_DONE: Final = (
+_PICTURES_DONE: Final = Prepared(
     update(JOBS)
     .where(JOBS.c.job_id == bindparam("the_job"))
     .values(pictures_done=JOBS.c.pictures_done + bindparam("more"), event_count=JOBS.c.event_count + 1)
@@ -100,7 +102,7 @@ _PICTURES_DONE: Final = (
 )
 
 
-_PLACED: Final = (
+_PLACING: Final = (
     update(SHARDS)
     .where(
         LEASES.c.lease_id == bindparam("the_lease"),
@@ -115,6 +117,10 @@ _PLACED: Final = (
     .values(state=ShardState.DELIVERED, lease_id=bindparam("the_lease"))
     .returning(SHARDS.c.job_id, SHARDS.c.number)
 )
+_PLACED: Final = Prepared(_PLACING)
+_HELD: Final = locks.JOB_OF_LEASE.cte("held")
+_PLACED_HOLDING_JOB: Final = Prepared(_PLACING.where(SHARDS.c.job_id == _HELD.c.job_id))
+"""In one statement, as it is done for every result (`hub.store.locks`)."""
 
 
 def deliver(transaction: Transaction, result: NewResult, pictures: Sequence[NewPicture], now_ms: int) -> list[Lease]:
@@ -127,7 +133,7 @@ def deliver(transaction: Transaction, result: NewResult, pictures: Sequence[NewP
     if not _are_consecutive(pictures):
         raise WrongState("the pictures are not consecutive")
     first = {"the_lease": result.lease_id, "picture_count": len(pictures), "first": pictures[0].picture}
-    row = transaction.execute(_PLACED, first).mappings().one_or_none()
+    row = transaction.execute(_PLACED if transaction.is_sqlite else _PLACED_HOLDING_JOB, first).mappings().one_or_none()
     if row is None:
         _explain(transaction, result)
         return []
@@ -154,7 +160,7 @@ def _explain(transaction: Transaction, result: NewResult) -> None:
     if row is None:
         raise WrongState("there is no such lease")
     if row["lease_id"] is not None:
-        kept = transaction.execute(_RESULT.where(RESULTS.c.lease_id == row["lease_id"])).mappings().one()
+        kept = transaction.execute(_BY_LEASE, {"the_lease": row["lease_id"]}).mappings().one()
         if (kept["lease_id"], kept["receipt_hash"]) == (result.lease_id, result.receipt_hash):
             return
         raise AlreadyServed("the shard has a result already")
@@ -200,30 +206,30 @@ def _insert(
         )
 
 
-_JUDGE: Final = (
+_TO_JUDGED: Final = (
     update(RESULTS)
-    .where(
-        RESULTS.c.lease_id == bindparam("the_lease"),
-        RESULTS.c.state.in_(bindparam("from_states", expanding=True)),
-    )
+    .where(RESULTS.c.lease_id == bindparam("the_lease"))
     .values(state=bindparam("to_state"), refusal=bindparam("why"), judged_at_ms=bindparam("now"))
     .returning(RESULTS.c.job_id, RESULTS.c.number, RESULTS.c.provider)
 )
-_ACCEPTED: Final = (
-    update(SHARDS).where(SHARDS.c.lease_id == bindparam("the_lease"), SHARDS.c.job_id == bindparam("the_job"))
-).values(state=ShardState.ACCEPTED)
+_ACCEPT: Final = Prepared(_TO_JUDGED.where(RESULTS.c.state == ResultState.DELIVERED))
+_REFUSE: Final = Prepared(_TO_JUDGED.where(RESULTS.c.state.in_((ResultState.DELIVERED, ResultState.ACCEPTED))))
+_ACCEPTED: Final = Prepared(
+    (update(SHARDS).where(SHARDS.c.lease_id == bindparam("the_lease"), SHARDS.c.job_id == bindparam("the_job"))).values(
+        state=ShardState.ACCEPTED
+    )
+)
 
 
 def accept(transaction: Transaction, lease_id: str, now_ms: int) -> bool:
     """The result has passed; False where it was judged before."""
     step = {
         "the_lease": lease_id,
-        "from_states": [ResultState.DELIVERED],
         "to_state": ResultState.ACCEPTED,
         "why": None,
         "now": now_ms,
     }
-    row = transaction.execute(_JUDGE, step).one_or_none()
+    row = transaction.execute(_ACCEPT, step).one_or_none()
     if row is None:
         return False
     transaction.execute(_ACCEPTED, {"the_lease": lease_id, "the_job": row.job_id})
@@ -235,12 +241,11 @@ def refuse(transaction: Transaction, lease_id: str, reason: str, now_ms: int, *,
     accepted may still be refused while its job is open. False where it was refused before, or counts no more."""
     step = {
         "the_lease": lease_id,
-        "from_states": [ResultState.DELIVERED, ResultState.ACCEPTED],
         "to_state": ResultState.REFUSED,
         "why": reason,
         "now": now_ms,
     }
-    row = transaction.execute(_JUDGE, step).one_or_none()
+    row = transaction.execute(_REFUSE, step).one_or_none()
     if row is None:
         return False
     shard = shards.locked(transaction, row.job_id, row.number)
@@ -258,8 +263,8 @@ def refuse(transaction: Transaction, lease_id: str, reason: str, now_ms: int, *,
 _COUNTS: Final = _RESULT.join_from(
     RESULTS, SHARDS, (RESULTS.c.lease_id == SHARDS.c.lease_id) & (RESULTS.c.job_id == SHARDS.c.job_id)
 ).order_by(SHARDS.c.first_picture)
-_OF_JOB: Final = _COUNTS.where(RESULTS.c.job_id == bindparam("the_job"))
-_PICTURES: Final = (
+_OF_JOB: Final = Prepared(_COUNTS.where(RESULTS.c.job_id == bindparam("the_job")))
+_PICTURES: Final = Prepared(
     select(*columns_of(PICTURES, Picture))
     .join_from(PICTURES, SHARDS, (PICTURES.c.lease_id == SHARDS.c.lease_id) & (PICTURES.c.job_id == SHARDS.c.job_id))
     .where(PICTURES.c.job_id == bindparam("the_job"))
@@ -273,7 +278,7 @@ def _result_of(row: Row) -> Result:
 
 def get(reader: Reader, lease_id: str) -> Result | None:
     """What came of a lease."""
-    row = reader.execute(_RESULT.where(RESULTS.c.lease_id == lease_id)).mappings().one_or_none()
+    row = reader.execute(_BY_LEASE, {"the_lease": lease_id}).mappings().one_or_none()
     return None if row is None else _result_of(row)
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import bindparam, select, update
 
 from hub.store.records import Row, columns_of, made
+from hub.store.statements import Prepared
 from hub.store.tables.jobs import JOBS, SHARDS
 from hub.store.transaction import Reader, Transaction
 
@@ -62,7 +63,7 @@ class Shard(NewShard):
     waiting_since_ms: int
 
 
-_OF_JOB: Final = (
+_OF_JOB: Final = Prepared(
     select(*columns_of(SHARDS, Shard)).where(SHARDS.c.job_id == bindparam("the_job")).order_by(SHARDS.c.first_picture)
 )
 
@@ -122,7 +123,7 @@ def of_job(reader: Reader, job_id: str) -> list[Shard]:
     return [shard_of(row) for row in reader.execute(_OF_JOB, {"the_job": job_id}).mappings()]
 
 
-_LOCKED: Final = (
+_LOCKED: Final = Prepared(
     select(*columns_of(SHARDS, Shard))
     .where(SHARDS.c.job_id == bindparam("the_job"), SHARDS.c.number == bindparam("the_number"))
     .with_for_update()
@@ -135,7 +136,7 @@ def locked(transaction: Transaction, job_id: str, number: int) -> Shard | None:
     return None if row is None else shard_of(row)
 
 
-_WAIT_AGAIN: Final = (
+_WAIT_AGAIN: Final = Prepared(
     update(SHARDS)
     .where(SHARDS.c.job_id == bindparam("the_job"), SHARDS.c.number == bindparam("the_number"))
     .values(
@@ -170,4 +171,4 @@ def put_back(
         transaction.announce(WAITING_TOPIC)
 
 
-_CANCEL_REQUESTED: Final = select(JOBS.c.cancel_requested_at_ms).where(JOBS.c.job_id == bindparam("the_job"))
+_CANCEL_REQUESTED: Final = Prepared(select(JOBS.c.cancel_requested_at_ms).where(JOBS.c.job_id == bindparam("the_job")))

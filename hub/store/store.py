@@ -5,20 +5,19 @@ What `write` has returned from survives a power cut. See `hub.store.writing` for
 
 import asyncio
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from sqlalchemy import insert, select, text
-from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from hub.errors import HubConfigurationError
 from hub.store.announcements import Announcements
 from hub.store.database import open_engine, transaction
 from hub.store.errors import translated
+from hub.store.reading import Query, Readers
 from hub.store.tables.schema import IDENTITY
+from hub.store.transaction import Reading
 from hub.store.writing import Unit, Writer
 
 _READERS: Final = 4
@@ -27,7 +26,6 @@ _READERS_OF_SQLITE: Final = 2
 _SCHEMA_VERSION_FOR_STAGE_1: Final = 2  # Any but 1, so that a hub of stage 1 refuses the database with a sentence.
 
 Value = TypeVar("Value")
-Query = Callable[[Connection], Value]
 
 
 def now_ms() -> int:
@@ -64,7 +62,7 @@ class Store:
             self._engine.dispose()
             raise
         count = _READERS if self.is_shared else _READERS_OF_SQLITE
-        self._readers = ThreadPoolExecutor(count, thread_name_prefix="hub-reader")
+        self._readers = Readers(self._engine, count)
         self._writer = Writer(self._engine, self.announcements)
 
     @property
@@ -87,13 +85,13 @@ class Store:
 
     async def read(self, query: Query[Value]) -> Value:
         """The query's value, from a consistent view of what is committed; raises StoreUnavailable."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, query)
+        return await self._readers.read(query)
 
     def read_now(self, query: Query[Value]) -> Value:
         """The same in this thread."""
         try:
             with transaction(self._engine) as connection:
-                return query(connection)
+                return query(Reading(connection))
         except SQLAlchemyError as error:
             raise translated(error) from error
 
@@ -104,7 +102,7 @@ class Store:
     def close_now(self) -> None:
         """The same, blocking."""
         self._writer.close()
-        self._readers.shutdown()
+        self._readers.close()
         self.announcements.close()
         self._engine.dispose()
 

@@ -1,7 +1,7 @@
 """What a unit of work writes with: a connection's `execute`, and things that are better done once for many units."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, cast, overload
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import ClauseElement, Column, Table, TextClause
@@ -12,6 +12,7 @@ from sqlalchemy.sql.visitors import iterate
 from hub.store.announcements import Announcements, check_topic
 from hub.store.audit_chain import AuditNote, append_notes
 from hub.store.inserting import insert_rows
+from hub.store.statements import Prepared, Rows
 from hub.store.tables import attesting, jobs, providers, receipts, records, schema
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -68,6 +69,29 @@ def _tables_of(statement: Executable) -> frozenset[Table]:
     return tables
 
 
+def _execute(connection: Connection, statement: Any, parameters: Any) -> Any:
+    if isinstance(statement, Prepared):
+        return statement.send(connection, parameters or {})
+    return connection.execute(statement, parameters)
+
+
+class Reading:
+    """A connection in a transaction that only reads."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @overload
+    def execute(self, statement: Prepared, parameters: Mapping[str, Any] | None = None) -> Rows: ...
+    @overload
+    def execute(
+        self, statement: Executable, parameters: Parameters | None = None
+    ) -> CursorResult[*tuple[Any, ...]]: ...
+    def execute(self, statement: Any, parameters: Any = None) -> Any:
+        """At once."""
+        return _execute(self._connection, statement, parameters)
+
+
 class Transaction:
     """An open transaction, or a part of one that other callers' units share. Not for several threads."""
 
@@ -93,12 +117,19 @@ class Transaction:
         """What is announced after the commit."""
         return frozenset(self._topics)
 
-    def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
+    @overload
+    def execute(self, statement: Prepared, parameters: Mapping[str, Any] | None = None) -> Rows: ...
+    @overload
+    def execute(
+        self, statement: Executable, parameters: Parameters | None = None
+    ) -> CursorResult[*tuple[Any, ...]]: ...
+    def execute(self, statement: Any, parameters: Any = None) -> Any:
         """At once; sees what this unit has inserted."""
-        if self._own_tables and not self._own_tables.isdisjoint(_tables_of(statement)):
-            self.flush()
-        result: CursorResult[Any] = self._connection.execute(statement, parameters)
-        return result
+        if self._own_tables:
+            named = _tables_of(statement.statement if isinstance(statement, Prepared) else statement)
+            if not self._own_tables.isdisjoint(named):
+                self.flush()
+        return _execute(self._connection, statement, parameters)
 
     def insert(self, table: Table, **columns: Any) -> None:
         """Adds a row, sent together with the other units' rows of its kind.
@@ -158,5 +189,5 @@ class Transaction:
             announcements.tell_others(self._connection, self._topics)
 
 
-Reader = Connection | Transaction
+Reader = Reading | Transaction
 """What a function that only reads takes."""

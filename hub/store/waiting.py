@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, func, or_, select, text, tuple_, update
 
-from hub.store import events, leases, shards
+from hub.store import events, leases, locks, shards
 from hub.store.jobs import Job, JobState, job_of
 from hub.store.leases import NewLease
 from hub.store.records import columns_of
 from hub.store.shards import Shard, ShardState, shard_of
+from hub.store.statements import Prepared
 from hub.store.tables.jobs import JOBS, SHARDS
 from hub.store.transaction import Reader, Transaction
 
@@ -51,7 +52,7 @@ _WAITING: Final = (
 )
 _PAGE: Final = _WAITING.limit(bindparam("most")).offset(bindparam("from_place"))
 _PAGE_FOR: Final = _PAGE.where(or_(JOBS.c.model.is_(None), JOBS.c.model.in_(bindparam("models", expanding=True))))
-_COUNTS: Final = select(func.count(), func.coalesce(func.sum(SHARDS.c.pictures), 0)).where(IS_WAITING)
+_COUNTS: Final = Prepared(select(func.count(), func.coalesce(func.sum(SHARDS.c.pictures), 0)).where(IS_WAITING))
 
 
 def _waiting_of(row: Any) -> WaitingShard:
@@ -93,6 +94,7 @@ def take(transaction: Transaction, wanted: Sequence[NewLease], *, process: str, 
     if not wanted:
         return []
     names = sorted({lease.job_id for lease in wanted})
+    locks.hold_jobs(transaction, names)
     rows = transaction.execute(_OF_JOBS, {"the_jobs": names}).mappings()
     return _lease(transaction, [shard_of(row) for row in rows], wanted, process=process, now_ms=now_ms)
 

@@ -11,7 +11,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -22,7 +22,8 @@ from sqlalchemy.engine import Connection, Engine, NestedTransaction
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from hub.store.announcements import Announcements
-from hub.store.database import start
+from hub.store.answering import Caller, Outcome, answer
+from hub.store.database import OwnConnection, start
 from hub.store.errors import StoreBusy, StoreUnavailable, is_worth_repeating, translated
 from hub.store.transaction import Transaction
 
@@ -41,20 +42,9 @@ _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.store")
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What came of a unit; `error` None means that it is committed."""
-
-    value: Any = None
-    error: BaseException | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A unit and who waits for it: a coroutine in `loop`, or a thread."""
-
     unit: Unit[Any]
-    future: "asyncio.Future[Any] | Future[Any]"
-    loop: asyncio.AbstractEventLoop | None
+    caller: Caller
 
 
 class _CommitFailed(Exception):
@@ -73,6 +63,7 @@ class Writer:
 
     def __init__(self, engine: Engine, announcements: Announcements) -> None:
         self._engine = engine
+        self._own = OwnConnection(engine, is_writing=True)
         self._announcements = announcements
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._queue: deque[_Waiting] = deque()
@@ -101,13 +92,13 @@ class Writer:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Value] = loop.create_future()
-        self._add(_Waiting(unit, future, loop))
+        self._add(_Waiting(unit, Caller(future, loop)))
         return await future
 
     def write_now(self, unit: Unit[Value]) -> Value:
         """The same, keeping the thread waiting."""
         future: Future[Value] = Future()
-        self._add(_Waiting(unit, future, None))
+        self._add(_Waiting(unit, Caller(future, None)))
         return future.result()
 
     def _add(self, waiting: _Waiting) -> None:
@@ -127,10 +118,12 @@ class Writer:
             batch = self._next_batch()
             is_idle = not batch
             if batch:
-                _tell(batch, self._commit([waiting.unit for waiting in batch]))
-                del batch
+                outcomes = self._commit([waiting.unit for waiting in batch])
+                answer(zip((waiting.caller for waiting in batch), outcomes, strict=True))
+                del batch, outcomes
             elif self._is_closing:
                 self._empty_log()
+                self._own.close()
                 return
             if self._is_time_to_empty_log(is_idle=is_idle):
                 self._empty_log()
@@ -143,31 +136,32 @@ class Writer:
             count = min(len(self._queue), _MAX_UNITS_TOGETHER)
             return [self._queue.popleft() for _ in range(count)]
 
-    def _commit(self, units: list[Unit[Any]]) -> list[_Outcome]:
+    def _commit(self, units: list[Unit[Any]]) -> list[Outcome]:
         for repeat in range(_MAX_REPEATS + 1):
             try:
                 return self._together(units)
             except _CommitFailed as failure:
-                return [_Outcome(error=failure.told) for _ in units]
+                return [Outcome(error=failure.told) for _ in units]
             except Exception as error:  # noqa: BLE001 - any unit's error: told to its caller alone, below
                 if is_worth_repeating(error) and repeat < _MAX_REPEATS:
                     time.sleep(random.uniform(0, _LONGEST_REPEAT_PAUSE_S))
                     continue
                 if len(units) == 1 and not isinstance(error, IntegrityError):
-                    return [_Outcome(error=_told(error))]
+                    return [Outcome(error=_told(error))]
             try:
                 return self._apart(units)
             except _CommitFailed as failure:
-                return [_Outcome(error=failure.told) for _ in units]
+                return [Outcome(error=failure.told) for _ in units]
             except Exception as error:  # noqa: BLE001 - the connection failed: nobody's unit by itself
                 if not is_worth_repeating(error) or repeat == _MAX_REPEATS:
-                    return [_Outcome(error=_told(error)) for _ in units]
+                    return [Outcome(error=_told(error)) for _ in units]
         raise AssertionError("the last repeat returns")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Connection]:
         """Committed when the block is left. Raises _CommitFailed where it may be committed or not."""
-        with self._engine.connect() as connection:
+        try:
+            connection = self._own.take()
             transaction = connection.begin()
             try:
                 start(connection, is_writing=True)
@@ -179,19 +173,22 @@ class Writer:
                 transaction.commit()
             except SQLAlchemyError as error:
                 raise _CommitFailed(_told(error)) from error
+        except BaseException:
+            self._own.close()
+            raise
 
-    def _together(self, units: list[Unit[Any]]) -> list[_Outcome]:
+    def _together(self, units: list[Unit[Any]]) -> list[Outcome]:
         with self._transaction() as connection:
             transaction = Transaction(connection, is_first_try=True)
             outcomes = []
             for unit in units:
                 transaction.begin_unit()
-                outcomes.append(_Outcome(unit(transaction)))
+                outcomes.append(Outcome(unit(transaction)))
             transaction.finish(self._announcements)
         self._after_commit(transaction)
         return outcomes
 
-    def _apart(self, units: list[Unit[Any]]) -> list[_Outcome]:
+    def _apart(self, units: list[Unit[Any]]) -> list[Outcome]:
         with self._transaction() as connection:
             whole = Transaction(connection)
             outcomes = [self._by_itself(connection, whole, unit) for unit in units]
@@ -199,25 +196,25 @@ class Writer:
         self._after_commit(whole)
         return outcomes
 
-    def _by_itself(self, connection: Connection, whole: Transaction, unit: Unit[Any]) -> _Outcome:
+    def _by_itself(self, connection: Connection, whole: Transaction, unit: Unit[Any]) -> Outcome:
         """One unit in a savepoint. A row that turns out to be there is looked at a second time: another process may
         have committed it since the unit looked."""
-        outcome = _Outcome()
+        outcome = Outcome()
         for _ in range(2):
             savepoint = connection.begin_nested()
             part = Transaction(connection)
             try:
-                outcome = _Outcome(unit(part))
+                outcome = Outcome(unit(part))
                 part.flush()
             except IntegrityError as error:
                 _roll_back(savepoint, error)
-                outcome = _Outcome(error=_told(error))
+                outcome = Outcome(error=_told(error))
                 continue
             except Exception as error:
                 if connection.invalidated or is_worth_repeating(error):
                     raise
                 _roll_back(savepoint, error)
-                return _Outcome(error=_told(error))
+                return Outcome(error=_told(error))
             savepoint.commit()
             whole.absorb(part)
             return outcome
@@ -266,27 +263,3 @@ def _roll_back(savepoint: NestedTransaction, error: Exception) -> None:
 def _told(error: BaseException) -> BaseException:
     """As the caller has it."""
     return translated(error) if isinstance(error, SQLAlchemyError) else error
-
-
-def _tell(batch: list[_Waiting], outcomes: list[_Outcome]) -> None:
-    """Answers every caller: each event loop is woken once for all of its own."""
-    by_loop: defaultdict[asyncio.AbstractEventLoop, list[tuple[Any, _Outcome]]] = defaultdict(list)
-    for waiting, outcome in zip(batch, outcomes, strict=True):
-        if waiting.loop is None:
-            _settle([(waiting.future, outcome)])
-        else:
-            by_loop[waiting.loop].append((waiting.future, outcome))
-    for loop, settled in by_loop.items():
-        # A loop that has ended has nobody left who waits.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(_settle, settled)
-
-
-def _settle(settled: list[tuple[Any, _Outcome]]) -> None:
-    for future, outcome in settled:
-        if future.cancelled():
-            continue
-        if outcome.error is None:
-            future.set_result(outcome.value)
-        else:
-            future.set_exception(outcome.error)

@@ -10,6 +10,8 @@ like another one.
 
 import hashlib
 import hmac
+import itertools
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +38,12 @@ LAST_JOBS: Final = 64
 looked at, its requests are alike by themselves: further ones are sampled as rarely as others'. Else it could use up
 what providers check for nothing."""
 _KEY_TAG: Final = b"aitbc/hub/run-key/1\0"
+_MOST_TOKENS: Final = 75
+"""That a text encoder of Stable Diffusion reads; beginning and end make it 77."""
+_PIECE: Final = re.compile(
+    r"<\|startoftext\|>|<\|endoftext\|>|'(?:s|t|re|ve|m|ll|d)|[^\W\d_]+|\d|(?:[^\s\w]|_)+", re.IGNORECASE
+)
+"""What CLIP's tokenizer cuts a text into first: each becomes one token or several."""
 _NOT_THE_PICTURE: Final = ("count", "prompts", "seed", "image_format", "quality")
 """Fields of a run that are those of all its pictures, or of its files alone."""
 
@@ -82,8 +90,10 @@ def run_key(secret: bytes, run: PictureRun, index: int) -> int:
 
 def _as_read(prompt: str) -> str:
     """As the tokenizers of Stable Diffusion's text encoders read it: two prompts that only differ in what they ignore
-    give the same file."""
-    return " ".join(unicodedata.normalize("NFC", prompt).split()).lower()
+    give the same file. No more of them is cut off than what is surely not read: most words are one token or more."""
+    text = " ".join(unicodedata.normalize("NFC", prompt).split()).lower()
+    ends = [piece.end() for piece in itertools.islice(_PIECE.finditer(text), _MOST_TOKENS)]
+    return text[: ends[-1]] if len(ends) == _MOST_TOKENS else text
 
 
 def judge(look: Look, key: int, near: Sequence[EarlierPicture]) -> Suspicion | None:

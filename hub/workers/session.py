@@ -112,7 +112,7 @@ class Session:
 
     # Out
 
-    async def give(self, grant: Grant) -> None:
+    async def give(self, grant: Grant, *, is_again: bool = False) -> None:
         """Sends what was granted; raises WorkerGone, and then nothing of it is known to be there."""
         held = self.leases.setdefault(grant.lease_id, HeldLease.of(grant))
         self._given += 1
@@ -120,7 +120,10 @@ class Session:
             await self.out.send(grant.message)
         except SocketClosed as closed:
             raise WorkerGone(str(closed)) from None
-        held.mark_sent()
+        if (
+            not is_again
+        ):  # Else it may have been at work, or done, since an earlier connection: the lease's start counts.
+            held.mark_sent()
 
     async def cancel(self, lease_id: str) -> None:
         """Nobody wants these pictures any more."""

@@ -242,7 +242,7 @@ class Workers:
             await session.out.send(session.suspension)
         for grant in grants:
             if grant.lease_id not in known:
-                self._spawn(self._give(session, grant))
+                self._spawn(self._give(session, grant, is_again=True))
         _log.info("worker_joined", provider=hello.address, models=len(hello.models), leases=len(grants))
         self.wake()
 
@@ -320,9 +320,9 @@ class Workers:
                 self._spawn(self._give(session, grant))
         return bool(grants)
 
-    async def _give(self, session: Session, grant: Grant) -> None:
+    async def _give(self, session: Session, grant: Grant, *, is_again: bool = False) -> None:
         try:
-            await session.give(grant)
+            await session.give(grant, is_again=is_again)
         except WorkerGone:
             # It stays in the desk's books: whoever comes back within the lease gets it again.
             _log.info("lease_not_sent", lease_id=grant.lease_id, provider=to_checksum_address(grant.provider))

@@ -103,7 +103,13 @@ def test_a_prompt_becomes_pictures_a_receipt_and_a_mint(place: Place) -> None:
 def test_what_cannot_be_is_said_and_a_job_is_taken_back(place: Place) -> None:
     place.behave(never)
     seen = place.visit("trouble")
-    words = ("API key", "say what to draw", "such as 1.5", "for so little", "Cancelled; 0 of 2 pictures were made.")
+    words = (
+        "does not know this API key",
+        "say what to draw",
+        "such as 1.5",
+        "for so little",
+        "Cancelled; 0 of 2 pictures were made.",
+    )
     assert all(text.startswith("Failed to load resource") for text in seen["said"])  # The refusals, by the browser.
     told = seen["told"]
     assert [word in text for word, text in zip(words, told, strict=True)] == [True] * len(words), told

@@ -24,6 +24,10 @@ def hub_cli(hub: HubProcess, *arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments), env=environment)
 
 
+def jobs_of(hub: HubProcess) -> int:
+    return len(hub.request("GET", "/v1/jobs", params={"limit": 200}).json()["items"])
+
+
 def answer_of(result: Result) -> Any:
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
@@ -42,6 +46,42 @@ def test_submit_writes_pictures_that_the_receipt_is_for(shared: Shared, tmp_path
     assert again["receipt_hash"] == job["receipt_hash"]
     watched = hub_cli(hub, "watch", job["job_id"], "--json")
     assert [json.loads(line)["kind"] for line in watched.stdout.splitlines()][-1] == "done"
+
+
+def test_progress_without_a_terminal_says_which_job_and_how_many_pictures(shared: Shared, tmp_path: Path) -> None:
+    told = hub_cli(shared[0], "submit", "a cat", "-n", "2", "-o", str(tmp_path / "cat.png"), *SMALL)
+    lines = told.stderr.splitlines()
+    job_id = lines[0].removeprefix("job ")
+    assert hub_cli(shared[0], "status", job_id).exit_code == 0
+    assert lines[1] == "queued"
+    assert lines[-1] == "done"
+    assert "2 of 2 pictures" in lines
+
+
+def test_the_pictures_of_a_job_that_was_not_waited_for_are_written_later(shared: Shared, tmp_path: Path) -> None:
+    job = answer_of(hub_cli(shared[0], "submit", "a", "b", "--no-wait", "--json", *SMALL))
+    watched = hub_cli(shared[0], "watch", job["job_id"], "-o", str(tmp_path / "letter.png"))
+    assert watched.exit_code == 0, watched.output
+    for number in range(2):
+        path = tmp_path / f"letter-{number}.png"
+        assert str(path) in watched.stdout
+        with Image.open(path) as picture:
+            assert picture.size == (256, 256)
+
+
+def test_nothing_is_ordered_that_could_not_be_written(shared: Shared, tmp_path: Path) -> None:
+    before = jobs_of(shared[0])
+    for out in (tmp_path / "nowhere" / "cat.png", tmp_path):
+        refused = hub_cli(shared[0], "submit", "a cat", "-o", str(out), *SMALL)
+        assert refused.exit_code == 2
+        assert "--out" in refused.stderr
+    assert jobs_of(shared[0]) == before
+
+
+def test_a_refusal_says_what_to_do(shared: Shared) -> None:
+    refused = hub_cli(shared[0], "submit", "a cat", "--max-price", "0.000001", *SMALL)
+    assert refused.exit_code == 1
+    assert "(price_too_low); --dry-run without a maximum says what it costs" in refused.stderr
 
 
 def test_a_dry_run_and_a_job_that_is_taken_back(
@@ -81,6 +121,17 @@ def test_init_makes_what_a_hub_needs_and_overwrites_nothing(shared: Shared, chai
     for name in ("attester.json", "attester-password", "clients.toml"):
         assert (folder / name).stat().st_mode & 0o077 == 0
     assert hub_cli(shared[0], "init", "--data-dir", str(folder), "--node", chain.url).exit_code == 1
+
+
+@pytest.mark.parametrize("name", [("--hub-id", "bad id"), ("--hub-id", "0x" + "ab" * 20), ("--client", "a b")])
+def test_init_refuses_names_that_no_hub_would_run_with(
+    shared: Shared, chain: Any, tmp_path: Path, name: tuple[str, str]
+) -> None:
+    folder = tmp_path / "new"
+    refused = hub_cli(shared[0], "init", "--data-dir", str(folder), "--node", chain.url, *name)
+    assert refused.exit_code == 2
+    assert name[0] in refused.stderr
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from chain.answers import ValidatorsView, encode_answer
 from chain.client import NodeClient
 from chain.node.clock import now_ms
 from chain.node.folder import read_network_text
+from chain.node.governance.attester_proposals import attester_app
 from chain.node.governance.auditing import verify_validators
 from chain.node.governance.consent_file import read_consent
 from chain.node.governance.deciding import Execute, Yes, echo_json, echo_proposal, finish, operator_at
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 propose_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Propose a change, and approve it thereby.")
 app.add_typer(propose_app, name="propose")
+propose_app.add_typer(attester_app, name="attester")
 propose_app.add_typer(issuer_app, name="issuer")
 propose_app.add_typer(authority_app, name="authority")
 propose_app.add_typer(market_app, name="market")

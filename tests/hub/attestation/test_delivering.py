@@ -65,7 +65,7 @@ def attested(hub: Hub, job: Job, **facts: Any) -> tuple[str, Receipt]:
     job_id = hub.bring(evidence)
     if facts:
         hub.store.write_now(lambda t: jobs.keep_facts(t, job_id, **facts))
-    hub.store.write_now(lambda t: receipts.attested(t, job_id, SIGNATURES, now_ms()))
+    hub.store.write_now(lambda t: receipts.attested(t, job_id, to_hex(evidence.receipt.hash), SIGNATURES, now_ms()))
     return job_id, evidence.receipt
 
 

@@ -36,6 +36,7 @@ GENESIS = Hash32(bytes(32))
 OWN = PrivateKey(b"\x2a" * 32)
 OTHERS = [PrivateKey(bytes([0x2B + number]) * 32) for number in range(3)]
 EVIDENCE = SPLIT.evidence()
+ANYBODY = OTHERS[0].address
 WANTED = Wanted(EVIDENCE.form, EVIDENCE.receipt, EVIDENCE.request)
 DIGEST = digest_of(WANTED.form, WANTED.receipt, WANTED.request)
 
@@ -72,7 +73,7 @@ class Gathering:
         self.is_withdrawn = False
 
     @asynccontextmanager
-    async def show(self, _numbers: Collection[int] | None) -> AsyncIterator[bytes]:
+    async def show(self, _attester: Address, _numbers: Collection[int] | None) -> AsyncIterator[bytes]:
         yield b"evidence"
 
     async def keep(self, attester: Address, _signature: bytes) -> None:
@@ -185,15 +186,15 @@ class TestShowing:
             return by_digest[digits]
 
         show = showing(Room(), pictures, read, lambda octets: replace(evidence, pictures=octets))
-        async with show(None) as body:
+        async with show(ANYBODY, None) as body:
             assert not any(decode_evidence(body).pictures)
-        async with show((2, 5)) as body:
+        async with show(ANYBODY, (2, 5)) as body:
             found = decode_evidence(body)
         assert [number for number, octets in enumerate(found.pictures) if octets] == [2, 5]
         assert found.digests == evidence.digests
         assert was_read == [pictures[number].sha256 for number in (2, 5)]
         with pytest.raises(NotYet):
-            async with show((DRAWN + 1,)):
+            async with show(ANYBODY, (DRAWN + 1,)):
                 pass
 
     async def test_no_more_than_there_is_room_for(self) -> None:
@@ -202,7 +203,7 @@ class TestShowing:
 
         async def hold(size_bytes: int) -> None:
             nonlocal most
-            async with room.of(size_bytes):
+            async with room.of(ANYBODY, size_bytes):
                 most = max(most, room.taken_bytes)
                 await leaving.wait()
 
@@ -212,5 +213,38 @@ class TestShowing:
         leaving.set()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert (most <= 10, room.taken_bytes) == (True, 0)
-        async with asyncio.timeout(PATIENCE_S), room.of(10):
+        async with asyncio.timeout(PATIENCE_S), room.of(ANYBODY, 10):
             pass
+
+    async def test_one_attester_that_is_silent_leaves_room_for_the_others(self) -> None:
+        # given as many bodies for one attester as anybody brings, none of which it takes
+        room, silent, other = Room(10, 4), OTHERS[0].address, OTHERS[1].address
+
+        async def hold() -> None:
+            async with room.of(silent, 4) as place:
+                await place.shrink(3)
+                await asyncio.Event().wait()
+
+        tasks = [asyncio.create_task(hold()) for _ in range(4)]
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+        # then it has its part of the room, and another one's body waits for nothing
+        assert room.taken_bytes == 3
+        async with asyncio.timeout(PATIENCE_S), room.of(other, 7):
+            assert room.taken_bytes == 10
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert room.taken_bytes == 0
+
+    async def test_what_is_sent_takes_half_of_what_is_put_together(self) -> None:
+        job, room = Job(makers=((PROVIDERS[0], 2),), took_s=60), Room()
+        by_digest = {sha256(octets).hex(): octets for octets in job.pictures()}
+
+        async def read(digits: str) -> bytes | None:
+            return by_digest[digits]
+
+        show = showing(room, self.pictures(job), read, lambda octets: replace(job.evidence(), pictures=octets))
+        async with show(ANYBODY, None):
+            assert room.taken_bytes == sum(len(octets) for octets in job.pictures())

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -167,3 +168,20 @@ async def test_an_answer_that_never_ends() -> None:
             await hasty.ask(b"evidence", DIGEST)
         assert hasty.is_troubled
         await hasty.close()
+
+
+async def test_one_that_takes_nothing_of_the_evidence_is_given_up() -> None:
+    # given an attester that accepts the connection, and from then on reads nothing
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        other = Peer("west", url, WEST.address, WEST.address)
+        asked = PeerAttester(other, PrivateKey(b"\x1b" * 32), NETWORK, timeout_s=1e6, silent_s=0.2)
+
+        # when it is sent more than the system takes in its place
+        with pytest.raises(NotYet) as later:
+            await asked.ask(bytes(64 * 1024 * 1024), DIGEST)
+
+        # then nobody waits for its answer
+        assert later.value.reason == "attester_away"
+        assert asked.is_troubled
+        await asked.close()

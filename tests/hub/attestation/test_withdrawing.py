@@ -15,6 +15,7 @@ from hub.attestation.errors import NeverAttested, PartsRefused
 from hub.jobs.attendant import Attendant, Closing, _sight
 from hub.jobs.checking import Checking, Finding
 from hub.jobs.ending import CLOSING, WITHDRAWN
+from hub.jobs.keeping import Keeping
 from hub.jobs.queueing import Queue
 from hub.jobs.roster import Roster
 from hub.metrics import HubMetrics
@@ -188,10 +189,8 @@ def attendant_of(hub: Hub) -> Attendant:
         Roster(hub.store, "p"),
         Queue(hub.store),
         ENDINGS,
-        METRICS,
+        Keeping(METRICS, challenge_window_s=0, asks_others=True),
         max_attempts=3,
-        challenge_window_s=0,
-        asks_others=True,
     )
 
 

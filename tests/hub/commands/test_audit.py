@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
+from sqlalchemy import update
 from typer.testing import CliRunner, Result
 
 from hub.cli import app
+from hub.jobs.ending import Endings
+from hub.metrics import HubMetrics
 from hub.opening import DATABASE_NAME
 from hub.store import audit, endorsements, jobs, promises, receipts
 from hub.store.endorsements import EndorsementState, NewEndorsement
@@ -16,6 +20,7 @@ from hub.store.jobs import JobState
 from hub.store.promises import Promise, PromiseState
 from hub.store.receipts import Form, NewReceipt
 from hub.store.store import Store
+from hub.store.tables.receipts import RECEIPTS
 from tests.hub.store.conftest import ANNA, HASH, IDENTITY, NOW_MS, add_job
 
 OTHER_HASH = "0x" + "22" * 32
@@ -27,9 +32,9 @@ def folder(tmp_path: Path) -> Path:
     store = Store(f"sqlite:///{tmp_path / DATABASE_NAME}", IDENTITY)
     add_job(store, "done")
     keep(store, "done", HASH)
-    store.write_now(lambda t: receipts.attested(t, "done", "0x", NOW_MS))
+    store.write_now(lambda t: receipts.attested(t, "done", HASH, "0x", NOW_MS))
     store.write_now(lambda t: audit.append(t, "attested", HASH, {"job_id": "done"}, NOW_MS))
-    add_job(store, "waiting", request_hash=OTHER_HASH)
+    add_job(store, "waiting", request_hash=OTHER_HASH, is_paid=True)
     keep(store, "waiting", OTHER_HASH)
     wanted = Promise(job_id="waiting", client=ANNA, request_hash=OTHER_HASH, amount=5, until_s=NOW_MS)
     store.write_now(lambda t: promises.reserve(t, wanted, secured_atoms=9, height=1, now_ms=NOW_MS))
@@ -92,7 +97,7 @@ def test_a_log_that_holds(folder: Path) -> None:
 
 def test_an_attestation_that_nobody_logged(folder: Path) -> None:
     store = Store(f"sqlite:///{folder / DATABASE_NAME}", IDENTITY)
-    store.write_now(lambda t: receipts.attested(t, "waiting", "0x", NOW_MS))
+    store.write_now(lambda t: receipts.attested(t, "waiting", OTHER_HASH, "0x", NOW_MS))
     store.close_now()
     told = hub(folder, "audit")
     assert (told.exit_code, OTHER_HASH in told.stderr) == (1, True)
@@ -117,6 +122,34 @@ def test_a_dispute_while_the_window_is_open(folder: Path) -> None:
     assert read(folder, lambda r: promises.get(r, "waiting")).state == PromiseState.RELEASED
     assert [each.kind for each in read(folder, lambda r: audit.of_subject(r, OTHER_HASH))] == ["attestation_refused"]
     assert hub(folder, "dispute", "waiting", "--reason", "again").exit_code == 1
+
+
+def test_a_dispute_while_a_part_is_being_made_again(folder: Path) -> None:
+    # given a job whose receipt was withdrawn, because a part of it was found false
+    store = Store(f"sqlite:///{folder / DATABASE_NAME}", IDENTITY)
+    store.write_now(lambda t: t.execute(update(RECEIPTS).values(is_withdrawable=True)))
+    endings = Endings(HubMetrics(CollectorRegistry()))
+    assert store.write_now(lambda t: endings.withdraw(t, "waiting", {}, "check_failed", "", NOW_MS))
+    store.close_now()
+
+    # when the operator disputes it
+    told = hub(folder, "dispute", "waiting", "--reason", "the picture shows something else")
+
+    # then there will be no other receipt
+    assert told.exit_code == 0, told.output
+    job = read(folder, lambda r: jobs.get(r, "waiting"))
+    assert (job.state, job.failure_reason) == (JobState.FAILED, "disputed")
+    assert read(folder, lambda r: promises.get(r, "waiting")).state == PromiseState.RELEASED
+    assert [each.kind for each in read(folder, lambda r: audit.of_subject(r, "waiting"))] == ["attestation_refused"]
+
+
+def test_a_dispute_that_comes_too_early(folder: Path) -> None:
+    store = Store(f"sqlite:///{folder / DATABASE_NAME}", IDENTITY)
+    add_job(store, "running", request_hash="0x" + "55" * 32)
+    store.close_now()
+    told = hub(folder, "dispute", "running", "--reason", "I know what comes of it")
+    assert (told.exit_code, "no receipt yet" in told.stderr) == (1, True)
+    assert read(folder, lambda r: jobs.get(r, "running")).ended_at_ms is None
 
 
 def test_a_dispute_of_anothers_receipt(folder: Path) -> None:

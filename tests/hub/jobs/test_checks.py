@@ -260,6 +260,14 @@ class TestCopies:
         found = [suspicions(f"no. {number}") for number in range(2, MOST_FALSE_ALARMS + 2)]
         assert found == [["copied"]] * (MOST_FALSE_ALARMS - 1) + [[]]
 
+    def test_prompts_that_surely_no_encoder_tells_apart_are_paid_though_nobody_is_there_to_look(
+        self, hub: HubProcess, join: Join
+    ) -> None:
+        join(hub)
+        for end in ("by day", "by night"):
+            job = hub.ended(posted(hub, prompt=self.TWINS * 3 + end, seed=6))
+            assert job["status"] == "done", (job, hub.log)
+
     def test_where_nobody_is_there_to_decide_it_is_not_paid_and_nobody_is_blamed(
         self, hub: HubProcess, join: Join
     ) -> None:

@@ -122,7 +122,7 @@ def _attest(transaction: Any, job_id: str) -> None:
         form=Form.SETTLE,
     )
     receipts.keep(transaction, receipt, NOW_MS)
-    receipts.attested(transaction, job_id, "0x", NOW_MS)
+    receipts.attested(transaction, job_id, HASH, "0x", NOW_MS)
 
 
 STEP = st.tuples(

@@ -53,12 +53,12 @@ def due(store: Store, now_ms: int = NOW_MS) -> tuple[list[str], list[str], list[
 
 def test_a_receipt_from_its_window_to_the_chain(store: Store) -> None:
     add_job(store)
-    keep(store, window_until_ms=NOW_MS + 10)
+    keep(store, window_until_ms=NOW_MS + 10, receipt_hash=HASH)
     assert (the_receipt(store).amount, the_receipt(store).form) == (2**256 - 1, Form.MINT_SPLIT)
     assert due(store) == ([], [], [])
     assert due(store, NOW_MS + 10) == (["job-1"], [], [])
 
-    done = [store.write_now(lambda t: receipts.attested(t, "job-1", "0xaa", NOW_MS + 11)) for _ in range(2)]
+    done = [store.write_now(lambda t: receipts.attested(t, "job-1", HASH, "0xaa", NOW_MS + 11)) for _ in range(2)]
     assert done == [True, False]
     assert due(store, NOW_MS + 11) == ([], ["job-1"], ["job-1"])
 
@@ -141,8 +141,8 @@ def test_a_receipt_that_may_be_withdrawn_until_it_is_signed(store: Store) -> Non
     keep(store, receipt_hash=HASH, is_withdrawable=True)
     # Whoever has been slow speaks of one that there is no more.
     assert not store.write_now(lambda t: receipts.begin_signing(t, withdrawn))
-    assert not store.write_now(lambda t: receipts.attested(t, "job-1", "0x", NOW_MS, receipt_hash=withdrawn))
+    assert not store.write_now(lambda t: receipts.attested(t, "job-1", withdrawn, "0x", NOW_MS))
     assert store.write_now(lambda t: receipts.begin_signing(t, HASH))
     assert not store.write_now(lambda t: receipts.withdraw(t, "job-1"))
-    assert store.write_now(lambda t: receipts.attested(t, "job-1", "0x", NOW_MS, receipt_hash=HASH))
+    assert store.write_now(lambda t: receipts.attested(t, "job-1", HASH, "0x", NOW_MS))
     assert not store.write_now(lambda t: receipts.withdraw(t, "job-1"))

@@ -14,6 +14,8 @@ from hub.verification.pictures import Look, look
 
 RUN = PictureRun(model="toy/model", prompts=("a", "b"), steps=4, guidance=2.0, width=256, height=256, seed=1, count=2)
 SECRET = b"\x09" * 32
+LONG = "a red fox, " * 18 + "a red fox"
+"""75 tokens, which is as much as CLIP reads."""
 
 
 def scene(seed: int) -> Image.Image:
@@ -102,6 +104,13 @@ class TestRunKey:
         other = msgspec.structs.replace(RUN, **change)
         assert run_key(SECRET, RUN, 0) != run_key(SECRET, other, 0)
 
+    @pytest.mark.parametrize("last", ["a red dog", "a red", "a red fox's"])
+    def test_what_may_be_read_is_another_request(self, last: str) -> None:
+        """Else an earlier picture could be brought for it, and nobody would look."""
+        texts = (LONG.removesuffix("a red fox").removesuffix("fox, ") + end for end in ("a red fox", last))
+        one, other = (msgspec.structs.replace(RUN, prompts=(text,), count=1) for text in texts)
+        assert run_key(SECRET, one, 0) != run_key(SECRET, other, 0)
+
     @pytest.mark.parametrize(
         ("one", "other"),
         [
@@ -109,6 +118,8 @@ class TestRunKey:
             ({"prompts": ("cafe\u0301",)}, {"prompts": ("caf\u00e9",)}),
             ({"negative_prompt": "Blurred "}, {"negative_prompt": "blurred"}),
             ({"guidance": 0.0}, {"guidance": 1.0}),
+            ({"prompts": (LONG + " by day",)}, {"prompts": (LONG + " by night",)}),
+            ({"negative_prompt": LONG + ", blurred"}, {"negative_prompt": LONG}),
             ({"guidance": 1.0, "negative_prompt": "x"}, {"guidance": 0.5}),
         ],
     )

@@ -147,6 +147,13 @@ async def test_who_comes_back_gets_what_it_has_not_heard_of(tmp_path: Path) -> N
             assert again.lease_id == "lease-2"
             await peer.send(result_for(peer.key, again, PICTURES[:1]), PICTURES[:1])
             await peer.expect(Taken)
+        assert is_timed_from_its_lease(hub, "lease-2")
+
+
+def is_timed_from_its_lease(hub: RunningHub, lease_id: str) -> bool:
+    """Not from when it was sent again: work that was done while nobody was connected would be taken for a lie."""
+    delivery = hub.desk.deliveries[lease_id]
+    return (delivery.sent_at_s, delivery.wall_s) == (0.0, 0.0)
 
 
 async def test_a_hub_that_starts_anew_gives_the_same_leases_again(tmp_path: Path) -> None:
@@ -161,6 +168,7 @@ async def test_a_hub_that_starts_anew_gives_the_same_leases_again(tmp_path: Path
         again = await peer.expect(Assignment)
         await peer.send(result_for(peer.key, again, PICTURES[:1]), PICTURES[:1])
         await peer.expect(Taken)
+        assert is_timed_from_its_lease(hub, "lease-1")
 
 
 async def test_a_cancelled_lease_is_told(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ export class Hub {
       body: body === undefined ? undefined : JSON.stringify(body),
     });
     const said = await answer.json().catch(() => ({}));
+    if (answer.status === 401) throw new Refusal("The hub does not know this API key.");
     if (!answer.ok) throw new Refusal(said.detail || `the hub answered ${answer.status}`);
     return said;
   }

@@ -45,7 +45,7 @@ async function watch(api, jobId) {
       if (["step", "preview", "progress"].includes(event.kind)) view.glimpse(event);
       else if (event.kind.startsWith("pictures")) view.counted(event);
       if (event.kind === "pictures") view.show(await api.ask("GET", `/v1/jobs/${jobId}`));
-      say(described(event));
+      say(described(event, view.isWhole));
     }
     do {
       job = await api.ask("GET", `/v1/jobs/${jobId}`);
@@ -59,11 +59,11 @@ async function watch(api, jobId) {
   }
 }
 
-function described(event) {
+function described(event, isWhole) {
   const words = {
     queued: "Waiting for a provider…",
     running: "Providers are at work…",
-    verifying: "All pictures are there; they are being checked…",
+    verifying: isWhole ? "All pictures are there; they are being checked…" : "What was made of it is being checked…",
     attested: "The receipt is signed.",
     cancel_requested: "Being cancelled…",
     pictures_refused: "Pictures did not pass their check; others are made…",

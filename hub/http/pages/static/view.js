@@ -30,6 +30,11 @@ export class JobView {
     this.#progress();
   }
 
+  /** Whether all pictures are there; a job that was cancelled, or is late, ends without. */
+  get isWhole() {
+    return this.#done >= this.#count;
+  }
+
   /** A provider is so far with some of the pictures. */
   glimpse(event) {
     for (let number = event.first_picture; number < event.first_picture + event.picture_count; number += 1) {
@@ -59,6 +64,7 @@ export class JobView {
       if (picture) this.#picture(figure, picture);
       else if (job.ended_at_ms !== null) {
         figure.className = "failed";
+        figure.querySelector("img").hidden = true; // A glimpse of what nobody finished is no picture.
         figure.querySelector("figcaption").textContent = "not made";
       }
     }

@@ -13,7 +13,7 @@ from chain.node.cli import app
 from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.keys import PrivateKey
 from chain.primitives.market import ISSUE_ASSET
-from chain.primitives.modules import GOVERNANCE, IS_ISSUER, MARKET
+from chain.primitives.modules import GOVERNANCE, IS_ATTESTER, IS_ISSUER, MARKET, MINTER
 from chain.primitives.transaction import sign_transaction
 from tests.wallet.running_node import CHAIN_ID, RunningNode
 
@@ -84,6 +84,22 @@ def test_from_an_issuer_to_a_market_that_closes(node: RunningNode) -> None:
         refused = propose(node, "spend", "AIT", ISSUER_TEXT, 10**18, expect=1)  # Nothing was earned yet.
         assert "1 AIT (1000000000000000000 atoms)" in refused.stderr
         assert "insufficient_funds" in refused.stderr
+
+
+def test_an_attester_comes_changes_and_goes(node: RunningNode) -> None:
+    with NodeClient(node.url) as client:
+        before = client.attesters().attesters
+        said = propose(node, "attester", "set", ISSUER_TEXT, "--ait-per-period", "1000")
+        assert f"{ISSUER_TEXT} may vouch for 1000 AIT and 1000000 receipts in a period." in said.stderr
+        assert client.view(MINTER, IS_ATTESTER, ISSUER.address).values == (True,)
+        propose(node, "attester", "set", ISSUER_TEXT, "--ait-per-period", "0.5", "--receipts-per-period", 7)
+        (changed,) = [each for each in client.attesters().attesters if each.address == ISSUER_TEXT]
+        assert (changed.atoms_per_period, changed.receipts_per_period) == (5 * 10**17, 7)
+        unsure = propose(node, "attester", "remove", ISSUER_TEXT, expect=1, stdin="n\n")
+        assert f"Propose to remove {ISSUER_TEXT}?" in unsure.stderr
+        assert client.view(MINTER, IS_ATTESTER, ISSUER.address).values == (True,)
+        propose(node, "attester", "remove", ISSUER_TEXT)
+        assert client.attesters().attesters == before
 
 
 def test_nothing_is_signed_without_a_yes_and_nonsense_is_one_line(node: RunningNode) -> None:

@@ -1,0 +1,112 @@
+"""Units of two processes that want the same job's rows wait for one another in one order only."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from hub.store import jobs, leases, results, waiting
+from hub.store.errors import WrongState
+from hub.store.locks import hold_open_job
+from hub.store.store import Store
+from hub.store.transaction import Transaction
+from tests.hub.postgresql import PostgresqlServer
+from tests.hub.store.conftest import NOW_MS, add_job, new_lease, new_pictures, new_result, take
+
+pytestmark = pytest.mark.postgresql
+ROUNDS = 20
+PARTS = 6
+
+
+@pytest.fixture
+def url(postgresql_server: PostgresqlServer, postgresql_database: str) -> Iterator[str]:
+    """Of a new database on the server."""
+    made = postgresql_server.url(like=postgresql_database)
+    yield made
+    postgresql_server.drop(made)
+
+
+def deadlocks(url: str) -> int:
+    """That the server has counted in this database; of sessions that have ended, all of them."""
+    parts = make_url(url)
+    with psycopg.connect(host=str(parts.query["host"]), user=parts.username, dbname=parts.database) as connection:
+        row = connection.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def call_off(transaction: Transaction, job_id: str) -> None:
+    """As `hub.jobs.attendant` does."""
+    if hold_open_job(transaction, job_id):
+        jobs.keep_facts(transaction, job_id, closing="cancelled")
+        jobs.call_off(transaction, job_id, "cancelled", NOW_MS)
+
+
+def deliver_all(transaction: Transaction, job_id: str) -> None:
+    """What is still wanted, the last part first, as several results that are committed together."""
+    for part in reversed(range(PARTS)):
+        try:
+            results.deliver(transaction, new_result(f"{job_id}-{part}"), new_pictures(part, 1), NOW_MS)
+        except WrongState:
+            return
+
+
+def give_back(transaction: Transaction, job_id: str) -> None:
+    for part in reversed(range(PARTS)):
+        lease_id = f"{job_id}-{part}"
+        leases.fail(transaction, lease_id, outcome="busy", detail=None, excludes=False, now_ms=NOW_MS)
+
+
+def take_again(transaction: Transaction, job_id: str) -> None:
+    wanted = [new_lease(f"{job_id}-again", job_id, first_picture=PARTS, pictures=1)]
+    waiting.take(transaction, wanted, process="q", now_ms=NOW_MS)
+
+
+def lapse(transaction: Transaction, _: str) -> None:
+    leases.lapse(transaction, NOW_MS + 3_600_000)
+
+
+def at_once(store: Store, unit: Callable[[Transaction, str], None], name: str, start: threading.Barrier) -> None:
+    """Begins when the other has a transaction, too; not again where this has to be repeated."""
+    times = iter([start.wait])
+
+    def begun(transaction: Transaction) -> None:
+        next(times, int)()
+        unit(transaction, name)
+
+    store.write_now(begun)
+
+
+@pytest.mark.parametrize("other", [deliver_all, give_back, take_again, lapse])
+@pytest.mark.parametrize("quick", [call_off, deliver_all])
+def test_two_processes_never_wait_for_each_other_over_one_job(
+    url: str,
+    open_store: Callable[[], Store],
+    quick: Callable[[Transaction, str], None],
+    other: Callable[[Transaction, str], None],
+) -> None:
+    # given two processes, and jobs of which some parts are leased and some wait
+    one, two = open_store(), open_store()
+    for number in range(ROUNDS):
+        name = f"job-{number}"
+        add_job(one, name, images=PARTS + 4)
+        take(one, *(new_lease(f"{name}-{part}", name, first_picture=part) for part in range(PARTS)))
+
+    # when both are at each of them at the same moment
+    with ThreadPoolExecutor(2) as threads:
+        for number in range(ROUNDS):
+            start = threading.Barrier(2)
+            both = [
+                threads.submit(at_once, store, unit, f"job-{number}", start)
+                for store, unit in ((one, quick), (two, other))
+            ]
+            for each in both:
+                each.result()
+
+    # then the server has ended neither for the other's sake
+    one.close_now()
+    two.close_now()
+    assert deadlocks(url) == 0
