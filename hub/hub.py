@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from hub.assembling import Assembled, Stopping, assemble
 from hub.loops import Loops
-from hub.opening import open_parts
+from hub.opening import OnWaiting, open_parts
 from hub.settings import HubSettings
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("hub")
@@ -26,7 +26,7 @@ class Hub:
         self._ending = asyncio.Event()
         self._closing = AsyncExitStack()
 
-    async def open(self, password: str, registry: CollectorRegistry, *, version: str, wait: bool) -> None:
+    async def open(self, password: str, registry: CollectorRegistry, *, version: str, wait: OnWaiting | None) -> None:
         """Raises as `open_parts`; what was opened until then is closed again."""
         async with AsyncExitStack() as closing:
             made = await open_parts(self.settings, password, closing, wait=wait)
@@ -77,7 +77,7 @@ class Hub:
 
 
 async def open_hub(
-    settings: HubSettings, password: str, registry: CollectorRegistry, *, version: str, wait: bool
+    settings: HubSettings, password: str, registry: CollectorRegistry, *, version: str, wait: OnWaiting | None
 ) -> Hub:
     """A hub whose attester counts on the chain; raises as `open_parts`."""
     hub = Hub(settings)

@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import secrets
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,9 @@ _ARTIFACTS: Final = "artifacts"
 _ORDERS: Final = "orders"
 _WAIT_POLL_S: Final = 1.0
 
+OnWaiting = Callable[[str], None]
+"""Gets what is waited for, in a sentence."""
+
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub")
 
 
@@ -59,11 +63,13 @@ class Opened:
     """What is open, to be closed in reverse; parts add what they open."""
 
 
-async def open_parts(settings: HubSettings, password: str, closing: AsyncExitStack, *, wait: bool) -> Opened:
+async def open_parts(
+    settings: HubSettings, password: str, closing: AsyncExitStack, *, wait: OnWaiting | None
+) -> Opened:
     """Raises HubConfigurationError, KeystoreError or AttestationLogError with what to do about it.
 
-    With `wait`, a silent node and an attester that is not on the chain's list (yet) are waited for instead; another
-    network never is.
+    With `wait`, a silent node and an attester that is not on the chain's list (yet) are waited for instead, and `wait`
+    is told so; another network never is.
     """
     clients = read_client_keys(settings.clients_file)
     peers = () if settings.attesters_file is None else read_peers(settings.attesters_file)
@@ -127,7 +133,7 @@ def _node_client(url: str) -> AsyncNodeClient:
         raise HubConfigurationError(f"--node: {error}") from None
 
 
-async def _read_status(node: AsyncNodeClient, wait: bool) -> StatusView:
+async def _read_status(node: AsyncNodeClient, wait: OnWaiting | None) -> StatusView:
     told = ""
     while True:
         try:
@@ -136,7 +142,7 @@ async def _read_status(node: AsyncNodeClient, wait: bool) -> StatusView:
             told = await _wait_or_raise(wait, f"{error} (start the node first, or wait for it with --wait)", told)
 
 
-async def _await_attester(chain: ChainView, wait: bool) -> None:
+async def _await_attester(chain: ChainView, wait: OnWaiting | None) -> None:
     """Returns once an attestation of this hub's attester leads to a mint."""
     told = ""
     while True:
@@ -150,11 +156,12 @@ async def _await_attester(chain: ChainView, wait: bool) -> None:
         told = await _wait_or_raise(wait, fault, told)
 
 
-async def _wait_or_raise(wait: bool, fault: str, told: str) -> str:
+async def _wait_or_raise(wait: OnWaiting | None, fault: str, told: str) -> str:
     """Pauses, and says what for unless that was `told` last; without `wait`, raises HubConfigurationError."""
-    if not wait:
+    if wait is None:
         raise HubConfigurationError(fault)
     if fault != told:
         _log.warning("waiting", detail=fault)
+        wait(fault)
     await asyncio.sleep(_WAIT_POLL_S)
     return fault

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from chain.web.server import SHUTDOWN_TIMEOUT_S, Server, listen
 from hub.http.application import create_hub_application
 from hub.hub import Hub, open_hub
 from hub.settings import HubSettings
+from hub.starting import Starting
 
 _SWITCH_S: Final = 0.0005
 """How long a thread may keep the interpreter while another one wants it."""
@@ -39,10 +41,13 @@ async def _run(settings: HubSettings, password: str, wait: bool, on_ready: Calla
     listener = listen(settings.host, settings.port)
     registry = CollectorRegistry()
     try:
-        hub = await open_hub(settings, password, registry, version=version("aitbc"), wait=wait)
+        hub = await _open(settings, password, registry, listener, wait)
     except BaseException:
         listener.close()
         raise
+    if hub is None:
+        listener.close()
+        return
     try:
         signals = _Signals(hub)
         application = create_hub_application(
@@ -68,6 +73,30 @@ async def _run(settings: HubSettings, password: str, wait: bool, on_ready: Calla
         await signals.finish()
     finally:
         await hub.close()
+
+
+async def _open(
+    settings: HubSettings, password: str, registry: CollectorRegistry, listener: socket.socket, wait: bool
+) -> Hub | None:
+    """None where a signal has ended it before it was open."""
+    is_ended = False
+
+    def end(_number: int) -> None:
+        nonlocal is_ended
+        is_ended = True
+        opening.cancel()
+
+    starting = Starting(listener, max_connections=settings.max_clients + settings.max_workers, on_signal=end)
+    opening = asyncio.create_task(
+        open_hub(settings, password, registry, version=version("aitbc"), wait=starting.tell if wait else None)
+    )
+    async with starting:
+        try:
+            return await opening
+        except asyncio.CancelledError:
+            if not is_ended:
+                raise
+            return None
 
 
 def _settle_interpreter() -> None:

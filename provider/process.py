@@ -1,7 +1,8 @@
 """A running provider: puts the parts together, starts them, and ends them in the right order.
 
-A signal begins a drain: new orders get 503 while what was accepted is finished, within `drain_timeout_s`; then the
-server ends. A second Ctrl-C ends at once what is still at work.
+A signal begins a drain: new orders get 503 while what was accepted is finished, within `drain_timeout_s`; then hubs
+conclude what they were brought, within `drain_hubs_timeout_s`; then the server ends. A second Ctrl-C ends at once what
+is still at work or waited for.
 """
 
 import asyncio
@@ -51,6 +52,7 @@ from provider.receipts.trajectories import Trajectories
 from provider.settings import ProviderSettings
 from provider.storage.artifacts import ArtifactLimits, Artifacts
 from provider.storage.database import Database
+from provider.storage.drain_report import DrainReport
 from provider.storage.identity import FolderIdentity
 from provider.storage.job_log import JobLog
 from provider.storage.outbox import Outbox
@@ -63,6 +65,9 @@ _RAY_END_S: Final = 60
 """What ending replicas and Ray's own processes may take besides, so that none of them stays."""
 _SAME_SIGNAL_S: Final = 1.0
 """Ctrl-C reaches a whole process group, and a parent may add its SIGTERM: that is one wish, not two."""
+_LAST_MINTS_S: Final = 10.0
+"""What bringing the last attestations to the chain may take, some blocks; a node that is away is not waited for."""
+_LOOK_AT_MINTS_S: Final = 0.2
 _DAY_S: Final = 86_400
 _LOOK_INTERVAL_S: Final = 5.0
 _LOST_FOR_GOOD_S: Final = 60.0
@@ -82,6 +87,9 @@ class ProviderProcess:
         self._failure: BaseException | None = None
         self._draining_since_s: float | None = None
         self._drain: asyncio.Task[None] | None = None
+        self._drain_report = DrainReport(settings.data_dir)
+        self._hurry = asyncio.Event()
+        """Set when nothing is to be waited for any more."""
         self.worker_is_alive = False
         """After `serve`: whether the engine has outlasted all patience."""
         self._database = Database(settings.data_dir)
@@ -94,6 +102,7 @@ class ProviderProcess:
     def _open(self) -> None:
         settings = self._settings
         remove_leftovers(settings.data_dir)
+        self._drain_report.write([])
         self._outbox = Outbox(self._database)
         self._job_log = JobLog(self._database)
         self._folder = FolderIdentity(self._database)
@@ -219,6 +228,7 @@ class ProviderProcess:
             self.stop()
         elif number == signal.SIGINT and time.monotonic() - self._draining_since_s > _SAME_SIGNAL_S:
             _log.warning("ending_at_once", jobs=self._jobs.jobs_under_way)
+            self._hurry.set()
             self._jobs.cancel_all()
 
     def stop(self) -> None:
@@ -240,8 +250,39 @@ class ProviderProcess:
         except TimeoutError:
             _log.warning("drain_timed_out", jobs=self._jobs.jobs_under_way)
             self._jobs.cancel_all()
+        if self._failure is None:  # Else it is started anew at once, and asked then.
+            await self._wait_for_hubs()
         self._engine.stop()
         server.stop()
+
+    async def _wait_for_hubs(self) -> None:
+        """Who leaves while a hub still checks what it has brought has failed the check, and is not paid."""
+        self._report_drain()
+        ends = [asyncio.create_task(self._conclude()), asyncio.create_task(self._hurry.wait())]
+        await asyncio.wait(ends, timeout=self._settings.drain_hubs_timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in ends:
+            task.cancel()
+        outcomes = await asyncio.gather(*ends, return_exceptions=True)
+        self._report_drain()
+        if faults := [str(each) for each in outcomes if isinstance(each, Exception)]:
+            _log.error("hubs_not_waited_for", detail=faults)
+        if left := self._links.waits_for():
+            _log.warning("left_before_hubs_concluded", waits_for=left)
+
+    async def _conclude(self) -> None:
+        await self._links.conclude(self._report_drain)
+        try:
+            async with asyncio.timeout(_LAST_MINTS_S):
+                while await asyncio.to_thread(self._has_mints):  # noqa: ASYNC110 - the minter and the chain change it
+                    await asyncio.sleep(_LOOK_AT_MINTS_S)
+        except TimeoutError:
+            _log.info("mints_left", detail="they are in the outbox, for when this provider runs again")
+
+    def _has_mints(self) -> bool:
+        return bool(self._outbox.in_flight() or self._outbox.due(time.time_ns() // 1_000_000, 1))
+
+    def _report_drain(self) -> None:
+        self._drain_report.write(self._links.waits_for())
 
     def _on_task_done(self, task: "asyncio.Task[None]") -> None:
         """A background task that fails ends the process: one that only serves, say, but never mints helps nobody."""

@@ -108,6 +108,12 @@ class ProviderSettings(BaseSettings):
     drain_timeout_s: float = Field(
         330, ge=0, le=86_400, description="How long a stop waits for the jobs that were accepted, in seconds."
     )
+    drain_hubs_timeout_s: float = Field(
+        300,
+        ge=0,
+        le=86_400,
+        description="How long it then waits for hubs to conclude what they were brought; 0: not at all.",
+    )
     prompt_max_characters: int = Field(1000, ge=1, le=10_000, description="Longest prompt.")
     body_max_bytes: int = Field(64 * 1024, ge=1024, le=2**20, description="Largest request body.")
     image_body_max_bytes: int = Field(

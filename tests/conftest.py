@@ -88,7 +88,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """What all these modules bring stays: to look through it for garbage takes seconds meanwhile, and later each time."""
+    """What all modules bring stays: to look through it for garbage takes seconds here, and again in the tests."""
     gc.disable()
     yield
     gc.collect()

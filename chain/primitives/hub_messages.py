@@ -13,6 +13,7 @@ from chain.primitives.worker_fields import (
     AmountText,
     Attachment,
     ClientName,
+    Count,
     Dtype,
     HashText,
     Identifier,
@@ -103,6 +104,26 @@ class Taken(Message, frozen=True, kw_only=True, tag="taken"):
     """The hub has the result of this lease, and keeps it."""
 
     lease_id: Identifier
+
+
+class Outstanding(Message, frozen=True, kw_only=True, tag="outstanding"):
+    """What the hub may still want of this provider, in answer to AskOutstanding: where all are 0, it may go."""
+
+    order_id: Identifier
+    """The question's."""
+    leases: Count
+    """Without a result."""
+    checks: Count
+    """Of its results, that have no verdict."""
+    jobs: Count
+    """Not ended, with results of it, whose receipt is not there yet or about to be attested."""
+    attestations: Count
+    """That have not been brought to it."""
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether all is concluded."""
+        return not (self.leases or self.checks or self.jobs or self.attestations)
 
 
 class OpenSteps(Message, frozen=True, kw_only=True, tag="open_steps"):

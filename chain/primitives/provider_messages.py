@@ -244,3 +244,10 @@ class AttestationTaken(Message, frozen=True, kw_only=True, tag="attestation_take
     receipt_hash: HashText
     state: Reason
     """Of the receipt in its outbox."""
+
+
+class AskOutstanding(Message, frozen=True, kw_only=True, tag="ask_outstanding"):
+    """What is open of what this provider has brought? Asked by one that drains, before it goes."""
+
+    order_id: Identifier
+    """The provider's own name for the question; the answer has it, too."""

@@ -6,6 +6,7 @@
     hub       Assignment → Accepted → Progress… → Result → Taken     a lease: some pictures, with a receipt
     hub       OpenSteps, PlanCheck, CheckSteps, ComputePictures, SignReceipt → an answer with the same order_id
     hub       Attested → AttestationTaken                  what the chain takes for a receipt
+    provider  AskOutstanding → Outstanding                 what a provider that drains has to wait for
     both      Heartbeat, Drain, Refused (instead of an answer: `about` is the lease, the order or the receipt's hash)
 
 Each message is one text frame of JSON. Some announce attachments: their bytes follow in binary frames, in the order in
@@ -29,6 +30,7 @@ from chain.primitives.hub_messages import (
     ComputePictures,
     Lifted,
     OpenSteps,
+    Outstanding,
     PlanCheck,
     SignReceipt,
     Suspended,
@@ -37,6 +39,7 @@ from chain.primitives.hub_messages import (
 )
 from chain.primitives.provider_messages import (
     Accepted,
+    AskOutstanding,
     AttestationTaken,
     Checked,
     Computed,
@@ -74,6 +77,7 @@ HubMessage = (
     | ComputePictures
     | SignReceipt
     | Attested
+    | Outstanding
     | Suspended
     | Lifted
 )
@@ -91,6 +95,7 @@ ProviderMessage = (
     | Computed
     | ReceiptSigned
     | AttestationTaken
+    | AskOutstanding
 )
 
 _ENCODER: Final = msgspec.json.Encoder()

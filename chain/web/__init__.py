@@ -2,6 +2,7 @@
 
 - `problems`: errors as problem bodies (RFC 9457), and the status of each rejection reason
 - `strict_json`: request bodies that mean exactly one thing
+- `translated_route`: routes whose errors have another API's shape
 - `bodies`: how much of requests' bodies may be in memory, and who has room for large ones
 - `middleware`: bounds on bodies and time, one log line and one metric per request
 - `application`: `create_application`, which puts the above on a FastAPI application with /healthz and /metrics

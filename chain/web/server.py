@@ -74,6 +74,7 @@ class Server:
         receive_timeout_s: float = RECEIVE_TIMEOUT_S,
         send_timeout_s: float = SEND_TIMEOUT_S,
         direct_answers: Mapping[str, DirectAnswer] | None = None,
+        is_announced: bool = True,
     ) -> None:
         """Beyond `max_connections`, requests are answered with 503 at once; beyond twice as many, not at all.
 
@@ -81,11 +82,13 @@ class Server:
         `shutdown_timeout_s` until they are cancelled. `on_signal` gets every SIGINT and SIGTERM in place of `stop`, for
         a service that answers on for a while before it stops itself. `receive_timeout_s` is what a client may take to
         send a request, `send_timeout_s` how long it may read nothing of an answer. `direct_answers`: paths whose
-        plainest POSTs never reach the application, if these answer them.
+        plainest POSTs never reach the application, if these answer them. `is_announced`: whether the log says that it
+        serves, and where; not for what stands in for a service that starts.
         """
         host, self.port = listener.getsockname()[:2]
         self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
         self._listener = listener
+        self._is_announced = is_announced
         bounds = {
             "receive_timeout_s": receive_timeout_s,
             "send_timeout_s": send_timeout_s,
@@ -133,7 +136,8 @@ class Server:
         """Serves until stopped; `on_ready` gets the URL once requests are answered. The lifespan ends first."""
 
         def on_started() -> None:
-            _log.info("serving", url=self.url)
+            if self._is_announced:
+                _log.info("serving", url=self.url)
             if on_ready is not None:
                 on_ready(self.url)
 
@@ -142,7 +146,8 @@ class Server:
             await self._uvicorn.serve(sockets=[self._listener])
         finally:
             self._listener.close()
-        _log.info("stopped", url=self.url)
+        if self._is_announced:
+            _log.info("stopped", url=self.url)
 
     def run(self, on_ready: Callable[[str], None] | None = None) -> None:
         """`serve` on a fresh event loop; returns normally after SIGINT and SIGTERM."""

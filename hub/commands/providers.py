@@ -27,9 +27,11 @@ def providers(
         return
     for each in listed:
         presence = "connected" if each.get("is_connected") else "away"
-        trouble = (
-            " banned" if each.get("is_banned") else f" paused: {each['suspended']}" if each.get("suspended") else ""
-        )
+        trouble = ""
+        if each.get("is_banned"):
+            trouble = f" banned: {each.get('banned')}"
+        elif each.get("suspended"):
+            trouble = f" paused: {each['suspended']}"
         models = ", ".join(each.get("models", {}))
         counts = f"{each.get('accepted')} accepted, {each.get('refused')} refused, {each.get('failed')} failed"
         score = float(each.get("score") or 0)
@@ -42,7 +44,9 @@ def providers(
 
 def ban(
     address: Provider,
-    reason: Annotated[str, typer.Option(help="Why, in a sentence: the provider is told.")] = "banned by the operator",
+    reason: Annotated[
+        str, typer.Option(help="Why, in a sentence: the provider is told, and everybody may read it.")
+    ] = "banned by the operator",
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
 ) -> None:

@@ -116,13 +116,18 @@ def _request(given: dict[str, Any]) -> "JobRequest":
     from pydantic import ValidationError
 
     from chain.primitives.hexadecimal import parse_ait
+    from chain.primitives.rejection import Rejected
     from hub.orders.request import JobRequest
 
-    prompts, price = given["prompt"], given["max_price"]
+    prompts = given["prompt"]
+    try:
+        most = None if given["max_price"] is None else str(parse_ait(given["max_price"], "--max-price"))
+    except Rejected as error:
+        raise typer.BadParameter(error.message, param_hint="--max-price") from None
     fields = {
         **({"prompts": prompts} if len(prompts) > 1 else {"prompt": prompts[0], "n": given["count"]}),
         **{name: given[name] for name in _AS_GIVEN},
-        "max_price": None if price is None else str(parse_ait(price, "--max-price")),
+        "max_price": most,
     }
     try:
         return JobRequest(**fields)

@@ -162,6 +162,7 @@ class ProviderAnswer(BaseModel):
     suspended: str | None
     suspended_until_ms: int | None
     is_banned: bool
+    banned: str | None = Field(description="Why, in the operator's words.")
     endpoint: str | None
 
 
@@ -192,7 +193,7 @@ class ReputationAnswer(BaseModel):
     checks_passed: int
     units: float = Field(description="Of accepted work.")
     suspension: SuspensionAnswer | None
-    banned: str | None
+    banned: str | None = Field(description="Why it is banned, in the operator's words.")
     first_seen_at_ms: int
     last_seen_at_ms: int
     on_chain: OnChainAnswer | None = Field(description="Null where it is not registered, or the node is silent.")

@@ -52,7 +52,7 @@ class Guard:
         """For routes that need an API key; raises Problem (401)."""
         client = self._find(_bearer(authorization))
         if client is None:
-            raise _unauthorised("send Authorization: Bearer and an API key of this hub")
+            raise _unauthorised("an API key of this hub", authorization)
         return client
 
     def sender_of(self, authorization: str | None) -> Client | None:
@@ -63,7 +63,7 @@ class Guard:
         """For routes that open a job; raises Problem (401)."""
         reader = self.find_reader(_bearer(authorization))
         if reader is None:
-            raise _unauthorised("send Authorization: Bearer and an API key of this hub, or the job's token")
+            raise _unauthorised("an API key of this hub, or the job's token", authorization)
         return reader
 
     def find_reader(self, text: str) -> Reader | None:
@@ -78,7 +78,7 @@ class Guard:
         """Whoever says to have signed it: whether it is so, `Acceptance` finds out. Raises Problem (401, 402, 422)."""
         if self.signed_orders == SignedOrders.NONE or request.client is None:
             also = "" if self.signed_orders == SignedOrders.NONE else ", or sign the request (client_request)"
-            raise _unauthorised(f"send Authorization: Bearer and an API key of this hub{also}")
+            raise _unauthorised(f"an API key of this hub{also}", None)
         if self.signed_orders == SignedOrders.PAID and request.payment != "escrow":
             detail = 'without an API key, this hub only takes jobs that a deposit pays for: "payment": "escrow"'
             raise Problem(402, "payment_required", detail, field="payment")
@@ -99,6 +99,9 @@ def _bearer(authorization: str | None) -> str:
     return text.strip() if scheme.lower() == "bearer" else ""
 
 
-def _unauthorised(detail: str) -> Problem:
+def _unauthorised(wanted: str, authorization: str | None) -> Problem:
+    """Says whether nothing came along or something that is not known, for what is to be done differs."""
+    sent = f"send Authorization: Bearer and {wanted}"
+    detail = f"this hub does not know the key that was sent: it is not {wanted}" if _bearer(authorization) else sent
     headers = {"WWW-Authenticate": "Bearer"}
     return Problem(401, "invalid_api_key", detail, field="Authorization", headers=headers)

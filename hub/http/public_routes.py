@@ -100,5 +100,6 @@ def _describe(parts: HubParts, record: Provider, now: int) -> ProviderAnswer:
         suspended=suspension.get("reason"),
         suspended_until_ms=suspension.get("until_ms"),
         is_banned=record.is_banned,
+        banned=public["banned"],
         endpoint=None if entry is None else entry.endpoint,
     )

@@ -15,8 +15,10 @@ from hub.metrics import HubMetrics
 from hub.orders.moderation import ModerationUnavailable, PromptRefused
 from hub.orders.pace import TooFast
 from hub.orders.pricing import NobodyServes
+from hub.orders.quotas import renewed_in_s
 from hub.store.errors import QuotaExceeded, StoreBusy, StoreUnavailable
 from hub.store.promises import Underfunded
+from hub.store.store import now_ms
 
 _SOON = {"Retry-After": "5"}
 _EXPECTED = (
@@ -57,7 +59,9 @@ def problem_of(error: Exception) -> Problem:
         case WebhookRefused():
             return Problem(422, "webhook_refused", str(error), field="webhook.url")
         case QuotaExceeded():
-            return Problem(429, "quota_exceeded", str(error), headers={"Retry-After": "3600"})
+            headers = {"Retry-After": str(renewed_in_s(now_ms()))}
+            detail = f"{error}; it is renewed at midnight UTC"
+            return Problem(429, "quota_exceeded", detail, headers=headers)
         case TooFast():
             headers = {"Retry-After": str(math.ceil(error.after_s))}
             return Problem(429, "too_many_estimates", str(error), headers=headers)
@@ -85,19 +89,26 @@ def check_takes_jobs(parts: HubParts) -> None:
         raise Problem(503, "shutting_down", "this hub is shutting down", headers={"Retry-After": "10"})
 
 
+def problem_of_outage(error: Exception) -> Problem | None:
+    """Of what the hub stands on; None for anything else."""
+    match error:
+        case ArtifactsUnavailable():
+            detail = "the hub's store of pictures does not answer"
+            return Problem(503, "pictures_unavailable", detail, headers=_SOON)
+        case StoreUnavailable():
+            return Problem(503, "database_unavailable", "the hub's database does not answer", headers=_SOON)
+        case StoreBusy():
+            return Problem(503, "busy", "too much waits to be written", headers={"Retry-After": "1"})
+    return None
+
+
 def add_store_handlers(application: FastAPI) -> None:
     """A database, or a store of pictures, that is away is nobody's bad input."""
 
-    def on_unavailable(_request: Request, _error: Exception) -> Response:
-        return Problem(503, "database_unavailable", "the hub's database does not answer", headers=_SOON).response()
+    def on_outage(_request: Request, error: Exception) -> Response:
+        problem = problem_of_outage(error)
+        assert problem is not None
+        return problem.response()
 
-    def on_busy(_request: Request, _error: Exception) -> Response:
-        return Problem(503, "busy", "too much waits to be written", headers={"Retry-After": "1"}).response()
-
-    def on_pictures_away(_request: Request, _error: Exception) -> Response:
-        detail = "the hub's store of pictures does not answer"
-        return Problem(503, "pictures_unavailable", detail, headers=_SOON).response()
-
-    application.add_exception_handler(ArtifactsUnavailable, on_pictures_away)
-    application.add_exception_handler(StoreUnavailable, on_unavailable)
-    application.add_exception_handler(StoreBusy, on_busy)
+    for kind in (ArtifactsUnavailable, StoreUnavailable, StoreBusy):
+        application.add_exception_handler(kind, on_outage)

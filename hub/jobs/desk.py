@@ -7,6 +7,7 @@ from typing import Final
 
 from chain.client import NodeError
 from chain.primitives.hexadecimal import parse_address, to_checksum_address
+from chain.primitives.hub_messages import Outstanding
 from chain.primitives.types import Address
 from hub.jobs.elsewhere import declared_by
 from hub.jobs.handing_out import HandingOut
@@ -14,7 +15,7 @@ from hub.jobs.live import Glimpse
 from hub.jobs.places import DeskParts, Present
 from hub.jobs.taking_in import TakingIn
 from hub.reputation.rules import Outcome
-from hub.store import events, leases, providers, receipts, sessions
+from hub.store import events, leases, outstanding, providers, receipts, sessions
 from hub.store.leases import Lease
 from hub.store.providers import Provider
 from hub.store.store import now_ms
@@ -123,6 +124,12 @@ class Desk:
     async def is_taken(self, lease_id: str, provider: Address, receipt_hash: str) -> bool:
         """Whether this very result was taken already."""
         return await self._taking_in.is_taken(lease_id, provider, receipt_hash)
+
+    async def outstanding(self, provider: Address, order_id: str) -> Outstanding:
+        """From the rows, whichever process has written them."""
+        name, now = to_checksum_address(provider), now_ms()
+        counts = await self._parts.store.read(lambda r: outstanding.of_provider(r, name, now))
+        return Outstanding(order_id=order_id, **counts)
 
     async def returned(
         self, lease_id: str, reason: str, detail: str, *, is_fault: bool, retry_after_s: float | None = None

@@ -6,10 +6,11 @@ from typing import Final
 
 import msgspec
 
+from chain.primitives.hexadecimal import format_ait
 from hub.orders.request import JobRequest
-from hub.scheduling.filters import Obstacle, obstacle
+from hub.scheduling.filters import Obstacle, is_eligible, obstacle
 from hub.scheduling.policies.policy import Policy
-from hub.scheduling.pricing import Quote, quote
+from hub.scheduling.pricing import Quote, least_budget, quote
 from hub.scheduling.runs import Need, Run
 from hub.scheduling.work import picture_work
 from hub.scheduling.workers import Worker
@@ -18,7 +19,6 @@ _SENTENCES: Final = {
     Obstacle.NO_WORKER: (503, "no_worker", "no provider is connected to this hub at present", None),
     Obstacle.MODEL_NOT_OFFERED: (422, "unknown_model", "no provider of this hub offers this model", "model"),
     Obstacle.UNIT_TYPE_DIFFERS: (503, "no_worker", "no provider of this hub can serve this at present", None),
-    Obstacle.PRICE_TOO_LOW: (422, "price_too_low", "no provider serves this for so little", "max_price_per_unit"),
     Obstacle.TOO_LITTLE_VRAM: (422, "too_little_vram", "no provider of this hub has so much memory", "min_vram_mib"),
     Obstacle.OTHER_PROFILE: (503, "no_worker", "no provider of this hub can serve this at present", None),
     Obstacle.ALL_PAUSED: (503, "all_paused", "the providers that could serve this are paused", None),
@@ -95,7 +95,7 @@ def offer_for(
     if offers:
         return min(offers, key=lambda each: (each.quote.estimate.ends_s, each.need.model))
     _raise_obstacle(request, models, workers, able)
-    raise NobodyServes(422, "price_too_low", "no provider serves this for so little", "max_price")
+    raise _too_little(_least_atoms(request, models, able), most_atoms)
 
 
 def _within_unit_price(workers: Sequence[Worker], limit: int | None) -> list[Worker]:
@@ -120,7 +120,32 @@ def _raise_obstacle(
         if found is not None:
             raise _nobody(found)
         if obstacle(able, need) is not None:
-            raise _nobody(Obstacle.PRICE_TOO_LOW)
+            least = min(worker.offers[model].price_per_unit for worker in workers if is_eligible(worker, need))
+            raise _price_too_low("max_price_per_unit", least)
+
+
+def _least_atoms(request: JobRequest, models: Sequence[str], able: Sequence[Worker]) -> int:
+    """The lowest maximum at which one of these models is had: there is somebody for each."""
+    needs = [need_of(request, model) for model in models]
+    return min(least_budget(able, need, request.pictures) for need in needs)
+
+
+def _too_little(least: int, most_atoms: int) -> NobodyServes:
+    """Of a whole job's price; what no receipt may hold is no matter of the client's maximum."""
+    if least <= most_atoms:
+        return _price_too_low("max_price", least)
+    detail = f"it may cost {_amount(least)}, and a receipt on this network holds {_amount(most_atoms)} at most"
+    return NobodyServes(422, "price_too_low", f"{detail}: ask for less in one job", None)
+
+
+def _price_too_low(field: str, least: int) -> NobodyServes:
+    detail = f"no provider serves this for so little: {field} has to be {_amount(least)} or more"
+    return NobodyServes(422, "price_too_low", detail, field)
+
+
+def _amount(atoms: int) -> str:
+    """As requests have it, and as people read it."""
+    return f"{atoms} ({format_ait(atoms)} AIT)"
 
 
 def _nobody(found: Obstacle) -> NobodyServes:

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from hub.errors import HubConfigurationError
 from hub.store.quotas import QuotaLimits, Spent
 
+_DAY_MS: Final = 86_400_000
 _NAMES = frozenset(QuotaLimits.__dataclass_fields__)
 
 
@@ -22,6 +23,11 @@ def read_limits(table: Mapping[str, Any], where: str) -> QuotaLimits:
 def day_of(now_ms: int) -> str:
     """The day in UTC, as 2026-11-23."""
     return time.strftime("%Y-%m-%d", time.gmtime(now_ms / 1000))
+
+
+def renewed_in_s(now_ms: int) -> int:
+    """Whole seconds until the next day in UTC begins, when what was used up is there again."""
+    return -(-(_DAY_MS - now_ms % _DAY_MS) // 1_000)
 
 
 def use_of(pictures: int, amount: int) -> Spent:

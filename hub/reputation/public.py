@@ -29,7 +29,7 @@ def described(provider: Provider, now_ms: int) -> dict[str, Any]:
         "checks_passed": record.passed,
         "units": provider.micro_units / 1_000_000,
         "suspension": _suspension(provider, now_ms),
-        "banned": provider.ban_reason if provider.is_banned else None,
+        "banned": (provider.ban_detail or provider.ban_reason) if provider.is_banned else None,
         "first_seen_at_ms": provider.first_seen_at_ms,
         "last_seen_at_ms": provider.last_seen_at_ms,
     }

@@ -79,6 +79,14 @@ def quote(
     return min(quotes, key=lambda quoted: (quoted.most_atoms, quoted.estimate.ends_s, quoted.unit_type))
 
 
+def least_budget(workers: Sequence[Worker], need: Need, pictures: int) -> int:
+    """The lowest `most_atoms` for which `quote` finds a price; somebody has to be eligible."""
+    return min(
+        cost_bounds(workers, msgspec.structs.replace(need, unit_type=unit_type, price_per_unit=price), pictures)[1]
+        for unit_type, price in _candidates(workers, need)
+    )
+
+
 def cost_bounds(workers: Iterable[Worker], need: Need, pictures: int) -> tuple[int, int]:
     """The least and the most atoms that so many pictures will cost at the need's own price, as expected.
 

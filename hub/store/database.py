@@ -24,7 +24,10 @@ _BUSY_TIMEOUT_MS: Final = 10_000
 _TRUSTED_S: Final = 1.0
 """So long after its last use a connection is taken to be alive."""
 _MIGRATION_LOCK: Final = 0x61697462  # Two processes that start at once: the second waits, and finds it done.
-_SESSION_OPTIONS: Final = "-c jit=off -c enable_seqscan=off"
+_MOST_IDLE_S: Final = 30
+"""So long may a process that hangs in a transaction, or that the server has lost, keep the rows that it has locked:
+other processes wait for them (`hub.store.locks`)."""
+_SESSION_OPTIONS: Final = f"-c jit=off -c enable_seqscan=off -c idle_in_transaction_session_timeout={_MOST_IDLE_S}s"
 """A statement that was prepared while a table was small would read the whole of it until the next ANALYZE; and every
 plan that then counts as dear would be compiled."""
 

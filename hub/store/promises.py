@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import and_, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from chain.primitives.hexadecimal import format_ait
 from hub.store.column_types import sum_atoms
 from hub.store.errors import AlreadyUsed, StoreError
 from hub.store.records import columns_of, made
@@ -55,7 +56,8 @@ class Underfunded(StoreError):
     """The deposit does not cover this job beside those under way; amounts in atoms."""
 
     def __init__(self, wanted: int, left: int) -> None:
-        super().__init__(f"the job may cost {wanted} atoms, and {left} of the deposit are not promised already")
+        amounts = f"the job may cost {format_ait(wanted)} AIT, and {format_ait(left)} AIT of the deposit"
+        super().__init__(f"{amounts} are not promised already")
         self.wanted = wanted
         self.left = left
 

@@ -145,25 +145,29 @@ class Prepared:
     def send(self, connection: Connection, parameters: Mapping[str, Any]) -> Rows:
         """Raises what SQLAlchemy does."""
         form = self._form(connection.dialect)
-        cursor = connection.connection.cursor()
+        values = form.values(parameters)
         try:
-            cursor.execute(form.sql, form.values(parameters))
-            return form.rows(cursor)
-        except Exception as error:
-            raise _told(connection, cursor, form.sql, error) from error
-        finally:
-            cursor.close()
+            cursor = connection.connection.cursor()
+            try:
+                cursor.execute(form.sql, values)
+                return form.rows(cursor)
+            finally:
+                cursor.close()
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise _told(connection, form.sql, error) from error
 
     def send_many(self, connection: Connection, parameters: Sequence[Mapping[str, Any]]) -> None:
         """Once for each."""
         form = self._form(connection.dialect)
-        cursor = connection.connection.cursor()
+        values = [form.values(each) for each in parameters]
         try:
-            cursor.executemany(form.sql, [form.values(each) for each in parameters])
-        except Exception as error:
-            raise _told(connection, cursor, form.sql, error) from error
-        finally:
-            cursor.close()
+            cursor = connection.connection.cursor()
+            try:
+                cursor.executemany(form.sql, values)
+            finally:
+                cursor.close()
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise _told(connection, form.sql, error) from error
 
     def _form(self, dialect: Dialect) -> _Form:
         form = self._forms.get(dialect.name)
@@ -172,15 +176,19 @@ class Prepared:
         return form
 
 
-def _told(connection: Connection, cursor: Any, sql: str, error: Exception) -> BaseException:
+def _told(connection: Connection, sql: str, error: Any) -> BaseException:
     """The driver's complaint as SQLAlchemy tells it; a connection that is lost is never used again."""
     dialect = connection.dialect
-    driver = dialect.loaded_dbapi
-    if not isinstance(error, driver.Error):
-        return error
-    is_lost = dialect.is_disconnect(error, connection.connection.dbapi_connection, cursor)
+    is_lost = dialect.is_disconnect(error, connection.connection.dbapi_connection, None)
     if is_lost:
         connection.invalidate(error)
-    return DBAPIError.instance(
-        sql, None, error, driver.Error, hide_parameters=True, connection_invalidated=is_lost, dialect=dialect
+    told: BaseException = DBAPIError.instance(
+        sql,
+        None,
+        error,
+        dialect.loaded_dbapi.Error,
+        hide_parameters=True,
+        connection_invalidated=is_lost,
+        dialect=dialect,
     )
+    return told

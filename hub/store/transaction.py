@@ -50,6 +50,8 @@ _PLACES: Final = {
     )
 }
 """Parents before children. The audit log is not here: its rows are made by `append_notes`."""
+_SEEN_BY_ALL: Final = frozenset({providers.CHECKS, providers.PERCEPTUAL_HASHES, receipts.RECEIPTS})
+"""What one unit adds, and what stops another one: it must not be missed where both are committed together."""
 
 
 _tables_of_statement: WeakKeyDictionary[Executable, frozenset[Table]] = WeakKeyDictionary()
@@ -101,7 +103,8 @@ class Transaction:
         """Whether the unit need not look for rows that are hardly ever there: one that is fails the insert, and then
         the unit runs again, alone, and must look."""
         self._rows: dict[tuple[Table, frozenset[str]], list[dict[str, Any]]] = {}
-        self._own_tables: set[Table] = set()
+        self._seen_tables: set[Table] = set()
+        """Whose rows wait, and are to be seen by the unit that runs."""
         self._notes: list[AuditNote] = []
         self._topics: set[str] = set()
         self._afterwards: list[Callable[[], None]] = []
@@ -124,10 +127,10 @@ class Transaction:
         self, statement: Executable, parameters: Parameters | None = None
     ) -> CursorResult[*tuple[Any, ...]]: ...
     def execute(self, statement: Any, parameters: Any = None) -> Any:
-        """At once; sees what this unit has inserted."""
-        if self._own_tables:
+        """At once; sees what this unit has inserted, and of others' that are committed with it the `_SEEN_BY_ALL`."""
+        if self._seen_tables:
             named = _tables_of(statement.statement if isinstance(statement, Prepared) else statement)
-            if not self._own_tables.isdisjoint(named):
+            if not self._seen_tables.isdisjoint(named):
                 self.flush()
         return _execute(self._connection, statement, parameters)
 
@@ -137,7 +140,7 @@ class Transaction:
         One that is there already fails this unit with AlreadyUsed: its caller has that from `Store.write`, not here.
         """
         self._rows.setdefault((table, frozenset(columns)), []).append(columns)
-        self._own_tables.add(table)
+        self._seen_tables.add(table)
 
     def announce(self, topic: str) -> None:
         """Wakes the topic's subscribers in every process after the commit."""
@@ -158,15 +161,15 @@ class Transaction:
     # For the writer
 
     def begin_unit(self) -> None:
-        """The next unit's own inserts count from here."""
-        self._own_tables.clear()
+        """The next unit's own inserts count from here; of others' it sees what it must not miss."""
+        self._seen_tables &= _SEEN_BY_ALL
 
     def flush(self) -> None:
         """Sends the inserts that wait."""
         for (table, _names), rows in sorted(self._rows.items(), key=lambda item: _PLACES[item[0][0]]):
             insert_rows(self._connection, table, rows)
         self._rows.clear()
-        self._own_tables.clear()
+        self._seen_tables.clear()
 
     def absorb(self, other: "Transaction") -> None:
         """Takes over what a unit by itself has left for the end."""

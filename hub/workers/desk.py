@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from chain.primitives.hub_messages import Assignment
+from chain.primitives.hub_messages import Assignment, Outstanding
 from chain.primitives.receipt import Receipt
 from chain.primitives.types import Address, Amount
 from chain.primitives.worker_fields import ProfileClaim
@@ -146,6 +146,9 @@ class ShardDesk(Protocol):
 
     async def is_taken(self, lease_id: str, provider: Address, receipt_hash: str) -> bool:
         """Whether this very result was taken already, also under a lease that has ended."""
+
+    async def outstanding(self, provider: Address, order_id: str) -> Outstanding:
+        """What is open of what this provider has brought, in answer to its question."""
 
     async def returned(
         self, lease_id: str, reason: str, detail: str, *, is_fault: bool, retry_after_s: float | None = None

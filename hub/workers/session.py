@@ -17,6 +17,7 @@ from chain.primitives.hexadecimal import parse_address, to_checksum_address
 from chain.primitives.hub_messages import MAX_LEASES, Cancel, Suspended
 from chain.primitives.provider_messages import (
     Accepted,
+    AskOutstanding,
     AttestationTaken,
     Checked,
     Computed,
@@ -33,7 +34,7 @@ from chain.primitives.worker_message import Drain, Heartbeat, Message, Refused
 from chain.primitives.worker_messages import decode_from_provider
 from hub.workers.desk import Grant, LeaseProgress, OfferedModel, WorkerView
 from hub.workers.errors import SessionEnds, WorkerGone, WorkerRefused
-from hub.workers.intake import Intake, SessionTools
+from hub.workers.intake import TRY_AGAIN, Intake, SessionTools
 from hub.workers.leases import PROGRESS_INTERVAL_S, HeldLease
 from hub.workers.questions import Questions
 from hub.workers.sending import Outgoing
@@ -71,6 +72,8 @@ class Session:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.questions = Questions(self.out)
         self._intake = Intake(self.provider, tools, self.out, self.leases, self.questions, self._spawn)
+        self._is_counting = False
+        """Whether a question of the provider's is being answered."""
         self._window_ends_s = 0.0
         self._messages = 0
         self._given = self._given_before = self._asked_before = 0
@@ -197,6 +200,8 @@ class Session:
             self._take_refusal(message)
         elif isinstance(message, Drain):
             self.is_draining = True
+        elif isinstance(message, AskOutstanding):
+            self._spawn(self._tell_outstanding(message.order_id))
         elif isinstance(message, (Result, Opened, Checked, Computed)):
             self._intake.announce(message)
         elif isinstance(message, (Plan, ReceiptSigned)):
@@ -236,6 +241,22 @@ class Session:
             message.about,
             WorkerRefused(shown(message.detail), reason=message.reason, retry_after_s=message.retry_after_s),
         )
+
+    async def _tell_outstanding(self, order_id: str) -> None:
+        """One question at a time: each is a look into the database."""
+        later = Refused(about=order_id, reason=TRY_AGAIN, detail="it cannot be said now", retry_after_s=1.0)
+        if self._is_counting:
+            await self._tell(later)
+            return
+        self._is_counting = True
+        try:
+            answer = await self._tools.desk.outstanding(self.provider, order_id)
+        except Exception:
+            await self._tell(later)
+            raise
+        finally:
+            self._is_counting = False
+        await self._tell(answer)
 
     # Leases
 

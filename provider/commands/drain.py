@@ -1,4 +1,5 @@
-"""`aitbc provider drain`: lets a running provider finish what it has accepted, and waits until it has ended."""
+"""`aitbc provider drain`: lets a running provider finish what it has accepted, and its hubs conclude what they were
+brought; waits until it has ended."""
 
 import signal
 import sys
@@ -21,10 +22,11 @@ def drain(
     data_dir: DataDir = None,
     timeout_s: Annotated[
         float | None,
-        typer.Option(min=0, max=86_400, help="How long to wait; by default as long as the provider gives its jobs."),
+        typer.Option(min=0, max=86_400, help="How long to wait; by default what the provider gives jobs and hubs."),
     ] = None,
 ) -> None:
-    """Stop the provider that runs on a data folder, once its jobs are done. It takes no new ones meanwhile.
+    """Stop the provider that runs on a data folder, once its jobs are done and its hubs have concluded what they were
+    brought: checked, signed and attested. It takes no new ones meanwhile.
 
     Exit code 0: none runs any more, 1: it still does after the time.
     """
@@ -39,6 +41,7 @@ def register(app: typer.Typer) -> None:
 def _drain(data_dir: Path | None, timeout_s: float | None) -> None:
     from provider.errors import ProviderError
     from provider.settings import ProviderSettings
+    from provider.storage.drain_report import DrainReport
     from provider.storage.folder_lock import lock_owner
 
     settings = ProviderSettings.build(data_dir=data_dir)
@@ -48,7 +51,8 @@ def _drain(data_dir: Path | None, timeout_s: float | None) -> None:
         _say(f"no provider runs in {folder}")
         return
     _ask_to_end(owner, folder)
-    deadline = time.monotonic() + (settings.drain_timeout_s + _ENDING_S if timeout_s is None else timeout_s)
+    patience_s = settings.drain_timeout_s + settings.drain_hubs_timeout_s + _ENDING_S
+    deadline = time.monotonic() + (patience_s if timeout_s is None else timeout_s)
     said_at = 0.0
     while lock_owner(folder) == owner:
         if time.monotonic() >= deadline:
@@ -59,7 +63,8 @@ def _drain(data_dir: Path | None, timeout_s: float | None) -> None:
             said_at = time.monotonic()
             _say(f"waiting for process {owner}: {_under_way(folder)}")
         time.sleep(_POLL_S)
-    _say("drained")
+    left = DrainReport(folder).read()
+    _say(f"ended before its hubs had concluded: {'; '.join(left)}" if left else "drained")
 
 
 def _ask_to_end(owner: int, folder: Path) -> None:
@@ -88,6 +93,7 @@ def _ask_to_end(owner: int, folder: Path) -> None:
 def _under_way(folder: Path) -> str:
     from provider.errors import ProviderError
     from provider.storage.database import Database
+    from provider.storage.drain_report import DrainReport
     from provider.storage.job_log import JobLog
     from provider.storage.rows import JobState
 
@@ -96,7 +102,9 @@ def _under_way(folder: Path) -> str:
             by_state = JobLog(database).statistics(2**62).by_state
     except ProviderError as error:
         return error.message
-    return f"{by_state[JobState.RUNNING]} running, {by_state[JobState.QUEUED]} queued"
+    jobs = f"{by_state[JobState.RUNNING]} running, {by_state[JobState.QUEUED]} queued"
+    hubs = DrainReport(folder).read()
+    return f"{jobs}; open at hubs: {'; '.join(hubs)}" if hubs else jobs
 
 
 def _say(line: str) -> None:

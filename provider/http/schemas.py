@@ -248,6 +248,15 @@ class ModelEntry(BaseModel):
     vram_mib: int
 
 
+class HubOutstanding(BaseModel):
+    """What a hub may still want of this provider; where all are 0, it may go."""
+
+    leases: int = Field(description="Without a result.")
+    checks: int = Field(description="Of its results, without a verdict.")
+    jobs: int = Field(description="With results of it, that have not ended.")
+    attestations: int = Field(description="Not brought to it yet.")
+
+
 class HubEntry(BaseModel):
     """How this provider stands with one of its hubs."""
 
@@ -255,6 +264,7 @@ class HubEntry(BaseModel):
     state: str = Field(description="`connected`, `dialling`, `suspended`, `hub_draining`, or why it was left.")
     detail: str | None
     leases: int = Field(description="Parts of jobs that are under way for it.")
+    outstanding: HubOutstanding | None = Field(description="As it says itself; null before a drain has asked it.")
 
 
 class Health(BaseModel):

@@ -8,6 +8,7 @@
     offering.py   what this provider says of itself
     orders.py     a hub's assignment as an order for `provider.jobs`, within this provider's own bounds
     leases.py     assignments under way: progress, results, the same again for a repeated one
+    concluding.py what a hub may still want of one that drains
     checks.py     steps opened, computed again, pictures without a receipt: unpaid, and so bounded
     receipts.py   receipts of split jobs signed, attestations taken into the outbox
     errors.py     why a hub is left, or told no

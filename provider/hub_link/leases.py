@@ -58,6 +58,8 @@ class Leases:
     def __init__(self, tools: LinkTools, hub_id: str) -> None:
         self._tools = tools
         self._hub_id = hub_id
+        self.has_brought = False
+        """Whether the hub has taken a result since this process began."""
         self._works: dict[str, _Work] = {}
         self._socket: HubSocket | None = None
 
@@ -114,6 +116,7 @@ class Leases:
         """The hub keeps the result."""
         work = self._works.get(lease_id)
         if work is not None and work.answered is not None:
+            self.has_brought = True
             work.again_s = None
             work.answered.set()
 

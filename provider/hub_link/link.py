@@ -21,6 +21,7 @@ from chain.primitives.hub_messages import (
     ComputePictures,
     Lifted,
     OpenSteps,
+    Outstanding,
     PlanCheck,
     SignReceipt,
     Suspended,
@@ -33,9 +34,10 @@ from chain.primitives.worker_hello import LOOPBACK_HOSTS, audience_of, is_audien
 from chain.primitives.worker_message import Drain, Heartbeat, Refused
 from chain.primitives.worker_messages import HubMessage, decode_from_hub
 from provider.errors import ProviderError
-from provider.http.schemas import HubEntry
+from provider.http.schemas import HubEntry, HubOutstanding
 from provider.hub_link.backoff import Backoff
 from provider.hub_link.checks import Checks, refusal_of
+from provider.hub_link.concluding import Concluding, in_words
 from provider.hub_link.errors import LinkEnded
 from provider.hub_link.frames import IncomingFiles
 from provider.hub_link.leases import Leases
@@ -73,6 +75,7 @@ class HubLink:
         self._leases: Leases | None = None
         self._checks: Checks | None = None
         self._receipts: HubReceipts | None = None
+        self._concluding: Concluding | None = None
         self._socket: HubSocket | None = None
         self._nonces: deque[str] = deque(maxlen=_REMEMBERED_NONCES)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -82,12 +85,26 @@ class HubLink:
 
     def report(self) -> HubEntry:
         """How this provider stands with the hub."""
+        newest = None if self._concluding is None else self._concluding.newest
         return HubEntry(
             hub_id=self._hub_id,
             state=self._state,
             detail=self._detail or None,
             leases=0 if self._leases is None else self._leases.count,
+            outstanding=None
+            if newest is None
+            else HubOutstanding(
+                leases=newest.leases, checks=newest.checks, jobs=newest.jobs, attestations=newest.attestations
+            ),
         )
+
+    def waits_for(self) -> str | None:
+        """What this hub has not concluded, in words; None where that is nothing, as far as is known."""
+        if self._concluding is None or not self._concluding.may_be_open:
+            return None
+        newest = self._concluding.newest
+        what = "what it says is open" if newest is None else in_words(newest)
+        return f"{self._hub_id}: {what}{'' if self._socket is not None else ' (and it is away)'}"
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -116,6 +133,11 @@ class HubLink:
         if self._leases is not None and self._socket is not None:
             await self._leases.wait_until_idle()
 
+    async def conclude(self, on_news: Callable[[], None]) -> None:
+        """After `finish`: until the hub wants nothing more of what it was brought, or stays away."""
+        if self._concluding is not None:
+            await self._concluding.wait(on_news)
+
     async def close(self) -> None:
         """After the last job."""
         if self._leases is not None:
@@ -139,6 +161,8 @@ class HubLink:
             self._socket = None
             if self._leases is not None:
                 self._leases.disconnect()
+            if self._concluding is not None:
+                self._concluding.disconnect()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -184,11 +208,14 @@ class HubLink:
             self._leases = Leases(self._tools, hub_id)
             self._checks = Checks(self._tools, hub_id)
             self._receipts = HubReceipts(self._tools, hub_id)
+            self._concluding = Concluding(self._leases)
         elif self._hub_id != hub_id:
             raise _broken(f"it was called {self._hub_id}, and now {hub_id}", "hub_id_changed")
 
     async def _serve(self, socket: HubSocket, challenge: Challenge) -> None:
+        assert self._concluding is not None
         self._socket = socket
+        self._concluding.connect(socket)
         self._state, self._detail, self._connected_at_s = "connected", "", time.monotonic()
         _log.info("hub_joined", url=self._url, hub_id=challenge.hub_id)
         if self._tools.jobs.is_draining:
@@ -219,6 +246,7 @@ class HubLink:
 
     async def _take(self, socket: HubSocket, message: HubMessage) -> None:
         assert self._leases is not None
+        assert self._concluding is not None
         if isinstance(message, Taken):
             self._leases.taken(message.lease_id)
         elif isinstance(message, Cancel):
@@ -227,6 +255,8 @@ class HubLink:
             self._take_refusal(message)
         elif isinstance(message, Drain):
             self._state, self._detail = "hub_draining", ""
+        elif isinstance(message, Outstanding):
+            self._concluding.heard(message)
         elif isinstance(message, Suspended):
             self._state, self._detail = "suspended", f"{message.reason}: {shown(message.detail)}"
             _log.warning("hub_suspends", hub_id=self._hub_id, reason=message.reason, detail=shown(message.detail))
@@ -239,8 +269,10 @@ class HubLink:
 
     def _take_refusal(self, message: Refused) -> None:
         assert self._leases is not None
+        assert self._concluding is not None
         if not message.about:
             raise LinkEnded(f"the hub says: {shown(message.detail)}", reason=message.reason)
+        self._concluding.refused(message.about)
         if not self._leases.refused(message.about, message.reason, message.retry_after_s):
             _log.info("hub_refused", hub_id=self._hub_id, about=message.about, reason=message.reason)
 

@@ -1,6 +1,7 @@
 """All hubs of this provider, each on a connection of its own."""
 
 import asyncio
+from collections.abc import Callable
 
 from provider.http.schemas import HubEntry
 from provider.hub_link.link import HubLink
@@ -29,6 +30,14 @@ class HubLinks:
     async def finish(self) -> None:
         """Until every hub that is there has the results of its leases."""
         await asyncio.gather(*(link.finish() for link in self._links))
+
+    async def conclude(self, on_news: Callable[[], None]) -> None:
+        """After `finish`: until no hub that is there wants anything of what it was brought."""
+        await asyncio.gather(*(link.conclude(on_news) for link in self._links))
+
+    def waits_for(self) -> list[str]:
+        """What hubs have not concluded, a sentence each."""
+        return [sentence for link in self._links if (sentence := link.waits_for()) is not None]
 
     async def close(self) -> None:
         """After `run` was cancelled: ends what is under way."""

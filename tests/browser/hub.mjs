@@ -75,7 +75,28 @@ async function trouble(browser, { pageUrl, apiKey, pictures }) {
   told.push(await page.locator("#status").textContent());
   await person.picture(pictures, "hub-cancelled");
   const captions = await page.locator("#pictures figcaption").allTextContents();
-  return { told, captions, ...report(person) };
+  const unmade = await page.locator("#unmade").textContent();
+  return { told, captions, unmade, ...report(person) };
+}
+
+/** A job is taken back while some of its pictures are there: everything that the page says from then on. */
+async function takeBack(browser, { pageUrl, apiKey, prompt, pictures }) {
+  const person = await Person.arrive(browser, pageUrl, null);
+  const { page } = person;
+  await order(page, { apiKey, prompt });
+  await page.getByRole("button", { name: "Draw", exact: true }).click();
+  await page.locator("#pictures figure[data-sha256]").first().waitFor({ timeout: SOON_MS });
+  await page.locator("#status").evaluate((element) => {
+    window.told = [];
+    new MutationObserver(() => window.told.push(element.textContent)).observe(element, { childList: true, characterData: true, subtree: true });
+  });
+  await page.getByRole("button", { name: "Cancel" }).click({ timeout: SOON_MS });
+  await status(page, /^Cancelled/);
+  await page.waitForFunction(() => [...document.images].every((image) => image.complete));
+  await person.picture(pictures, "hub-taken-back");
+  const told = await page.evaluate(() => window.told);
+  const unmade = await page.locator("#unmade").textContent();
+  return { told, unmade, widths: await shown(page), ...report(person) };
 }
 
 /** With the keyboard alone; and what a screen reader is told of the page. */
@@ -125,4 +146,4 @@ async function looks(browser, { pageUrl, apiKey, jobId, pictures }) {
   return { tooWide, plain: await plain.page.locator("main").innerText(), isForm: await plain.page.locator("#order").isVisible() };
 }
 
-await run(inBrowsers({ draw, trouble, keyboard, looks }));
+await run(inBrowsers({ draw, trouble, takeBack, keyboard, looks }));

@@ -113,7 +113,22 @@ def test_what_cannot_be_is_said_and_a_job_is_taken_back(place: Place) -> None:
     assert all(text.startswith("Failed to load resource") for text in seen["said"])  # The refusals, by the browser.
     told = seen["told"]
     assert [word in text for word, text in zip(words, told, strict=True)] == [True] * len(words), told
-    assert seen["captions"] == ["not made"] * 2
+    assert (seen["captions"], seen["unmade"]) == ([], "2 pictures were not made.")
+
+
+def test_a_job_that_is_taken_back_is_never_called_whole(place: Place) -> None:
+    place.behave(never)
+    place.providers[0].behaviour = serve_honestly
+    seen = place.visit("takeBack", prompt="\n".join(f"picture {number}" for number in range(8)))
+    assert seen["said"] == []
+    made = len(seen["widths"])
+    assert 0 < made < 8
+    assert set(seen["widths"]) == {256}
+    assert "What was made of it is being checked…" in seen["told"], seen["told"]
+    assert not any("All pictures" in text for text in seen["told"])
+    assert seen["told"][-2] != "Providers are at work…"  # As any event was told that has no words of its own.
+    assert seen["told"][-1] == f"Cancelled; {made} of 8 pictures were made."
+    assert seen["unmade"] == (f"{8 - made} pictures were not made." if made < 7 else "One picture was not made.")
 
 
 def test_the_keyboard_alone_sends_a_job(place: Place) -> None:

@@ -110,7 +110,11 @@ def test_a_banned_provider_is_sent_away_until_it_is_not_banned(
     assert [each["address"] for each in listed] == [provider.address]
     assert hub_cli(hub, "ban", provider.address, "--reason", "a test", *data_dir).exit_code == 0
     wait_until(lambda: not answer_of(hub_cli(hub, "providers", "--json"))[0]["is_connected"])
+    assert " banned: a test" in hub_cli(hub, "providers").stdout
+    public = hub.request("GET", f"/v1/providers/{provider.address}/reputation").json()
+    assert public["banned"] == answer_of(hub_cli(hub, "providers", "--json"))[0]["banned"] == "a test"
     assert hub_cli(hub, "unban", provider.address, *data_dir).exit_code == 0
+    assert hub.request("GET", f"/v1/providers/{provider.address}/reputation").json()["banned"] is None
     wait_until(lambda: answer_of(hub_cli(hub, "providers", "--json"))[0]["is_connected"])
 
 

@@ -16,7 +16,7 @@ from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.keys import PrivateKey
 from hub.cli import app
 from hub.client import HubClient, HubClientError, HubSigning
-from hub.client_checks import check_job
+from hub.client_checks import check_job, check_pictures
 from hub.commands.showing import print_job
 from hub.orders.request import JobRequest
 from tests.hub.dialled import DialledProvider
@@ -206,6 +206,46 @@ class TestChecking:
         with pytest.raises(HubClientError, match="request_hash"):
             check_job(job, pictures, more)
 
+    def test_pictures_alone_are_held_against_the_receipt(self, shared: Shared) -> None:
+        """For who comes back for them and has not kept the request."""
+        job, pictures, _ = made_by(shared[0], prompts=["one", "two", "three", "four"])
+        check_pictures(job, pictures)
+        check_pictures(job | {"receipt": None}, pictures)
+        other, others, _ = made_by(shared[0], prompts=["five", "six", "seven", "eight"])
+        named = {"pictures": other["pictures"]}
+        for change, false in (
+            ({}, others),
+            ({}, pictures[::-1]),
+            ({}, pictures[:-1]),
+            ({"receipt": None}, others),
+            (named, others),
+            ({"pictures": []}, []),
+            ({"pictures": job["pictures"][:-1]}, pictures[:-1]),
+            ({"receipt_hash": other["receipt_hash"]}, pictures),
+            ({"receipt": other["receipt"]}, pictures),
+            ({"receipt": {}}, pictures),
+        ):
+            with pytest.raises(HubClientError, match="the hub's answer"):
+                check_pictures(job | change, false)
+
+    def test_what_the_receipt_is_not_for_is_not_written(self, shared: Shared, tmp_path: Path) -> None:
+        job, (picture,), _ = made_by(shared[0], prompt="mine")
+        other, (others,), _ = made_by(shared[0], prompt="not mine")
+
+        def of(said: dict[str, Any], content: bytes) -> Callable[[str], object]:
+            return lambda path: content if "/pictures/" in path else b"" if path.endswith("/events") else said
+
+        out = tmp_path / "mine.png"
+        for said, content in ((job, others), (job | {"pictures": other["pictures"]}, others)):
+            with answering(of(said, content)) as (url, _posted):
+                failed = run(url, "watch", job["job_id"], "-o", out)
+            assert failed.exit_code == 1, failed.output
+            assert "the hub's answer does not hold: pictures" in failed.stderr
+            assert not out.exists()
+        with answering(of(job, picture)) as (url, _posted):
+            assert run(url, "watch", job["job_id"], "-o", out).exit_code == 0
+        assert out.read_bytes() == picture
+
 
 @pytest.mark.parametrize(
     "change",
@@ -232,6 +272,18 @@ def test_a_hub_that_says_something_else_is_told_in_one_line(shared: Shared, chan
     assert failed.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("form", "label"), [("settle", "settled"), ("mint", "mint"), ("mint_split", "mint"), (None, "mint")]
+)
+def test_what_a_deposit_pays_for_is_settled_and_not_minted(
+    shared: Shared, capsys: pytest.CaptureFixture[str], form: str | None, label: str
+) -> None:
+    mint = {"form": form, "state": "minted", "transaction_hash": "0xfeed", "height": 7}
+    print_job(shared[0].post_job(prompt="labelled").json() | {"mint": mint})
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "0xfeed" in line]
+    assert line.split() == [label, "minted", "0xfeed"]
+
+
 def test_nothing_that_a_hub_says_steers_the_terminal(shared: Shared, capsys: pytest.CaptureFixture[str]) -> None:
     print_job(shared[0].post_job(prompt="colours").json() | {"reason": "x", "detail": "\x1b[2Jgone"})
     assert "\x1b" not in capsys.readouterr().out
@@ -241,6 +293,8 @@ def test_nothing_that_a_hub_says_steers_the_terminal(shared: Shared, capsys: pyt
     ("arguments", "code", "words"),
     [
         (("submit", "a cat", "--steps", "3"), 2, "--steps"),
+        (("submit", "a cat", "--max-price", "a lot"), 2, "--max-price"),
+        (("submit", "a cat", "--max-price", "0.0000000000000000001"), 2, "--max-price"),
         (("submit", "a cat", "--model", "nobody/has-it"), 1, "no provider of this hub offers this model"),
         (("submit", "a cat", "--hub", "nonsense"), 1, "http://"),
         (("submit", "a cat", "--hub", "http://127.0.0.1:9"), 1, "cannot reach"),

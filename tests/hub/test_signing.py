@@ -87,7 +87,7 @@ async def test_what_it_does_not_start_with(
     hub = HubProcess(tmp_path / "hub", chain, **_flags(chain, signer, **changes))
     settings = HubSettings.build(**hub.settings())
     with pytest.raises((HubConfigurationError, KeystoreError), match=words):
-        await open_hub(settings, "", CollectorRegistry(), version="0", wait=False)
+        await open_hub(settings, "", CollectorRegistry(), version="0", wait=None)
 
 
 @pytest.mark.parametrize(

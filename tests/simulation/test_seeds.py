@@ -1,4 +1,4 @@
-"""Three hundred seeds with every kind of fault, and the same seed twice; `make simulate` takes as many as one likes."""
+"""Five hundred seeds with every kind of fault, and the same seed twice; `make simulate` takes as many as one likes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.simulation.scenario import scenario_of
 from tests.simulation.simulation import simulate
 
-SEEDS, CHUNK = 300, 20
+SEEDS, CHUNK = 500, 20
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))

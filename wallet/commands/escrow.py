@@ -1,6 +1,8 @@
 """`aitbc wallet escrow`: AIT that a client puts aside for a hub, and is paid out for jobs that the client signed."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -16,6 +18,7 @@ from chain.primitives.escrow import (
 )
 from chain.primitives.hexadecimal import format_ait, to_checksum_address
 from chain.primitives.modules import ESCROW
+from chain.primitives.rejection import RejectionReason
 from chain.primitives.types import Address, Amount
 from wallet.accounts import Accounts
 from wallet.actions import describe_amount, describe_time
@@ -155,16 +158,17 @@ def _take(session: Session, held: "DepositView") -> None:
         raise CommandError(
             f"nothing was asked for: first `aitbc wallet escrow withdraw {held.audience} AMOUNT`", ExitCode.FAILED
         )
-    session.call(
-        ESCROW,
-        WITHDRAW_DEPOSIT.encode(held.audience),
-        words=[
-            ("for", held.audience),
-            ("does", f"takes {describe_amount(held.withdrawal)} back"),
-            ("can be taken", f"from {describe_time(held.withdrawable_from)}"),
-        ],
-        details={"audience": held.audience, "value_atoms": str(held.withdrawal)},
-    )
+    with _dated(RejectionReason.NOTICE_PERIOD, held.withdrawable_from):
+        session.call(
+            ESCROW,
+            WITHDRAW_DEPOSIT.encode(held.audience),
+            words=[
+                ("for", held.audience),
+                ("does", f"takes {describe_amount(held.withdrawal)} back"),
+                ("can be taken", f"from {describe_time(held.withdrawable_from)}"),
+            ],
+            details={"audience": held.audience, "value_atoms": str(held.withdrawal)},
+        )
 
 
 @app.command()
@@ -175,16 +179,28 @@ def refund(hub: Hub, client: Client = None, *, calling: Calling) -> None:
     with calling.session() as session:
         address = session.account.address if client is None else address_of(session.keys, client)
         held = _get(session.client, address, audience)
-        session.call(
-            ESCROW,
-            REFUND_DEPOSIT.encode(address, audience),
-            words=[
-                ("for", audience),
-                ("does", f"gives {describe_amount(held.balance)} back to {held.client}"),
-                ("possible", f"from {describe_time(held.deadline)}"),
-            ],
-            details={"audience": audience, "client": held.client, "value_atoms": str(held.balance)},
-        )
+        with _dated(RejectionReason.DEADLINE_AHEAD, held.deadline):
+            session.call(
+                ESCROW,
+                REFUND_DEPOSIT.encode(address, audience),
+                words=[
+                    ("for", audience),
+                    ("does", f"gives {describe_amount(held.balance)} back to {held.client}"),
+                    ("possible", f"from {describe_time(held.deadline)}"),
+                ],
+                details={"audience": audience, "client": held.client, "value_atoms": str(held.balance)},
+            )
+
+
+@contextmanager
+def _dated(reason: RejectionReason, from_s: int) -> Iterator[None]:
+    """What fails because it is too early says from when on it will not, as people read a time."""
+    try:
+        yield
+    except CommandError as error:
+        if reason.value not in str(error) and str(from_s) not in str(error):
+            raise
+        raise CommandError(f"{error}; it is possible from {describe_time(from_s)} on", error.code) from None
 
 
 def _audience(text: str) -> str:

@@ -16,6 +16,7 @@ from chain.node.governance.consent_file import read_consent
 from chain.node.governance.deciding import Execute, Yes, echo_json, echo_proposal, finish, operator_at
 from chain.node.governance.governing import Operator
 from chain.node.governance.market_proposals import authority_app, issuer_app, market_app, propose_policy, propose_spend
+from chain.node.governance.pausing import propose_pause, propose_unpause
 from chain.node.options import (
     DEFAULT_URL,
     AsJson,
@@ -40,6 +41,8 @@ propose_app.add_typer(attester_app, name="attester")
 propose_app.add_typer(issuer_app, name="issuer")
 propose_app.add_typer(authority_app, name="authority")
 propose_app.add_typer(market_app, name="market")
+propose_app.command("pause")(propose_pause)
+propose_app.command("unpause")(propose_unpause)
 propose_app.command("policy")(propose_policy)
 propose_app.command("spend")(propose_spend)
 

@@ -11,6 +11,7 @@ from chain.primitives.hub_messages import (
     ComputePictures,
     Lifted,
     OpenSteps,
+    Outstanding,
     PlanCheck,
     SettlementTerms,
     SignReceipt,
@@ -20,6 +21,7 @@ from chain.primitives.hub_messages import (
 )
 from chain.primitives.provider_messages import (
     Accepted,
+    AskOutstanding,
     AttestationTaken,
     Checked,
     Computed,
@@ -112,6 +114,7 @@ HUB_MESSAGES: Final[tuple[Message, ...]] = (
             fee="0",
         ),
     ),
+    Outstanding(order_id="question-1", leases=1, checks=2, jobs=3, attestations=4),
     Suspended(reason="checks_failed", detail="two of three checks failed", until_s=1.8e9),
     Lifted(),
 )
@@ -168,4 +171,5 @@ PROVIDER_MESSAGES: Final[tuple[Message, ...]] = (
     ),
     ReceiptSigned(order_id="order-1", signature=SIGNATURE),
     AttestationTaken(receipt_hash=HASH, state="attested"),
+    AskOutstanding(order_id="question-1"),
 )

@@ -61,6 +61,17 @@ def test_a_key_is_a_client_of_its_own() -> None:
             guard().sender_of(wrong)
 
 
+def test_a_key_that_is_not_known_is_not_taken_for_none() -> None:
+    for check in (guard().client_of, guard().reader_of):
+        with pytest.raises(Problem) as unknown:
+            check(f"Bearer {KEY}x")
+        assert unknown.value.detail.startswith("this hub does not know the key that was sent")
+        for nothing in (None, "", "Bearer ", f"Basic {KEY}"):
+            with pytest.raises(Problem) as missing:
+                check(nothing)
+            assert missing.value.detail.startswith("send Authorization: Bearer and an API key of this hub")
+
+
 def test_a_token_opens_one_job_of_this_hub() -> None:
     token = LINKS.token("0a1b")
     assert (LINKS.job_of(token), Links(b"\x02" * 32).job_of(token)) == ("0a1b", None)

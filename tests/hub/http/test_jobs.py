@@ -160,6 +160,17 @@ class TestRequests:
         answer = shared[0].post_job(**fields)
         assert (answer.status_code, answer.json()["reason"]) == (status, reason), answer.text
 
+    @pytest.mark.parametrize(("field", "least"), [("max_price", 3 * PRICE), ("max_price_per_unit", PRICE)])
+    def test_a_price_that_is_too_low_is_told_the_least_that_does(self, shared: Shared, field: str, least: int) -> None:
+        hub, *_ = shared
+        for fields in ({}, {"model": "aitbc/tiny-sd"}):
+            asked: dict[str, Any] = {"n": 3, "dry_run": True, **fields}
+            told = hub.post_job(**asked | {field: str(least - 1)}).json()
+            assert (told["reason"], told["field"]) == ("price_too_low", field)
+            assert f"{field} has to be {least} (" in told["detail"]
+            assert "AIT) or more" in told["detail"]
+            assert hub.post_job(**asked | {field: str(least)}).status_code == 200
+
     def test_quotas_end_a_keys_day(self, shared: Shared) -> None:
         hub, *_ = shared
         body = {"prompt": "bob's", "n": 3, "width": 256, "height": 256, "steps": 5, "wait_s": 30}
@@ -167,6 +178,8 @@ class TestRequests:
         assert first.status_code == 200, first.text
         second = hub.request("POST", "/v1/jobs", json=body, api_key=CLIENT_KEYS["bob"])
         assert (second.status_code, second.json()["reason"]) == (429, "quota_exceeded")
+        # Once that is over, the next day in UTC has begun, and little of it has passed.
+        assert (time.time() + int(second.headers["retry-after"])) % 86_400 < 600
         theirs = hub.request("GET", f"/v1/jobs/{first.json()['job_id']}")
         assert theirs.status_code == 404
 
@@ -317,6 +330,40 @@ class TestOpenai:
         with pytest.raises(openai.UnprocessableEntityError) as refused:
             client.images.generate(prompt="by sdk", model="nobody/has-it")
         assert refused.value.code == "unknown_model"
+
+    @pytest.mark.parametrize(
+        ("client", "asked", "status", "code", "param"),
+        [
+            ("alice", {"n": 11}, 422, "out_of_range", "n"),
+            ("alice", {"response_format": "svg"}, 422, "malformed", "response_format"),
+            ("alice", {"size": "1x1"}, 422, "malformed", "size"),
+            ("alice", {"size": "100x100"}, 422, "out_of_range", "size"),
+            ("alice", {"prompt": " "}, 400, "malformed", "prompt"),
+            ("alice", {"stream": True}, 400, "unsupported_parameter", "stream"),
+            ("alice", {"extra_headers": {"Idempotency-Key": "a b"}}, 422, "malformed", "Idempotency-Key"),
+            ("bob", {"n": 4}, 429, "quota_exceeded", None),
+            (None, {}, 401, "invalid_api_key", "Authorization"),
+        ],
+    )
+    def test_its_sdk_says_what_is_wrong(
+        self, shared: Shared, client: str | None, asked: dict[str, Any], status: int, code: str, param: str | None
+    ) -> None:
+        key = CLIENT_KEYS[client] if client is not None else "nobody-0123456789abcdef"
+        sdk = openai.OpenAI(base_url=shared[0].url + "/v1", api_key=key)
+        with pytest.raises(openai.APIStatusError) as refused:
+            sdk.images.generate(**{"prompt": "by sdk", "size": "256x256"} | asked)
+        error = refused.value
+        assert (error.status_code, error.code) == (status, code), error
+        assert (error.param or "").lower() == (param or "").lower()
+        assert error.type == "invalid_request_error"
+        assert error.body is not None
+        assert str(error) != f"Error code: {status}"
+        assert error.response.headers.get("x-should-retry") == ("false" if status == 429 else None)
+
+    def test_its_other_route_has_errors_of_the_same_form(self, shared: Shared) -> None:
+        with pytest.raises(openai.AuthenticationError) as refused:
+            openai.OpenAI(base_url=shared[0].url + "/v1", api_key="nobody-0123456789abcdef").models.list()
+        assert "does not know the key" in str(refused.value)
 
     def test_links_are_as_the_client_came(self, shared: Shared) -> None:
         hub, *_ = shared

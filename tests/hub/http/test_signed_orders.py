@@ -190,6 +190,8 @@ def test_nobody_outside_is_asked_about_what_cannot_be_taken(hub: HubProcess, cha
     assert {(answer.status_code, answer.json()["reason"]) for answer in again} == {(409, "nonce_used")}
     unfunded = post(hub, signed_order(new_account(), chain.chain_id, prompt=prompt, payment="escrow"))
     assert (unfunded.status_code, unfunded.json()["reason"]) == (402, "deposit_too_small")
+    assert "and 0 AIT of the deposit are not promised already" in unfunded.json()["detail"]
+    assert "atoms" not in unfunded.json()["detail"]
     many = post(hub, signed_order(account, chain.chain_id, prompt=prompt, n=TOGETHER_PICTURES + 1))
     assert many.status_code == 429, many.text
     assert Judge.asked.count(prompt) == 1

@@ -8,9 +8,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hub.errors import HubConfigurationError
 from hub.orders.moderation import Moderation, ModerationUnavailable, PromptRefused, open_moderation
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "bad\u200bthing",
+        "bad \u200b thing",
+        "a\u200bwea\u00adpon\u200bhere",
+        "\uff57\uff45\uff41\uff50\uff4f\uff4e",
+        "caf\u200de\u0301",
+        "cafe\u0301",
+        "\ufb01st",
+    ],
+)
+def test_what_nobody_sees_hides_nothing(prompt: str) -> None:
+    with pytest.raises(PromptRefused):
+        asyncio.run(Moderation(["weapon", "bad thing", "café", "fist"]).check([prompt]))
 
 
 @pytest.mark.parametrize("prompt", ["a Weapon", "WEAPON!", "some\n  bad   thing here", "x", "the бомба"])
@@ -24,6 +43,41 @@ def test_words_and_phrases_whatever_their_case(prompt: str) -> None:
 @pytest.mark.parametrize("prompt", ["weaponry", "a bad, thing", "ox"])
 def test_parts_of_words_are_none(prompt: str) -> None:
     asyncio.run(Moderation(["weapon", "bad thing", "x"]).check([prompt]))
+
+
+UNSEEN = ("\u00ad", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u202e", "\U000e0041")
+"""Soft hyphen, zero-width characters, a direction, a tag: nobody sees them."""
+
+
+@given(
+    word=st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=12),
+    written=st.lists(
+        st.tuples(st.sampled_from((0, 0, 0xFEE0, 0x1D3B9)), st.booleans(), st.sampled_from(("", "", *UNSEEN))),
+        min_size=13,
+        max_size=13,
+    ),
+)
+def test_a_word_is_found_however_it_is_written(word: str, written: list[tuple[int, bool, str]]) -> None:
+    hidden = ""
+    for letter, (offset, is_upper, unseen) in zip(word, written, strict=False):
+        # Full-width forms stand at one distance from all of ASCII; the bold ones of mathematics are of letters.
+        shown = chr(ord(letter) + (offset if offset == 0xFEE0 or letter.isalpha() else 0))
+        hidden += (shown.upper() if is_upper else shown) + unseen
+    moderation = Moderation([word])
+    for prompt in (hidden, f"a {hidden} here", f"a\u200b{hidden}\u200bhere"):
+        with pytest.raises(PromptRefused):
+            asyncio.run(moderation.check([prompt]))
+    if hidden.isalnum():
+        asyncio.run(moderation.check([f"un{hidden}"]))
+
+
+@given(st.text(), st.text(max_size=20))
+def test_any_word_is_found_in_itself_and_an_empty_one_nowhere(word: str, other: str) -> None:
+    unseen = Moderation(["\u200b", " "])
+    asyncio.run(unseen.check([word, other]))
+    if word.split() == [word] and word.isalpha():
+        with pytest.raises(PromptRefused):
+            asyncio.run(Moderation([word]).check([f"{word.upper()} ({word})"]))
 
 
 def test_a_list_is_a_file_with_remarks(tmp_path: Path) -> None:

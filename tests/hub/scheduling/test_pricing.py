@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hub.scheduling.policies.policy import Policy
-from hub.scheduling.pricing import METERING_SPREAD, Quote, cost_bounds, quote
+from hub.scheduling.pricing import METERING_SPREAD, Quote, cost_bounds, least_budget, quote
 from hub.scheduling.workers import Worker
 from tests.hub.scheduling.machines import need
 from tests.hub.scheduling.workers_of import run, worker
@@ -39,6 +41,27 @@ def test_budget_is_never_passed() -> None:
     assert ask([CHEAP, DEAR], most_atoms=99) is None
     assert ask([CHEAP, DEAR], most_atoms=100) is not None
     assert ask([worker(1, price=0)], most_atoms=0) is not None
+
+
+@given(
+    prices=st.lists(
+        st.tuples(st.integers(1, 10**6), st.sampled_from(("images", "gpu_seconds")), st.floats(0.1, 50)),
+        min_size=1,
+        max_size=12,
+    ),
+    pictures=st.integers(1, 256),
+    policy=st.sampled_from(Policy),
+)
+def test_the_least_budget_does_and_one_atom_less_does_not(
+    prices: list[tuple[int, str, float]], pictures: int, policy: Policy
+) -> None:
+    fleet = [
+        worker(number, price=price, unit_type=unit_type, picture_s=picture_s)
+        for number, (price, unit_type, picture_s) in enumerate(prices, 1)
+    ]
+    least = least_budget(fleet, need(), pictures)
+    assert ask(fleet, pictures, most_atoms=least, policy=policy) is not None
+    assert ask(fleet, pictures, most_atoms=least - 1, policy=policy) is None
 
 
 def test_nobody_no_quote() -> None:

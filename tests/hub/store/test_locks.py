@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from hub.store import jobs, leases, results, waiting
+from hub.store.database import open_engine
 from hub.store.errors import WrongState
 from hub.store.locks import hold_open_job
 from hub.store.store import Store
@@ -110,3 +111,29 @@ def test_two_processes_never_wait_for_each_other_over_one_job(
     one.close_now()
     two.close_now()
     assert deadlocks(url) == 0
+
+
+def test_a_process_that_hangs_in_a_transaction_keeps_its_rows_for_a_while_only(url: str) -> None:
+    """Else one that was stopped, or cut off, held up every other process that deals with its jobs."""
+    engine = open_engine(url)
+    with engine.connect() as connection:
+        shown = connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar_one()
+    engine.dispose()
+    assert shown == "30s"
+
+
+def test_whoever_waits_for_a_hanging_process_goes_on_once_the_server_has_ended_it(
+    url: str, open_store: Callable[[], Store]
+) -> None:
+    store = open_store()
+    add_job(store)
+    hanging = open_engine(url)
+    with hanging.connect() as connection:
+        connection.exec_driver_sql("SET idle_in_transaction_session_timeout = '300ms'")
+        connection.commit()
+        connection.exec_driver_sql("SELECT 1 FROM jobs WHERE job_id = 'job-1' FOR UPDATE").all()
+        (taken,) = take(store, new_lease("lease-1"))
+        assert taken is not None
+        connection.invalidate()
+    hanging.dispose()
+    store.close_now()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.exc import IntegrityError, MultipleResultsFound, NoResultFound
+from sqlalchemy.exc import DBAPIError, IntegrityError, MultipleResultsFound, NoResultFound
 
 from hub.store import jobs
 from hub.store.jobs import JobState
@@ -83,3 +83,26 @@ def test_a_violated_constraint_is_told_as_sqlalchemy_tells_it(store: Store) -> N
     assert not caught.value.connection_invalidated
     assert "UPDATE shards" in str(caught.value)
     assert caught.value.params is None
+
+
+def test_a_value_that_no_column_takes_is_no_fault_of_the_database(store: Store) -> None:
+    """What Python says of it is told as it is, and is not its own cause: whoever follows causes comes to an end."""
+    wide = Prepared(select(JOBS.c.job_id).where(JOBS.c.max_price == bindparam("atoms")))
+    with pytest.raises(Exception, match=r".") as caught:
+        store.read_now(lambda r: r.execute(wide, {"atoms": object()}))
+    assert not isinstance(caught.value, DBAPIError)
+    assert caught.value.__cause__ is not caught.value
+
+
+def test_a_connection_that_is_closed_already_is_told_as_lost(store: Store) -> None:
+    """Also where the driver finds it before anything is sent."""
+    count = Prepared(select(JOBS.c.job_id))
+    with store._engine.connect() as connection:
+        connection.begin()
+        held = connection.connection.dbapi_connection
+        assert held is not None
+        held.close()
+        with pytest.raises(DBAPIError) as caught:
+            count.send(connection, {})
+        assert caught.value.connection_invalidated
+        assert connection.invalidated

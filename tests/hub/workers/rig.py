@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from chain.primitives.hexadecimal import parse_hash, to_checksum_address, to_hex
-from chain.primitives.hub_messages import Assignment, Challenge, Welcome
+from chain.primitives.hub_messages import Assignment, Challenge, Outstanding, Welcome
 from chain.primitives.keys import PrivateKey
 from chain.primitives.provider_messages import Hello, Result
 from chain.primitives.receipt import Receipt, combined_artifact_sha256, sign_receipt
@@ -60,6 +60,10 @@ class KeepingDesk:
         self.refusal: ResultRefused | None = None
         self.trouble: Exception | None = None
         self.looked_at: list[str] = []
+        self.open_checks = 0
+        """Of what was delivered, as the database would have them."""
+        self.questions = 0
+        """How often it was asked what is open."""
         self.gate = asyncio.Event()
         """Results are kept while it is open."""
         self.gate.set()
@@ -102,6 +106,14 @@ class KeepingDesk:
     async def is_taken(self, lease_id: str, provider: Address, receipt_hash: str) -> bool:
         kept = self.deliveries.get(lease_id)
         return kept is not None and (kept.provider, to_hex(kept.receipt.hash)) == (provider, receipt_hash)
+
+    async def outstanding(self, provider: Address, order_id: str) -> Outstanding:
+        self.questions += 1
+        if self.trouble is not None:
+            trouble, self.trouble = self.trouble, None
+            raise trouble
+        open_leases = len(await self.open_grants(provider))
+        return Outstanding(order_id=order_id, leases=open_leases, checks=self.open_checks, jobs=0, attestations=0)
 
     async def returned(
         self, lease_id: str, reason: str, detail: str, *, is_fault: bool, retry_after_s: float | None = None

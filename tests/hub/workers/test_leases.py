@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from chain.primitives.hub_messages import Assignment, Cancel, Taken, Welcome
-from chain.primitives.provider_messages import Accepted, Progress
+from chain.primitives.hub_messages import Assignment, Cancel, Outstanding, Taken, Welcome
+from chain.primitives.provider_messages import Accepted, AskOutstanding, Progress
 from chain.primitives.types import Hash32
 from chain.primitives.worker_message import Drain, Heartbeat, Refused
 from chain.primitives.worker_messages import CHUNK_BYTES
 from chain.web.websocket import MAX_MESSAGE_BYTES
 from hub.workers.errors import ResultRefused
+from hub.workers.intake import TRY_AGAIN
 from tests.hub.workers.rig import (
     SALT,
     Peer,
@@ -358,3 +359,16 @@ async def test_who_falls_silent_is_given_up(tmp_path: Path) -> None:
     async with serving(tmp_path, heartbeat_s=0.2) as hub, joined(hub.url) as peer:
         assert await peer.ended() == "silent"
         await until(lambda: hub.workers.count == 0)
+
+
+async def test_who_asks_is_told_what_is_open(tmp_path: Path) -> None:
+    async with serving(tmp_path) as hub, joined(hub.url) as peer:
+        await given(hub, peer)
+        hub.desk.open_checks = 3
+        await peer.send(AskOutstanding(order_id="question-1"))
+        told = await peer.expect(Outstanding)
+        assert told == Outstanding(order_id="question-1", leases=1, checks=3, jobs=0, attestations=0)
+        hub.desk.trouble = OSError("the database is away")
+        await peer.send(AskOutstanding(order_id="question-2"))
+        refused = await peer.expect(Refused)
+        assert (refused.about, refused.reason, refused.retry_after_s) == ("question-2", TRY_AGAIN, 1.0)

@@ -131,7 +131,9 @@ async def test_its_commitment_is_opened_and_computed_again(
         assert caught.value.reason == "check_limit"
 
         health = await asyncio.to_thread(lambda: provider.get("/v1/health").json())
-        assert health["hubs"] == [{"hub_id": "main-hub", "state": "connected", "detail": None, "leases": 0}]
+        assert health["hubs"] == [
+            {"hub_id": "main-hub", "state": "connected", "detail": None, "leases": 0, "outstanding": None}
+        ]
         await asyncio.to_thread(provider.stop)
         await waited(lambda: hub.workers.count == 0)
 
@@ -182,9 +184,9 @@ async def test_killed_at_work_it_does_the_lease_once_when_it_is_back(tmp_path: P
             await waited(lambda: desk.progresses)
         async with serving(tmp_path, desk=desk, port=port):
             await waited(lambda: desk.deliveries)
-        assert desk.deliveries["lease-1"].receipt.nonce == "lease-1"
-        process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, 60) == 0, (tmp_path / "log").read_text()
+            assert desk.deliveries["lease-1"].receipt.nonce == "lease-1"
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, 60) == 0, (tmp_path / "log").read_text()
     finally:
         process.kill()
         process.wait()

@@ -18,7 +18,7 @@ from chain.primitives.settlement import Settlement
 from chain.primitives.transaction import sign_transaction
 from chain.primitives.types import ATOMS_PER_AIT, Amount, Hash32
 from tests.wallet.running_node import ATTESTER, CHAIN_ID, RunningNode
-from wallet.actions import describe_action
+from wallet.actions import describe_action, describe_time
 
 RunWallet = Callable[..., Any]
 Escrow = Callable[..., Any]
@@ -72,14 +72,20 @@ def test_a_clients_life(wallet: RunWallet, escrow: Escrow, node: RunningNode, pe
     assert "6.5" in wallet("escrow", "show", "alice").stdout
     # Asked for, and not yet taken
     assert escrow("withdraw", HUB, "1.5")["asked_atoms"] == str(15 * ATOMS_PER_AIT // 10)
-    assert "notice_period" in escrow("withdraw", HUB, code=7)
+    early = escrow("withdraw", HUB, code=7)
     first = wallet("escrow", "show", "alice", "--json").json["deposits"][0]
     assert first["withdrawal_atoms"] == str(15 * ATOMS_PER_AIT // 10)
+    dated = f"it is possible from {describe_time(first['withdrawable_from'])} on"
+    assert "notice_period" in early
+    assert dated in early
+    assert dated in escrow("withdraw", HUB, "--dry-run", code=5)
     assert abs(first["withdrawable_from"] - time.time() - NOTICE_S) < 3_600
     assert escrow("withdraw", HUB, "all")["asked_atoms"] == first["balance_atoms"]
     escrow("withdraw", HUB, "0")
     assert "nothing was asked for" in escrow("withdraw", HUB, code=1)
-    assert "deadline_ahead" in escrow("refund", HUB, code=7)
+    early = escrow("refund", HUB, code=7)
+    assert "deadline_ahead" in early
+    assert f"it is possible from {describe_time(done['deadline'])} on" in early
 
 
 def _settlement(client: PrivateKey, provider: PrivateKey, atoms: int) -> Settlement:

@@ -1,6 +1,6 @@
 // The page: an order is sent, its events followed, its pictures shown as they grow, then its receipt and mint.
 
-import { Hub } from "./api.js";
+import { ENDS, Hub } from "./api.js";
 import { ait, atoms } from "./units.js";
 import { JobView, say } from "./view.js";
 
@@ -45,7 +45,7 @@ async function watch(api, jobId) {
       if (["step", "preview", "progress"].includes(event.kind)) view.glimpse(event);
       else if (event.kind.startsWith("pictures")) view.counted(event);
       if (event.kind === "pictures") view.show(await api.ask("GET", `/v1/jobs/${jobId}`));
-      say(described(event, view.isWhole));
+      if (!ENDS.has(event.kind)) say(described(event, view.isWhole)); // An end is said with what came of it, below.
     }
     do {
       job = await api.ask("GET", `/v1/jobs/${jobId}`);

@@ -25,7 +25,7 @@ export class JobView {
   constructor(count) {
     this.#count = count;
     $("pictures").replaceChildren(...Array.from({ length: count }, (_, number) => this.#frame(number)));
-    $("proof").hidden = true;
+    $("proof").hidden = $("unmade").hidden = true;
     $("progress").hidden = $("cancel").hidden = false;
     this.#progress();
   }
@@ -59,18 +59,20 @@ export class JobView {
   show(job) {
     this.#done = job.pictures_done;
     const there = new Map(job.pictures.map((picture) => [picture.number, picture]));
-    for (const figure of $("pictures").children) {
+    for (const figure of [...$("pictures").children]) {
       const picture = there.get(Number(figure.dataset.number));
       if (picture) this.#picture(figure, picture);
-      else if (job.ended_at_ms !== null) {
-        figure.className = "failed";
-        figure.querySelector("img").hidden = true; // A glimpse of what nobody finished is no picture.
-        figure.querySelector("figcaption").textContent = "not made";
-      }
+      else if (job.ended_at_ms !== null) figure.remove(); // A glimpse of what nobody finished is no picture.
     }
-    if (job.ended_at_ms !== null) $("progress").hidden = $("cancel").hidden = true;
+    if (job.ended_at_ms !== null) this.#ended(this.#count - there.size);
     this.#progress();
     this.#proof(job);
+  }
+
+  #ended(unmade) {
+    $("progress").hidden = $("cancel").hidden = true;
+    $("unmade").hidden = unmade === 0;
+    $("unmade").textContent = unmade === 1 ? "One picture was not made." : `${unmade} pictures were not made.`;
   }
 
   #frame(number) {

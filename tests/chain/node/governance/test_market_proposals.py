@@ -13,7 +13,7 @@ from chain.node.cli import app
 from chain.primitives.hexadecimal import to_checksum_address
 from chain.primitives.keys import PrivateKey
 from chain.primitives.market import ISSUE_ASSET
-from chain.primitives.modules import GOVERNANCE, IS_ATTESTER, IS_ISSUER, MARKET, MINTER
+from chain.primitives.modules import GOVERNANCE, IS_ATTESTER, IS_ISSUER, MARKET, MINTER, PAUSED
 from chain.primitives.transaction import sign_transaction
 from tests.wallet.running_node import CHAIN_ID, RunningNode
 
@@ -100,6 +100,15 @@ def test_an_attester_comes_changes_and_goes(node: RunningNode) -> None:
         assert client.view(MINTER, IS_ATTESTER, ISSUER.address).values == (True,)
         propose(node, "attester", "remove", ISSUER_TEXT)
         assert client.attesters().attesters == before
+
+
+def test_minting_is_paused_and_goes_on(node: RunningNode) -> None:
+    with NodeClient(node.url) as client:
+        unsure = propose(node, "pause", expect=1, stdin="n\n")
+        assert "nothing is minted until `unpause`" in unsure.stderr
+        for word, is_paused in (("pause", True), ("unpause", False)):
+            propose(node, word)
+            assert client.view(GOVERNANCE, PAUSED).values == (is_paused,)
 
 
 def test_nothing_is_signed_without_a_yes_and_nonsense_is_one_line(node: RunningNode) -> None:
