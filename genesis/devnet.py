@@ -207,10 +207,13 @@ class Devnet:
         return Job(self, self._secrets, self._folder / "images", self._progress).run(prompt, pictures)
 
     def stop(self) -> None:
-        """Stops what runs, first who depends on others; each ends its work in order."""
+        """Stops what runs, first who depends on others; each ends its work in order.
+
+        Providers before their hub: they stay until it has concluded what they brought, and would wait if it left first.
+        """
         self.description_file.unlink(missing_ok=True)
         nodes = self._nodes.processes if self._nodes is not None else []
-        for processes in (self._services[::-1], nodes[::-1]):
+        for processes in (self._services[:0:-1], self._services[:1], nodes[::-1]):
             for process in processes:
                 process.terminate()
             for process in processes:

@@ -147,7 +147,7 @@ def attester_fault(attesters: AttestersView, attester: Address, co_attesters: in
     """Why the chain would not mint on the signatures that this hub can get, in a sentence; None when it would."""
     name = to_checksum_address(attester)
     if all(entry.address.lower() != name.lower() for entry in attesters.attesters):
-        return f"the attester {name} is not on the chain's list of attesters"
+        return f"the attester {name} is not on the chain's list of attesters: governance must add it"
     if attesters.threshold > 1 + co_attesters:
         asked = f"and {co_attesters} other hubs' are asked" if co_attesters else "and this hub signs alone"
         return f"the chain asks for {attesters.threshold} attesters on each mint, {asked}"

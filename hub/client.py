@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Annotated, Any, Final, Self
@@ -42,6 +42,10 @@ _NEXT_STEPS: Final = {
 
 class HubClientError(Exception):
     """The hub could not be asked, said no, or answered with something false; the message is for people."""
+
+
+class HubAway(HubClientError):
+    """Nobody answers, or only what stands before the hub: another time it may be there."""
 
 
 @dataclass(frozen=True)
@@ -190,41 +194,48 @@ class HubClient:
                         return
                     if time.monotonic() > deadline:
                         return
-            except httpx.HTTPError as error:
+                if self.job(job_id)["status"] in ENDS or time.monotonic() > deadline:
+                    return
+            except HubAway:
                 if time.monotonic() > deadline:
-                    raise HubClientError(f"cannot reach the hub at {self._http.base_url}: {error}") from None
+                    raise
                 time.sleep(_POLL_S)
-            if self.job(job_id)["status"] in ENDS or time.monotonic() > deadline:
-                return
 
     def _stream(self, job_id: str, after: int) -> Iterator[dict[str, Any]]:
         headers = {"Last-Event-ID": str(after)} | self._opening(job_id)
-        with self._http.stream("GET", f"/v1/jobs/{_checked_id(job_id)}/events", headers=headers) as answer:
-            if answer.status_code != 200:
-                raise HubClientError(f"the hub answered {answer.status_code}")
-            for line in answer.iter_lines():
-                if not line.startswith("data: ") or len(line) > _MAX_EVENT_CHARACTERS:
-                    continue
-                event = _json_object(line[6:].encode())
-                if event is None:
-                    raise HubClientError("the hub sends events that are no JSON objects")
-                yield event
+        try:
+            with self._http.stream("GET", f"/v1/jobs/{_checked_id(job_id)}/events", headers=headers) as answer:
+                if answer.status_code != 200:
+                    raise _refusal(answer.status_code, _content(answer))
+                for line in answer.iter_lines():
+                    if not line.startswith("data: ") or len(line) > _MAX_EVENT_CHARACTERS:
+                        continue
+                    event = _json_object(line[6:].encode())
+                    if event is None:
+                        raise HubClientError("the hub sends events that are no JSON objects")
+                    yield event
+        except httpx.HTTPError as error:
+            raise self._away(error) from None
 
     def wait_for_end(self, job_id: str, timeout_s: float) -> dict[str, Any]:
-        """The job once it has ended, or as it is when the time is over."""
+        """The job once it has ended, or as it is when the time is over; a hub that is away is waited for."""
         deadline = time.monotonic() + timeout_s
-        while True:
+
+        def ask() -> dict[str, Any]:
             left_s = max(0.0, min(_LONGEST_WAIT_S, deadline - time.monotonic()))
             path = f"/v1/jobs/{_checked_id(job_id)}?wait_s={left_s:.1f}"
-            job = self._ask("GET", path, _Job, None, self._opening(job_id))
+            return self._ask("GET", path, _Job, None, self._opening(job_id))
+
+        while True:
+            job = _patiently(ask, deadline)
             if job["status"] in ENDS or time.monotonic() >= deadline:
                 return job
 
     def wait_for_mint(self, job_id: str, timeout_s: float) -> dict[str, Any]:
-        """The job once its mint is final, or as it is when the time is over."""
+        """The job once its mint is final, or as it is when the time is over; a hub that is away is waited for."""
         deadline = time.monotonic() + timeout_s
         while True:
-            job = self.job(job_id)
+            job = _patiently(lambda: self.job(job_id), deadline)
             is_hopeless = job["status"] in ENDS and job["receipt"] is None
             if job["mint"]["state"] == "minted" or is_hopeless or time.monotonic() > deadline:
                 return job
@@ -311,29 +322,49 @@ class HubClient:
     def _read(
         self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str] | None
     ) -> tuple[int, bytes]:
-        content = bytearray()
         try:
             with self._http.stream(method, path, json=body, headers=headers) as answer:
-                for piece in answer.iter_bytes():
-                    content += piece
-                    if len(content) > MAX_ANSWER_BYTES:
-                        raise HubClientError("the hub's answer is too large")
+                content = _content(answer)
         except httpx.TimeoutException:
             raise HubClientError(f"no answer from {self._http.base_url} in time; see --timeout-s") from None
         except httpx.HTTPError as error:
-            raise HubClientError(f"cannot reach the hub at {self._http.base_url}: {error}") from None
+            raise self._away(error) from None
         if answer.status_code not in (200, 202):
-            raise HubClientError(_refusal(answer.status_code, bytes(content)))
-        return answer.status_code, bytes(content)
+            raise _refusal(answer.status_code, content)
+        return answer.status_code, content
+
+    def _away(self, error: httpx.HTTPError) -> HubAway:
+        return HubAway(f"cannot reach the hub at {self._http.base_url}: {error}")
 
 
-def _refusal(status: int, content: bytes) -> str:
+def _content(answer: httpx.Response) -> bytes:
+    content = bytearray()
+    for piece in answer.iter_bytes():
+        content += piece
+        if len(content) > MAX_ANSWER_BYTES:
+            raise HubClientError("the hub's answer is too large")
+    return bytes(content)
+
+
+def _patiently(ask: Callable[[], dict[str, Any]], deadline: float) -> dict[str, Any]:
+    """The answer, or HubAway where there is none by the deadline, on the monotonic clock."""
+    while True:
+        try:
+            return ask()
+        except HubAway:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_S)
+
+
+def _refusal(status: int, content: bytes) -> HubClientError:
+    kind = HubClientError if status < httpx.codes.INTERNAL_SERVER_ERROR else HubAway
     fields = _json_object(content)
     if fields is None:
-        return f"the hub answered {status} without a JSON object"
+        return kind(f"the hub answered {status} without a JSON object")
     reason = str(fields.get("reason"))
     hint = f"; {_NEXT_STEPS[reason]}" if reason in _NEXT_STEPS else ""
-    return f"the hub says: {fields.get('detail', status)} ({reason}){hint}"
+    return kind(f"the hub says: {fields.get('detail', status)} ({reason}){hint}")
 
 
 def _json_object(content: bytes) -> dict[str, Any] | None:

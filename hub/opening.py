@@ -139,7 +139,7 @@ async def _read_status(node: AsyncNodeClient, wait: OnWaiting | None) -> StatusV
         try:
             return await node.status()
         except NodeError as error:
-            told = await _wait_or_raise(wait, f"{error} (start the node first, or wait for it with --wait)", told)
+            told = await _wait_or_raise(wait, str(error), told, "start the node first, or wait for it with --wait")
 
 
 async def _await_attester(chain: ChainView, wait: OnWaiting | None) -> None:
@@ -150,16 +150,15 @@ async def _await_attester(chain: ChainView, wait: OnWaiting | None) -> None:
             fault = (await chain.refresh()).attester_fault
             if fault is None:
                 return
-            fault += " (governance must add it; meanwhile the hub can wait with --wait)"
         except NodeError as error:
             fault = str(error)
-        told = await _wait_or_raise(wait, fault, told)
+        told = await _wait_or_raise(wait, fault, told, "meanwhile the hub can wait with --wait")
 
 
-async def _wait_or_raise(wait: OnWaiting | None, fault: str, told: str) -> str:
+async def _wait_or_raise(wait: OnWaiting | None, fault: str, told: str, advice: str) -> str:
     """Pauses, and says what for unless that was `told` last; without `wait`, raises HubConfigurationError."""
     if wait is None:
-        raise HubConfigurationError(fault)
+        raise HubConfigurationError(f"{fault} ({advice})")
     if fault != told:
         _log.warning("waiting", detail=fault)
         wait(fault)

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from chain.web.server import SHUTDOWN_TIMEOUT_S, Server, listen
 from hub.http.application import create_hub_application
 from hub.hub import Hub, open_hub
 from hub.settings import HubSettings
-from hub.starting import Starting
+from hub.starting import opened
 
 _SWITCH_S: Final = 0.0005
 """How long a thread may keep the interpreter while another one wants it."""
@@ -41,7 +40,11 @@ async def _run(settings: HubSettings, password: str, wait: bool, on_ready: Calla
     listener = listen(settings.host, settings.port)
     registry = CollectorRegistry()
     try:
-        hub = await _open(settings, password, registry, listener, wait)
+        hub = await opened(
+            listener,
+            lambda tell: open_hub(settings, password, registry, version=version("aitbc"), wait=tell if wait else None),
+            max_connections=settings.max_clients + settings.max_workers,
+        )
     except BaseException:
         listener.close()
         raise
@@ -73,30 +76,6 @@ async def _run(settings: HubSettings, password: str, wait: bool, on_ready: Calla
         await signals.finish()
     finally:
         await hub.close()
-
-
-async def _open(
-    settings: HubSettings, password: str, registry: CollectorRegistry, listener: socket.socket, wait: bool
-) -> Hub | None:
-    """None where a signal has ended it before it was open."""
-    is_ended = False
-
-    def end(_number: int) -> None:
-        nonlocal is_ended
-        is_ended = True
-        opening.cancel()
-
-    starting = Starting(listener, max_connections=settings.max_clients + settings.max_workers, on_signal=end)
-    opening = asyncio.create_task(
-        open_hub(settings, password, registry, version=version("aitbc"), wait=starting.tell if wait else None)
-    )
-    async with starting:
-        try:
-            return await opening
-        except asyncio.CancelledError:
-            if not is_ended:
-                raise
-            return None
 
 
 def _settle_interpreter() -> None:

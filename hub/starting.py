@@ -3,9 +3,9 @@ attester (`aitbc hub run --wait`), or for a database that is migrated."""
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from fastapi import FastAPI
 
@@ -13,6 +13,42 @@ from chain.web.problems import Problem, add_problem_handlers
 from chain.web.server import Server
 
 _METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+class Closable(Protocol):
+    """What is opened: `hub.hub.Hub`."""
+
+    async def close(self) -> None:
+        """Ends it."""
+
+
+C = TypeVar("C", bound=Closable)
+
+
+async def opened(
+    listener: socket.socket, open_it: Callable[[Callable[[str], None]], Coroutine[Any, Any, C]], *, max_connections: int
+) -> C | None:
+    """What `open_it` opens, which gets whom to tell what it waits for; None where a signal has come meanwhile."""
+    is_ended = False
+
+    def end(_number: int) -> None:
+        nonlocal is_ended
+        is_ended = True
+        opening.cancel()
+
+    starting = Starting(listener, max_connections=max_connections, on_signal=end)
+    opening = asyncio.create_task(open_it(starting.tell))
+    async with starting:
+        try:
+            made = await opening
+        except asyncio.CancelledError:
+            if not is_ended:
+                raise
+            return None
+    if is_ended:  # When it was open already, and was about to take over.
+        await made.close()
+        return None
+    return made
 
 
 class Starting:

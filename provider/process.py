@@ -88,6 +88,8 @@ class ProviderProcess:
         self._draining_since_s: float | None = None
         self._drain: asyncio.Task[None] | None = None
         self._drain_report = DrainReport(settings.data_dir)
+        self._waits_for: list[str] = []
+        """As the report has it."""
         self._hurry = asyncio.Event()
         """Set when nothing is to be waited for any more."""
         self.worker_is_alive = False
@@ -282,7 +284,12 @@ class ProviderProcess:
         return bool(self._outbox.in_flight() or self._outbox.due(time.time_ns() // 1_000_000, 1))
 
     def _report_drain(self) -> None:
-        self._drain_report.write(self._links.waits_for())
+        waits_for = self._links.waits_for()
+        if waits_for == self._waits_for:
+            return
+        self._waits_for = waits_for
+        self._drain_report.write(waits_for)
+        _log.info("waiting_for_hubs", waits_for=waits_for, timeout_s=self._settings.drain_hubs_timeout_s)
 
     def _on_task_done(self, task: "asyncio.Task[None]") -> None:
         """A background task that fails ends the process: one that only serves, say, but never mints helps nobody."""

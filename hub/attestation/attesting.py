@@ -31,6 +31,7 @@ from hub.store import audit, checks, jobs, receipts, results
 from hub.store.errors import AlreadyUsed, StoreError
 from hub.store.jobs import Job
 from hub.store.locks import hold_open_job
+from hub.store.locks import job as job_row
 from hub.store.receipts import Form
 from hub.store.results import Picture, Result
 from hub.store.store import Store, now_ms
@@ -190,7 +191,7 @@ class Attesting:
             job_id, reason, detail = receipt.job_id, refused.reason, refused.detail
             return bool(dropped) and self._endings.withdraw(transaction, job_id, dropped, reason, detail, now_ms())
 
-        is_withdrawn = await self._store.write(unit)
+        is_withdrawn = await self._store.write(unit, first=job_row(receipt.job_id))
         if is_withdrawn:
             self._waiting.pop(receipt.job_id, None)
             _log.warning("receipt_withdrawn", job_id=receipt.job_id, reason=refused.reason, detail=refused.detail)
@@ -205,7 +206,7 @@ class Attesting:
             refuse(transaction, self._endings, current, reason=never.reason, detail=never.detail, now_ms=now_ms())
             return True
 
-        if await self._store.write(unit):
+        if await self._store.write(unit, first=job_row(receipt.job_id)):
             self._metrics.refused.inc()
             _log.error("attestation_refused", job_id=receipt.job_id, reason=never.reason, detail=never.detail)
 
@@ -274,8 +275,9 @@ class Attesting:
                 return dict(decided.to_object())
             return dict(current.facts[FEE_FACT])
 
-        facts = job.facts[FEE_FACT] if FEE_FACT in job.facts else await self._store.write(unit)
-        return Fee.from_object(facts)
+        if FEE_FACT in job.facts:
+            return Fee.from_object(job.facts[FEE_FACT])
+        return Fee.from_object(await self._store.write(unit, first=job_row(kept.job_id)))
 
     async def _begin_signing(self, kept: receipts.Receipt) -> None:
         """The receipt stays from here on. A signature that nobody withdraws anyhow needs no such note."""
@@ -288,7 +290,7 @@ class Attesting:
                 return False
             return receipts.begin_signing(transaction, kept.receipt_hash)
 
-        if not await self._store.write(unit):
+        if not await self._store.write(unit, first=job_row(kept.job_id)):
             raise NotYet("withdrawn", "a part of it is looked at again, or is being made again", _FIRST_RETRY_S)
 
     def _keeper(self, kept: receipts.Receipt) -> Callable[[Address, bytes], Awaitable[None]]:
@@ -320,7 +322,7 @@ class Attesting:
             self._endings.end_attested(transaction, kept.job_id, now)
             return True
 
-        if await self._store.write(unit):
+        if await self._store.write(unit, first=job_row(kept.job_id)):
             self._metrics.attested.labels(kept.form.value).inc()
             _log.info("attested", job_id=kept.job_id, receipt_hash=kept.receipt_hash, form=kept.form.value)
 

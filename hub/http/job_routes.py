@@ -14,7 +14,7 @@ from hub.http.parts import HubParts
 from hub.http.refusals import check_takes_jobs, refusing
 from hub.jobs.accepting import Client
 from hub.orders.request import JobRequest
-from hub.store import jobs
+from hub.store import jobs, locks
 from hub.store.jobs import Job
 from hub.store.store import now_ms
 
@@ -109,7 +109,7 @@ def job_routes(parts: HubParts) -> APIRouter:
 async def _cancel(parts: HubParts, job_id: str, reader: Reader) -> JobAnswer:
     await own_job(parts, job_id, reader)
     now = now_ms()
-    await parts.store.write(lambda t: jobs.request_cancel(t, job_id, now))
+    await parts.store.write(lambda t: jobs.request_cancel(t, job_id, now), first=locks.job(job_id))
     parts.on_cancelled(job_id)
     return await answer_of(parts, job_id, "links")
 

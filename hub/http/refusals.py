@@ -58,10 +58,11 @@ def problem_of(error: Exception) -> Problem:
             return Problem(503, "moderation_unavailable", str(error), headers=_SOON)
         case WebhookRefused():
             return Problem(422, "webhook_refused", str(error), field="webhook.url")
-        case QuotaExceeded():
+        case QuotaExceeded() if error.is_renewed:
             headers = {"Retry-After": str(renewed_in_s(now_ms()))}
-            detail = f"{error}; it is renewed at midnight UTC"
-            return Problem(429, "quota_exceeded", detail, headers=headers)
+            return Problem(429, "quota_exceeded", f"{error}; it is renewed at midnight UTC", headers=headers)
+        case QuotaExceeded():
+            return Problem(429, "quota_exceeded", f"{error}; no day has enough: ask for less in one job")
         case TooFast():
             headers = {"Retry-After": str(math.ceil(error.after_s))}
             return Problem(429, "too_many_estimates", str(error), headers=headers)

@@ -26,7 +26,7 @@ from hub.scheduling.estimates import fleet_seconds, retry_after_s
 from hub.scheduling.fairness import FairClock
 from hub.scheduling.policies.policy import Policy
 from hub.scheduling.workers import Worker
-from hub.store import jobs, promises, quotas
+from hub.store import jobs, locks, promises, quotas
 from hub.store.errors import AlreadyUsed, QuotaExceeded
 from hub.store.jobs import ClientNonce, NewJob
 from hub.store.promises import Promise, Underfunded
@@ -102,6 +102,11 @@ class Client:
         """Whose quotas a job is taken from; the common one first, so that no two processes wait for each other's."""
         own = (self.owner, self.limits)
         return (own,) if self.together is None else ((SIGNERS, self.together), own)
+
+    @property
+    def first_locked(self) -> str:
+        """By a unit that takes from them (`hub.store.locks`)."""
+        return locks.quota(self.budgets[0][0])
 
     @property
     def is_bounded(self) -> bool:
@@ -260,7 +265,7 @@ class Acceptance:
             jobs.add(transaction, job, [shard], idempotency_key=idempotency_key, nonce=nonce, now_ms=now)
 
         try:
-            await self._store.write(unit)
+            await self._store.write(unit, first=client.first_locked)
         except Exception:
             # Else whoever repeats a client's request, say, would push that client back.
             self._clock.take_back(client.queues_as(request), shard.rank_step_s * shard.pictures)
@@ -289,7 +294,7 @@ class Acceptance:
                 quotas.spend(transaction, name, day, limits, Spent(jobs=1))
 
         if client.is_bounded:
-            await self._store.write(unit)
+            await self._store.write(unit, first=client.first_locked)
 
     async def _check_means(self, client: Client, request: JobRequest) -> Secured | None:
         """The deposit, where one shall pay. An address costs nothing, and what was signed can be sent again: so it is

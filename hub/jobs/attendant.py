@@ -25,6 +25,7 @@ from hub.store.announcements import Changes
 from hub.store.jobs import Job, JobState
 from hub.store.leases import Lease
 from hub.store.locks import hold_open_job
+from hub.store.locks import job as job_row
 from hub.store.results import Result
 from hub.store.shards import Shard, ShardState
 from hub.store.store import Store, now_ms
@@ -206,7 +207,7 @@ class Attendant:
             jobs.keep_facts(transaction, job_id, **{CLOSING: told})
             return jobs.call_off(transaction, job_id, told["reason"], now)
 
-        for lease in await self._store.write(unit):
+        for lease in await self._store.write(unit, first=job_row(job_id)):
             self._roster.release(lease.lease_id)  # Whoever has it is told by `recalling`.
 
     async def _end_empty(self, job: Job) -> None:
@@ -218,14 +219,15 @@ class Attendant:
         }
         now, state = now_ms(), JobState(closing["state"])
         await self._store.write(
-            lambda t: self._endings.finish(t, job, state, closing["reason"], closing["detail"], now)
+            lambda t: self._endings.finish(t, job, state, closing["reason"], closing["detail"], now),
+            first=job_row(job.job_id),
         )
 
     async def _verify(self, sight: Sight) -> None:
         """All of it is there; its checks are under way."""
         now = now_ms()
         if sight.job.state in BEFORE_CHECKS:
-            await self._store.write(lambda t: set_verifying(t, sight.job.job_id, now))
+            await self._store.write(lambda t: set_verifying(t, sight.job.job_id, now), first=job_row(sight.job.job_id))
 
     async def _compose(self, sight: Sight) -> None:
         parts = [kept_receipt(result.receipt_json) for result in sight.results]
@@ -233,7 +235,8 @@ class Attendant:
             await self._keep(sight.job, parts[0], sight.results[0].provider_signature, sight)
             return
         now = now_ms()
-        await self._store.write(lambda t: accept(t, sight.job.job_id, sight.results, now))
+        job_id = sight.job.job_id
+        await self._store.write(lambda t: accept(t, job_id, sight.results, now), first=job_row(job_id))
         for provider in signers(parts):
             try:
                 whole = composed(sight.job, parts, provider=provider)
@@ -257,7 +260,7 @@ class Attendant:
             if _is_as_seen(transaction, sight):
                 self._endings.finish(transaction, sight.job, JobState.FAILED, reason, detail, now)
 
-        await self._store.write(unit)
+        await self._store.write(unit, first=job_row(sight.job.job_id))
 
     async def _keep(self, job: Job, receipt: Receipt, signature: str, sight: Sight) -> None:
         """From here on it is `hub.attestation`'s."""
@@ -267,7 +270,7 @@ class Attendant:
             if _is_as_seen(transaction, sight):
                 self._keeping.keep(transaction, job, sight.results, receipt, signature, now)
 
-        await self._store.write(unit)
+        await self._store.write(unit, first=job_row(sight.job.job_id))
 
 
 def _is_as_seen(transaction: Transaction, sight: Sight) -> bool:

@@ -15,7 +15,7 @@ from hub.jobs.live import Glimpse
 from hub.jobs.places import DeskParts, Present
 from hub.jobs.taking_in import TakingIn
 from hub.reputation.rules import Outcome
-from hub.store import events, leases, outstanding, providers, receipts, sessions
+from hub.store import events, leases, locks, outstanding, providers, receipts, sessions
 from hub.store.leases import Lease
 from hub.store.providers import Provider
 from hub.store.store import now_ms
@@ -115,7 +115,9 @@ class Desk:
             self._told_at_s.clear()
         self._told_at_s[job_id] = time.monotonic()
         now, data = now_ms(), glimpse.to_object()
-        await self._parts.store.write(lambda t: events.append(t, job_id, "progress", data, now))
+        await self._parts.store.write(
+            lambda t: events.append(t, job_id, "progress", data, now), first=locks.job(job_id)
+        )
 
     async def delivered(self, delivery: Delivery) -> None:
         """Keeps a result; raises ResultRefused for what is not wanted or false."""

@@ -22,7 +22,7 @@ from hub.jobs.canaries import known_answer
 from hub.jobs.checking import CANARY, Checking, Finding
 from hub.jobs.ending import CANARY_FACT
 from hub.jobs.granting import picture_run
-from hub.store import checks, jobs, results, sessions, shards
+from hub.store import checks, jobs, locks, results, sessions, shards
 from hub.store.checks import Check, Verdict
 from hub.store.store import Store, now_ms
 from hub.store.transaction import Reader
@@ -202,8 +202,8 @@ class CheckLoop:
         )
 
     async def _end(self, check: Check, found: Finding) -> None:
-        now = now_ms()
-        if await self._store.write(lambda t: self._checking.conclude(t, check, found, now)):
+        now, row = now_ms(), locks.job(check.job_id)
+        if await self._store.write(lambda t: self._checking.conclude(t, check, found, now), first=row):
             _log.info(
                 "checked",
                 job_id=check.job_id,

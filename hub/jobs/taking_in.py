@@ -14,7 +14,7 @@ from hub.jobs.granting import picture_run
 from hub.jobs.judging import Judged, check_likeness, expected_picture_s, look_at, slots_of
 from hub.jobs.places import DeskParts, Present
 from hub.jobs.roster import keep_speeds
-from hub.store import leases, places, results
+from hub.store import leases, locks, places, results
 from hub.store.errors import AlreadyServed, AlreadyUsed, WrongState
 from hub.store.jobs import Job
 from hub.store.leases import Lease, LeaseState
@@ -168,7 +168,7 @@ class TakingIn:
             is_kept = parts.keeping.keep_whole(transaction, place.job.job_id, delivery.receipt, now)
             return superseded, is_kept
 
-        return await parts.store.write(unit)
+        return await parts.store.write(unit, first=locks.job(place.job.job_id))
 
     async def _turn_down(self, place: Place, refused: AnswerRefused) -> None:
         now = now_ms()
@@ -185,7 +185,7 @@ class TakingIn:
             )
             self._parts.checking.note_lie(transaction, place.lease, str(refused.reason), refused.detail, now)
 
-        await self._parts.store.write(unit)
+        await self._parts.store.write(unit, first=locks.job(place.job.job_id))
         self._forget(place.lease.lease_id)
         self._parts.metrics.leases.labels("refused").inc()
         _log.warning(

@@ -1,7 +1,6 @@
 """Whether the operator serves a prompt: a list of words, and an outside judge. Asked before anything is kept."""
 
-import re
-import unicodedata
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -11,14 +10,12 @@ import msgspec
 import structlog
 
 from hub.errors import HubConfigurationError
+from hub.orders.word_list import WordList
 
 _MAX_LIST_BYTES: Final = 4 * 1024 * 1024
 _MAX_ANSWER_BYTES: Final = 64 * 1024
 _MAX_REASON_CHARACTERS: Final = 200
 _TIMEOUT_S: Final = 5.0
-_MARK: Final = "\0"
-"""In no prompt: `JobRequest` refuses it."""
-_RUN: Final = re.compile(rf"[\s{_MARK}]+")
 
 _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.moderation")
 
@@ -43,8 +40,7 @@ class Moderation:
 
     def __init__(self, words: Sequence[str] = (), url: str | None = None) -> None:
         """`words`: whole words or phrases, however they are written. `url` takes {"prompts": […]} by POST."""
-        alternatives = "|".join(_pattern(form) for word in words if (form := _compared(word)))
-        self._words = re.compile(rf"(?<!\w)(?:{alternatives})(?!\w)") if alternatives else None
+        self._words = WordList(words) if words else None
         self._url = url
         self._http = (
             None if url is None else httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=False, trust_env=False)
@@ -62,15 +58,10 @@ class Moderation:
 
     async def check(self, texts: Sequence[str]) -> None:
         """Raises PromptRefused or ModerationUnavailable."""
-        if self._words is not None and any(self._finds(self._words, text) for text in texts):
+        if self._words is not None and await asyncio.to_thread(_has, self._words, texts):
             raise PromptRefused("this hub's operator does not serve such prompts")
         if self._http is not None:
             await self._ask(texts)
-
-    @staticmethod
-    def _finds(words: re.Pattern[str], text: str) -> bool:
-        """With marks where format characters were, which may part words; and without, for accents that they part."""
-        return any(words.search(_compared(text, mark)) is not None for mark in (_MARK, ""))
 
     async def _ask(self, texts: Sequence[str]) -> None:
         assert self._http is not None
@@ -88,19 +79,9 @@ class Moderation:
             raise PromptRefused(words[:_MAX_REASON_CHARACTERS] or "this hub's operator does not serve such prompts")
 
 
-def _compared(text: str, mark: str = "") -> str:
-    """What is one word to a reader is one here: full-width letters, ligatures, case, spaces, what is not shown (Cf).
-
-    `mark` stands for each run of format characters that is not beside a space.
-    """
-    shown = "".join(mark if unicodedata.category(each) == "Cf" else each for each in text)
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", shown).casefold())
-    return _RUN.sub(lambda run: _MARK if run[0].strip(_MARK) == "" else " ", folded).strip()
-
-
-def _pattern(compared: str) -> str:
-    """Of a word or phrase: a mark may stand between any two characters, or in the place of a space."""
-    return f"{_MARK}?".join(f"[ {_MARK}]" if each == " " else re.escape(each) for each in compared)
+def _has(words: WordList, texts: Sequence[str]) -> bool:
+    """In a thread of its own: one character may stand for 18, so that a job may have millions to look at."""
+    return any(words.finds(text) for text in texts)
 
 
 def open_moderation(words_file: Path | None, url: str | None) -> Moderation:

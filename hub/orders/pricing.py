@@ -17,7 +17,12 @@ from hub.scheduling.workers import Worker
 
 _SENTENCES: Final = {
     Obstacle.NO_WORKER: (503, "no_worker", "no provider is connected to this hub at present", None),
-    Obstacle.MODEL_NOT_OFFERED: (422, "unknown_model", "no provider of this hub offers this model", "model"),
+    Obstacle.MODEL_NOT_OFFERED: (
+        422,
+        "unknown_model",
+        "no provider of this hub offers this model; where none is named, the hub chooses",
+        "model",
+    ),
     Obstacle.UNIT_TYPE_DIFFERS: (503, "no_worker", "no provider of this hub can serve this at present", None),
     Obstacle.TOO_LITTLE_VRAM: (422, "too_little_vram", "no provider of this hub has so much memory", "min_vram_mib"),
     Obstacle.OTHER_PROFILE: (503, "no_worker", "no provider of this hub can serve this at present", None),
@@ -94,8 +99,7 @@ def offer_for(
             offers.append(Offered(priced, found))
     if offers:
         return min(offers, key=lambda each: (each.quote.estimate.ends_s, each.need.model))
-    _raise_obstacle(request, models, workers, able)
-    raise _too_little(_least_atoms(request, models, able), most_atoms)
+    raise _refusal(request, models, workers, able, most_atoms)
 
 
 def _within_unit_price(workers: Sequence[Worker], limit: int | None) -> list[Worker]:
@@ -110,24 +114,20 @@ def _within_unit_price(workers: Sequence[Worker], limit: int | None) -> list[Wor
     ]
 
 
-def _raise_obstacle(
-    request: JobRequest, models: Sequence[str], workers: Sequence[Worker], able: Sequence[Worker]
-) -> None:
-    """Raises NobodyServes unless it is the whole budget that is too small."""
-    for model in models:
-        need = need_of(request, model)
-        found = obstacle(workers, need)
-        if found is not None:
-            raise _nobody(found)
-        if obstacle(able, need) is not None:
-            least = min(worker.offers[model].price_per_unit for worker in workers if is_eligible(worker, need))
-            raise _price_too_low("max_price_per_unit", least)
-
-
-def _least_atoms(request: JobRequest, models: Sequence[str], able: Sequence[Worker]) -> int:
-    """The lowest maximum at which one of these models is had: there is somebody for each."""
+def _refusal(
+    request: JobRequest, models: Sequence[str], workers: Sequence[Worker], able: Sequence[Worker], most_atoms: int
+) -> NobodyServes:
+    """What is in the way of the models that somebody would serve for enough; where there are none, of the first."""
     needs = [need_of(request, model) for model in models]
-    return min(least_budget(able, need, request.pictures) for need in needs)
+    found = {need.model: obstacle(workers, need) for need in needs}
+    had = [need for need in needs if found[need.model] is None]
+    if not had:
+        return _nobody(next(each for each in found.values() if each is not None))
+    within = [need for need in had if obstacle(able, need) is None]
+    if not within:
+        prices = (each.offers[need.model].price_per_unit for need in had for each in workers if is_eligible(each, need))
+        return _price_too_low("max_price_per_unit", min(prices))
+    return _too_little(min(least_budget(able, need, request.pictures) for need in within), most_atoms)
 
 
 def _too_little(least: int, most_atoms: int) -> NobodyServes:

@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Final, Literal, Self
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from chain.primitives.client_request import ClientClaim, ClientRequest, check_claim, salted_hash, unsigned_request
 from chain.primitives.hashing import sha256
@@ -152,9 +152,9 @@ class JobRequest(BaseModel):
 
     @field_validator("max_price", "max_price_per_unit")
     @classmethod
-    def _check_amount(cls, amount: str | None) -> str | None:
+    def _check_amount(cls, amount: str | None, info: ValidationInfo) -> str | None:
         if amount is not None:
-            parse_amount(amount, "max_price")
+            parse_amount(amount, info.field_name or "")
         return amount
 
     @field_validator("client_request")

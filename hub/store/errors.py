@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 
+from chain.primitives.hexadecimal import format_ait
 from hub.store.tables.schema import METADATA
 
 _RETRYABLE_SQLSTATES: Final = frozenset({"40001", "40P01", "55P03"})
@@ -60,12 +61,17 @@ class WrongState(StoreError):
 
 
 class QuotaExceeded(StoreError):
-    """The key has no more of this for the day: `limit` is jobs, pictures, micro_units or amount."""
+    """The key has no more of this for the day: `limit` is jobs, pictures, micro_units or amount, of which `daily` are
+    there each day."""
 
-    def __init__(self, limit: str, left: int) -> None:
-        super().__init__(f"the day's quota of {limit} is used up: {left} left")
+    def __init__(self, limit: str, *, wanted: int, left: int, daily: int) -> None:
+        what = "AIT" if limit == "amount" else limit
+        numbers = [format_ait(each) if limit == "amount" else str(each) for each in (left, daily, wanted)]
+        super().__init__(f"the day's quota has {numbers[0]} of {numbers[1]} {what} left, and this takes {numbers[2]}")
         self.limit = limit
         self.left = left
+        self.is_renewed = wanted <= daily
+        """Whether another day's quota would do."""
 
 
 class AuditBroken(StoreError):

@@ -141,6 +141,7 @@ def add_second(transaction: Transaction, lease: NewLease, *, number: int, proces
     if len(transaction.execute(_ACTIVE_OF_SHARD, place).all()) != 1:
         return False
     insert_row(transaction, lease, number=number, attempt=shard.attempts + 1, process=process, now_ms=now_ms)
+    transaction.flush()  # Whoever brings the shard's result at the same moment ends this lease, too.
     transaction.execute(
         update(SHARDS)
         .where(SHARDS.c.job_id == lease.job_id, SHARDS.c.number == number)

@@ -2,9 +2,13 @@
 
 Whoever changes a shard that waits or is leased, or a lease, holds the job's row before, as whoever ends a job or
 withdraws its receipt does. So no two units of work wait for one another over one job: the second waits for the first
-at the job's row. Of several jobs the smallest id comes first, where one unit knows them all beforehand. Units that are
-committed together, and a result that casts doubt on other jobs, may still meet another process's in the other order:
-PostgreSQL ends one of the two, and it is done again (`hub.store.writing`).
+at the job's row. Of several jobs the smallest id comes first, where one unit knows them all beforehand.
+
+Units that are committed together hold what they have locked until all of them are done. So each may say what it locks
+first (`Store.write(…, first=…)`), and a batch does them in that order: a client's quota for the day before anything
+else, then what says nothing, then jobs by their ids. What is left, such as a result that casts doubt on other jobs, may
+still meet another process's in the other order: PostgreSQL ends one of the two after a second, and it is done again
+(`hub.store.writing`).
 
 SQLite has one writer at a time and needs none of this. Rows that only refer to a job need not wait for who holds it
 (FOR NO KEY UPDATE): nobody deletes a job that is open, or changes its id.
@@ -17,6 +21,9 @@ from sqlalchemy import bindparam, select
 
 from hub.store.tables.jobs import JOBS, LEASES
 from hub.store.transaction import Transaction
+
+ANYTHING: Final = "b"
+"""What a unit locks first that does not say it."""
 
 _ONE: Final = select(JOBS.c.ended_at_ms).where(JOBS.c.job_id == bindparam("the_job")).with_for_update(key_share=True)
 _SEVERAL: Final = (
@@ -33,6 +40,16 @@ JOB_OF_LEASE: Final = (
     .with_for_update(key_share=True)
 )
 """Holds the job of a lease; for a statement that needs it held before it goes on."""
+
+
+def quota(key: str) -> str:
+    """A unit locks this key's quota first."""
+    return f"a/{key}"
+
+
+def job(job_id: str) -> str:
+    """A unit locks this job first."""
+    return f"c/{job_id}"
 
 
 def hold_open_job(transaction: Transaction, job_id: str) -> bool:

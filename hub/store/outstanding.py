@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import BindParameter, bindparam, exists, func, select
+from sqlalchemy import BindParameter, bindparam, exists, func, literal_column, select
 
 from hub.store.leases import IS_ACTIVE
 from hub.store.statements import Prepared
@@ -17,12 +17,17 @@ _CHECKS: Final = (
     select(func.count()).select_from(CHECKS).where(CHECKS.c.verdict.is_(None), CHECKS.c.provider == _PROVIDER)
 )
 _JOBS: Final = (
-    select(func.count(JOBS.c.job_id.distinct()))
-    .join_from(JOBS, RESULTS, RESULTS.c.job_id == JOBS.c.job_id)
-    .join(SHARDS, (SHARDS.c.job_id == RESULTS.c.job_id) & (SHARDS.c.lease_id == RESULTS.c.lease_id))
+    select(func.count())
+    .select_from(JOBS)
     .where(
         JOBS.c.ended_at_ms.is_(None),
-        RESULTS.c.provider == _PROVIDER,
+        # By job: what is open is little, what a provider has brought in all its days is much.
+        exists().where(
+            SHARDS.c.job_id == JOBS.c.job_id,
+            RESULTS.c.lease_id == SHARDS.c.lease_id,
+            RESULTS.c.job_id == JOBS.c.job_id,
+            RESULTS.c.provider == _PROVIDER,
+        ),
         # A window may last for days, and nobody is asked anything in it but for a new suspicion.
         ~exists().where(RECEIPTS.c.job_id == JOBS.c.job_id, RECEIPTS.c.window_until_ms > bindparam("now")),
     )
@@ -31,10 +36,13 @@ _ATTESTATIONS: Final = (
     select(func.count())
     .select_from(RECEIPTS)
     .where(
-        RECEIPTS.c.next_delivery_ms.is_not(None), RECEIPTS.c.delivered_at_ms.is_(None), RECEIPTS.c.provider == _PROVIDER
+        RECEIPTS.c.next_delivery_ms.is_not(None),
+        RECEIPTS.c.delivered_at_ms.is_(None),
+        # An expression, as SQLite would else go through all receipts that this provider ever had.
+        literal_column("receipts.provider || ''") == _PROVIDER,
     )
 )
-_OUTSTANDING: Final = Prepared(
+OUTSTANDING: Final = Prepared(
     select(
         _LEASES.scalar_subquery().label("leases"),
         _CHECKS.scalar_subquery().label("checks"),
@@ -46,4 +54,4 @@ _OUTSTANDING: Final = Prepared(
 
 def of_provider(reader: Reader, provider: str, now_ms: int) -> dict[str, int]:
     """By the names of `chain.primitives.hub_messages.Outstanding`, which says what each counts; as of one moment."""
-    return dict(reader.execute(_OUTSTANDING, {"the_provider": provider, "now": now_ms}).mappings().one())
+    return dict(reader.execute(OUTSTANDING, {"the_provider": provider, "now": now_ms}).mappings().one())

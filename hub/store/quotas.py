@@ -95,6 +95,6 @@ def _after(used: Spent, limits: QuotaLimits, more: Spent) -> Spent:
     for name, before in asdict(used).items():
         limit, addition = getattr(limits, name), getattr(more, name)
         if limit is not None and addition > 0 and before + addition > limit:
-            raise QuotaExceeded(name, max(0, limit - before))
+            raise QuotaExceeded(name, wanted=addition, left=max(0, limit - before), daily=limit)
         after[name] = max(0, before + addition)
     return Spent(**after)

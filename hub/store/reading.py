@@ -99,10 +99,11 @@ class Readers:
                 reading, is_begun = Reading(connection), True
                 while len(outcomes) < len(batch):
                     outcomes.append(_outcome_of(batch[len(outcomes)].query, reading))
-        except SQLAlchemyError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is: a thread that ended would leave callers waiting
             # Of the next query; of all, where there is no connection; of none, where only the end has failed.
             failed = batch[len(outcomes) :][: 1 if is_begun else None]
-            outcomes += [Outcome(error=translated(error)) for _ in failed]
+            told = translated(error) if isinstance(error, SQLAlchemyError) else error
+            outcomes += [Outcome(error=told) for _ in failed]
 
 
 def _outcome_of(query: Query[Any], reading: Reading) -> Outcome:

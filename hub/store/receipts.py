@@ -140,6 +140,7 @@ def of_hash(reader: Reader, receipt_hash: str) -> Receipt | None:
 
 def withdraw(transaction: Transaction, job_id: str) -> bool:
     """Forgets it, and what others have signed of it, so that the job may have another; False where it must stay."""
+    transaction.flush()  # What is signed at the same moment is forgotten, too.
     gone = delete(RECEIPTS).where(
         RECEIPTS.c.job_id == job_id, RECEIPTS.c.is_withdrawable, RECEIPTS.c.attested_at_ms.is_(None)
     )

@@ -15,6 +15,7 @@ from hub.errors import HubConfigurationError
 from hub.store.announcements import Announcements
 from hub.store.database import open_engine, transaction
 from hub.store.errors import translated
+from hub.store.locks import ANYTHING
 from hub.store.reading import Query, Readers
 from hub.store.tables.schema import IDENTITY
 from hub.store.transaction import Reading
@@ -75,9 +76,12 @@ class Store:
         """Units that the writer has not begun."""
         return self._writer.waiting
 
-    async def write(self, unit: Unit[Value]) -> Value:
-        """The unit's value, once it is on disk; raises what the unit raised, StoreBusy or StoreUnavailable."""
-        return await self._writer.write(unit)
+    async def write(self, unit: Unit[Value], *, first: str = ANYTHING) -> Value:
+        """The unit's value, once it is on disk; raises what the unit raised, StoreBusy or StoreUnavailable.
+
+        `first`: what it locks first (`hub.store.locks`).
+        """
+        return await self._writer.write(unit, first)
 
     def write_now(self, unit: Unit[Value]) -> Value:
         """The same for a thread of its own; never on the event loop."""

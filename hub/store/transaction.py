@@ -50,8 +50,11 @@ _PLACES: Final = {
     )
 }
 """Parents before children. The audit log is not here: its rows are made by `append_notes`."""
-_SEEN_BY_ALL: Final = frozenset({providers.CHECKS, providers.PERCEPTUAL_HASHES, receipts.RECEIPTS})
-"""What one unit adds, and what stops another one: it must not be missed where both are committed together."""
+_SEEN_BY_ALL: Final = frozenset(
+    {jobs.RESULTS, providers.CHECKS, providers.PERCEPTUAL_HASHES, receipts.RECEIPTS},
+)
+"""What one unit adds, and what stops another one: it must not be missed where both are committed together. Of other
+tables, units that add or look for what is rare and must not be missed either have the inserts sent (`flush`)."""
 
 
 _tables_of_statement: WeakKeyDictionary[Executable, frozenset[Table]] = WeakKeyDictionary()
@@ -142,6 +145,13 @@ class Transaction:
         self._rows.setdefault((table, frozenset(columns)), []).append(columns)
         self._seen_tables.add(table)
 
+    def flush(self) -> None:
+        """Sends the inserts that wait, this unit's and those of others that are committed with it: all see them."""
+        for (table, _names), rows in sorted(self._rows.items(), key=lambda item: _PLACES[item[0][0]]):
+            insert_rows(self._connection, table, rows)
+        self._rows.clear()
+        self._seen_tables.clear()
+
     def announce(self, topic: str) -> None:
         """Wakes the topic's subscribers in every process after the commit."""
         self._topics.add(check_topic(topic))
@@ -163,13 +173,6 @@ class Transaction:
     def begin_unit(self) -> None:
         """The next unit's own inserts count from here; of others' it sees what it must not miss."""
         self._seen_tables &= _SEEN_BY_ALL
-
-    def flush(self) -> None:
-        """Sends the inserts that wait."""
-        for (table, _names), rows in sorted(self._rows.items(), key=lambda item: _PLACES[item[0][0]]):
-            insert_rows(self._connection, table, rows)
-        self._rows.clear()
-        self._seen_tables.clear()
 
     def absorb(self, other: "Transaction") -> None:
         """Takes over what a unit by itself has left for the end."""

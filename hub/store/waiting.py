@@ -201,5 +201,6 @@ def _keep(
         )
     for rest in rests:
         shards.insert_row(transaction, rest.job_id, rest, now_ms)
+    transaction.flush()  # Whoever ends a job, or brings a part of it late, at the same moment ends these turns, too.
     if rests:
         transaction.announce(shards.WAITING_TOPIC)

@@ -25,6 +25,7 @@ from hub.store.announcements import Announcements
 from hub.store.answering import Caller, Outcome, answer
 from hub.store.database import OwnConnection, start
 from hub.store.errors import StoreBusy, StoreUnavailable, is_worth_repeating, translated
+from hub.store.locks import ANYTHING
 from hub.store.transaction import Transaction
 
 MAX_WAITING_UNITS: Final = 10_000
@@ -45,6 +46,7 @@ _log: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("hub.store")
 class _Waiting:
     unit: Unit[Any]
     caller: Caller
+    first: str
 
 
 class _CommitFailed(Exception):
@@ -85,20 +87,20 @@ class Writer:
             self._changed.notify()
         self._thread.join()
 
-    async def write(self, unit: Unit[Value]) -> Value:
+    async def write(self, unit: Unit[Value], first: str = ANYTHING) -> Value:
         """The unit's value once it is committed, or what it raised.
 
         Cancelling the caller leaves the unit: it may be committed all the same. Raises StoreBusy or StoreUnavailable.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Value] = loop.create_future()
-        self._add(_Waiting(unit, Caller(future, loop)))
+        self._add(_Waiting(unit, Caller(future, loop), first))
         return await future
 
     def write_now(self, unit: Unit[Value]) -> Value:
         """The same, keeping the thread waiting."""
         future: Future[Value] = Future()
-        self._add(_Waiting(unit, Caller(future, None)))
+        self._add(_Waiting(unit, Caller(future, None), ANYTHING))
         return future.result()
 
     def _add(self, waiting: _Waiting) -> None:
@@ -129,12 +131,13 @@ class Writer:
                 self._empty_log()
 
     def _next_batch(self) -> list[_Waiting]:
-        """What waits; nothing when there is another thing to do first."""
+        """What waits, in the order of what it locks; nothing when there is another thing to do first."""
         with self._changed:
             if not self._queue and not self._is_closing:
                 self._changed.wait(None if self._log_to_empty_since_s is None else _EMPTY_LOG_IDLE_S)
             count = min(len(self._queue), _MAX_UNITS_TOGETHER)
-            return [self._queue.popleft() for _ in range(count)]
+            batch = [self._queue.popleft() for _ in range(count)]
+        return batch if self._is_sqlite else sorted(batch, key=lambda waiting: waiting.first)
 
     def _commit(self, units: list[Unit[Any]]) -> list[Outcome]:
         for repeat in range(_MAX_REPEATS + 1):

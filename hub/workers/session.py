@@ -123,9 +123,8 @@ class Session:
             await self.out.send(grant.message)
         except SocketClosed as closed:
             raise WorkerGone(str(closed)) from None
-        if (
-            not is_again
-        ):  # Else it may have been at work, or done, since an earlier connection: the lease's start counts.
+        if not is_again:
+            # Else it may have been at work, or done, since an earlier connection: the lease's start counts.
             held.mark_sent()
 
     async def cancel(self, lease_id: str) -> None:

@@ -243,6 +243,11 @@ class Workers:
         for grant in grants:
             if grant.lease_id not in known:
                 self._spawn(self._give(session, grant, is_again=True))
+        # What was granted to the connection before, after the first look, went into a socket that nobody reads.
+        for grant in await self._tools.desk.open_grants(session.provider):
+            if grant.lease_id not in session.leases:
+                session.leases[grant.lease_id] = HeldLease.of(grant)
+                self._spawn(self._give(session, grant, is_again=True))
         _log.info("worker_joined", provider=hello.address, models=len(hello.models), leases=len(grants))
         self.wake()
 
@@ -315,7 +320,7 @@ class Workers:
             session = self._sessions.get(grant.provider)
             if session is None:
                 self._spawn(self._return(grant))
-            else:
+            elif grant.lease_id not in session.leases:  # Else whoever came in meanwhile has found it by itself.
                 session.leases[grant.lease_id] = HeldLease.of(grant)
                 self._spawn(self._give(session, grant))
         return bool(grants)

@@ -19,8 +19,9 @@ from provider.hub_link.socket import HubSocket
 _FIRST_PAUSE_S: Final = 0.25
 _LONGEST_PAUSE_S: Final = 5.0
 """Between two questions: each costs the hub a look into its database."""
-_AWAY_S: Final = 10.0
-"""How long a hub that is not there is waited for: some attempts at dialling it. It may never come back."""
+AWAY_S: Final = 30.0
+"""How long a hub that is not there is waited for: what starting it anew takes, and dialling it. It may never come back;
+but one that does would find the checks of those who have left failed."""
 _LOOK_S: Final = 0.1
 
 
@@ -34,11 +35,13 @@ class Concluding:
         self._socket: HubSocket | None = None
         self._order_id = ""
         self._answer: asyncio.Future[Outstanding | None] | None = None
+        self._is_mute = False
+        """Whether the hub does not know the question: one of an earlier release."""
 
     @property
     def may_be_open(self) -> bool:
         """As far as this provider knows."""
-        return self._leases.has_brought if self.newest is None else not self.newest.is_nothing
+        return self._leases.has_results if self.newest is None else not self.newest.is_nothing
 
     def connect(self, socket: HubSocket) -> None:
         """The hub is (again) there."""
@@ -55,17 +58,25 @@ class Concluding:
             self.newest = outstanding
             self._settle(outstanding)
 
-    def refused(self, about: str) -> None:
-        """It cannot say now."""
+    def refused(self, about: str, retry_after_s: float | None) -> None:
+        """It cannot say now; or never, where it does not say when."""
         if about == self._order_id:
+            self._is_mute = retry_after_s is None
             self._settle(None)
 
-    async def wait(self, on_news: Callable[[], None]) -> None:
-        """Until the hub says that nothing is open, or stays away; `on_news` is called after each answer."""
+    def misunderstood(self) -> None:
+        """The hub ends the connection over something that it could not read; a question will have been that."""
+        self._is_mute = self._is_mute or self._answer is not None
+
+    async def wait(self, on_news: Callable[[], None], *, away_s: float = AWAY_S) -> None:
+        """Until the hub says that nothing is open, or stays away; `on_news` is called after each answer.
+
+        A hub that cannot say is left after `away_s`, too: so long it may ask.
+        """
         pause_s, seen_at_s = _FIRST_PAUSE_S, time.monotonic()
         while True:
-            if self._socket is None:
-                if not self.may_be_open or time.monotonic() > seen_at_s + _AWAY_S:
+            if self._socket is None or self._is_mute:
+                if not self.may_be_open or time.monotonic() > seen_at_s + away_s:
                     return
                 await asyncio.sleep(_LOOK_S)
                 continue

@@ -58,8 +58,8 @@ class Leases:
     def __init__(self, tools: LinkTools, hub_id: str) -> None:
         self._tools = tools
         self._hub_id = hub_id
-        self.has_brought = False
-        """Whether the hub has taken a result since this process began."""
+        self.has_results = False
+        """Whether there was a result for the hub since this process began: taken, or still to be brought."""
         self._works: dict[str, _Work] = {}
         self._socket: HubSocket | None = None
 
@@ -95,8 +95,7 @@ class Leases:
             if before.work != wanted:
                 raise HubRefused("this lease came before, with other work", reason="lease_reused")
             return  # Its result goes out when it is there.
-        if self._tools.jobs.is_draining:
-            raise HubRefused("this provider finishes the jobs that it has and takes no more", reason="draining")
+        # Also while this provider drains: what it has made already it brings, and new work the jobs themselves refuse.
         if len(self._works) >= MAX_LEASES:
             raise HubRefused("too many leases at once", reason="busy", retry_after_s=_AGAIN_S)
         task = asyncio.create_task(self._guard(lease_id, self._serve(assignment)))
@@ -116,7 +115,6 @@ class Leases:
         """The hub keeps the result."""
         work = self._works.get(lease_id)
         if work is not None and work.answered is not None:
-            self.has_brought = True
             work.again_s = None
             work.answered.set()
 
@@ -205,6 +203,7 @@ class Leases:
 
     async def _bring(self, work: _Work, lease_id: str, answer: FinishedAnswer) -> None:
         """Sends the result until the hub has taken or refused it; without a hub, it waits in the job log."""
+        self.has_results = True
         result = _result(lease_id, answer)
         while self._socket is not None and not work.is_unwanted:
             work.answered, work.again_s = asyncio.Event(), None

@@ -37,7 +37,7 @@ from provider.errors import ProviderError
 from provider.http.schemas import HubEntry, HubOutstanding
 from provider.hub_link.backoff import Backoff
 from provider.hub_link.checks import Checks, refusal_of
-from provider.hub_link.concluding import Concluding, in_words
+from provider.hub_link.concluding import AWAY_S, Concluding, in_words
 from provider.hub_link.errors import LinkEnded
 from provider.hub_link.frames import IncomingFiles
 from provider.hub_link.leases import Leases
@@ -133,10 +133,10 @@ class HubLink:
         if self._leases is not None and self._socket is not None:
             await self._leases.wait_until_idle()
 
-    async def conclude(self, on_news: Callable[[], None]) -> None:
-        """After `finish`: until the hub wants nothing more of what it was brought, or stays away."""
+    async def conclude(self, on_news: Callable[[], None], *, away_s: float = AWAY_S) -> None:
+        """After `finish`: until the hub wants nothing more of what it was brought, or stays away for so long."""
         if self._concluding is not None:
-            await self._concluding.wait(on_news)
+            await self._concluding.wait(on_news, away_s=away_s)
 
     async def close(self) -> None:
         """After the last job."""
@@ -156,6 +156,8 @@ class HubLink:
             if ended.is_told:
                 refusal = Refused(reason=ended.reason, detail=ended.message[:_MAX_DETAIL])
                 await self._send_quietly(socket.send(refusal))
+            elif ended.reason == "malformed" and self._concluding is not None:
+                self._concluding.misunderstood()
             raise
         finally:
             self._socket = None
@@ -272,7 +274,7 @@ class HubLink:
         assert self._concluding is not None
         if not message.about:
             raise LinkEnded(f"the hub says: {shown(message.detail)}", reason=message.reason)
-        self._concluding.refused(message.about)
+        self._concluding.refused(message.about, message.retry_after_s)
         if not self._leases.refused(message.about, message.reason, message.retry_after_s):
             _log.info("hub_refused", hub_id=self._hub_id, about=message.about, reason=message.reason)
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from provider.http.schemas import HubEntry
+from provider.hub_link.concluding import AWAY_S
 from provider.hub_link.link import HubLink
 from provider.hub_link.offering import LinkTools
 
@@ -31,9 +32,9 @@ class HubLinks:
         """Until every hub that is there has the results of its leases."""
         await asyncio.gather(*(link.finish() for link in self._links))
 
-    async def conclude(self, on_news: Callable[[], None]) -> None:
-        """After `finish`: until no hub that is there wants anything of what it was brought."""
-        await asyncio.gather(*(link.conclude(on_news) for link in self._links))
+    async def conclude(self, on_news: Callable[[], None], *, away_s: float = AWAY_S) -> None:
+        """After `finish`: until no hub wants anything of what it was brought; one that stays away so long is left."""
+        await asyncio.gather(*(link.conclude(on_news, away_s=away_s) for link in self._links))
 
     def waits_for(self) -> list[str]:
         """What hubs have not concluded, a sentence each."""

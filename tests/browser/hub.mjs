@@ -79,6 +79,24 @@ async function trouble(browser, { pageUrl, apiKey, pictures }) {
   return { told, captions, unmade, ...report(person) };
 }
 
+/** What the page says from now on, one after the other; to be asked for with `told`. */
+const listen = (page) =>
+  page.locator("#status").evaluate((element) => {
+    window.told = [];
+    new MutationObserver(() => window.told.push(element.textContent)).observe(element, { childList: true, characterData: true, subtree: true });
+  });
+const told = (page) => page.evaluate(() => window.told);
+
+/** The hub goes away while a job is followed, and somebody takes the job back elsewhere once it is there again. */
+async function outlast(browser, { pageUrl, apiKey, prompt }) {
+  const { page } = await Person.arrive(browser, pageUrl, null);
+  await order(page, { apiKey, prompt });
+  await listen(page);
+  await page.getByRole("button", { name: "Draw", exact: true }).click();
+  await status(page, /^Cancelled/);
+  return { told: await told(page) };
+}
+
 /** A job is taken back while some of its pictures are there: everything that the page says from then on. */
 async function takeBack(browser, { pageUrl, apiKey, prompt, pictures }) {
   const person = await Person.arrive(browser, pageUrl, null);
@@ -86,17 +104,13 @@ async function takeBack(browser, { pageUrl, apiKey, prompt, pictures }) {
   await order(page, { apiKey, prompt });
   await page.getByRole("button", { name: "Draw", exact: true }).click();
   await page.locator("#pictures figure[data-sha256]").first().waitFor({ timeout: SOON_MS });
-  await page.locator("#status").evaluate((element) => {
-    window.told = [];
-    new MutationObserver(() => window.told.push(element.textContent)).observe(element, { childList: true, characterData: true, subtree: true });
-  });
+  await listen(page);
   await page.getByRole("button", { name: "Cancel" }).click({ timeout: SOON_MS });
   await status(page, /^Cancelled/);
   await page.waitForFunction(() => [...document.images].every((image) => image.complete));
   await person.picture(pictures, "hub-taken-back");
-  const told = await page.evaluate(() => window.told);
   const unmade = await page.locator("#unmade").textContent();
-  return { told, unmade, widths: await shown(page), ...report(person) };
+  return { told: await told(page), unmade, widths: await shown(page), ...report(person) };
 }
 
 /** With the keyboard alone; and what a screen reader is told of the page. */
@@ -146,4 +160,4 @@ async function looks(browser, { pageUrl, apiKey, jobId, pictures }) {
   return { tooWide, plain: await plain.page.locator("main").innerText(), isForm: await plain.page.locator("#order").isVisible() };
 }
 
-await run(inBrowsers({ draw, trouble, takeBack, keyboard, looks }));
+await run(inBrowsers({ draw, trouble, takeBack, outlast, keyboard, looks }));

@@ -4,8 +4,12 @@ import asyncio
 import base64
 import io
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -147,3 +151,44 @@ def test_it_fits_on_any_screen_and_says_what_to_do_without_javascript(place: Pla
     assert seen["tooWide"] == [False] * 6
     assert not seen["isForm"]
     assert "curl" in seen["plain"]
+
+
+@contextmanager
+def only_a_proxy(port: int) -> Iterator[list[str]]:
+    """What stands before a hub that is away, such as nginx; the paths that it was asked for."""
+    asked: list[str] = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(502)
+
+        def log_message(self, *_said: Any) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Proxy) as server:
+        Thread(target=server.serve_forever).start()
+        yield asked
+        server.shutdown()
+
+
+def running_job(hub: HubProcess) -> str | None:
+    jobs = hub.request("GET", "/v1/jobs").json()["items"]
+    return next((job["job_id"] for job in jobs if job["status"] == "running"), None)
+
+
+def test_a_hub_that_is_away_for_a_while_is_waited_for(place: Place) -> None:
+    """The last test here: the providers do not come back."""
+    place.behave(never)
+    hub = place.hub
+    with ThreadPoolExecutor() as pool:
+        visit = pool.submit(place.visit, "outlast", prompt="kept")
+        job_id = wait_until(lambda: running_job(hub))
+        hub.stop()
+        with only_a_proxy(int(hub.url.rpartition(":")[2])) as asked:
+            wait_until(lambda: len([path for path in asked if path.startswith(f"/v1/jobs/{job_id}")]) >= 2)
+        hub.start()
+        assert hub.request("POST", f"/v1/jobs/{job_id}/cancel").status_code == 200
+        told = visit.result()["told"]
+    assert "The connection is lost; trying again…" in told
+    assert told[-1] == "Cancelled; 0 of 1 pictures were made."

@@ -101,6 +101,7 @@ def test_users_and_folders(installed: Machine) -> None:
 def test_a_service_has_the_time_to_finish_what_it_accepted(installed: Machine) -> None:
     provider = sum(ProviderSettings.model_fields[name].default for name in ("drain_timeout_s", "drain_hubs_timeout_s"))
     hub = HubSettings.model_fields["shutdown_grace_s"].default
+    assert "aitbc-hub.service" in installed.unit("aitbc-provider.service").last("After").split()
     assert float(installed.unit("aitbc-provider.service").last("TimeoutStopSec")) >= provider + 30
     assert float(installed.unit("aitbc-hub.service").last("TimeoutStopSec")) >= hub + 30
     for name in SERVICES:

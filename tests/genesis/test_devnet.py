@@ -299,5 +299,9 @@ def test_without_a_quorum_the_devnet_ends_and_the_next_takes_everything_up(
         assert int(again.summary["supply"]) == supply + int(again.summary["amount"])
         assert again.stop() == 0
         assert not still_running(again.pids(), 60)
+        for name in ("provider-1", "provider-2"):  # They left before their hub did: it had concluded what they brought.
+            end = (devnet.folder / "logs" / f"{name}.log").read_text().rpartition('"event": "draining"')[2]
+            assert '"event": "stopped"' in end
+            assert "left_before_hubs_concluded" not in end
     finally:
         again.child.kill()

@@ -53,14 +53,15 @@ def know(home: Path, chain_id: int) -> None:
 
 @contextmanager
 def answering(answer: Callable[[str], object]) -> Iterator[tuple[str, list[str]]]:
-    """Something on a socket that answers every request by its path: its URL, and what was posted to it."""
+    """Something on a socket that answers every request by its path, with a body or only a status: its URL, and what was
+    posted to it."""
     posted: list[str] = []
 
     class AnyHub(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             said = answer(self.path)
-            body = said if isinstance(said, bytes) else json.dumps(said).encode()
-            self.send_response(200)
+            body = said if isinstance(said, bytes) else b"" if isinstance(said, int) else json.dumps(said).encode()
+            self.send_response(said if isinstance(said, int) else 200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -270,6 +271,39 @@ def test_a_hub_that_says_something_else_is_told_in_one_line(shared: Shared, chan
     assert failed.exit_code == 1, failed.exception
     assert "is no hub" in failed.stderr or "without a JSON object" in failed.stderr
     assert failed.stderr.count("\n") == 1
+
+
+def test_a_hub_that_is_away_for_a_while_is_waited_for(shared: Shared) -> None:
+    """It starts anew, say; nginx answers meanwhile."""
+    job = shared[0].post_job(prompt="patient").json()
+    running = b'data: {"sequence": 1, "kind": "running"}\n\n'
+    done = b'data: {"sequence": 2, "kind": "done"}\n\n'
+    answers = {"/events": iter((running, 502, done)), "": iter((502, job | {"status": "running"}))}
+    with (
+        answering(lambda path: next(answers["/events" if path.endswith("/events") else ""])) as (url, _posted),
+        HubClient(url, "any", timeout_s=60) as client,
+    ):
+        assert [event["kind"] for event in client.events(job["job_id"], 60)] == ["running", "done"]
+
+
+def test_a_hub_that_stays_away_is_not_waited_for_longer_than_was_said() -> None:
+    with (
+        answering(lambda _path: 502) as (url, _posted),
+        HubClient(url, "any", timeout_s=60) as client,
+        pytest.raises(HubClientError, match="502"),
+    ):
+        list(client.events("0a1b", 0.5))
+
+
+def test_an_end_and_a_mint_are_waited_for_beyond_a_hubs_restart(shared: Shared) -> None:
+    job = shared[0].post_job(prompt="patient").json()
+    ended = job | {"status": "done"}
+    answers = iter(
+        (502, job | {"status": "running"}, 502, ended, 502, ended | {"mint": job["mint"] | {"state": "minted"}})
+    )
+    with answering(lambda _path: next(answers)) as (url, _posted), HubClient(url, "any", timeout_s=60) as client:
+        assert client.wait_for_end(job["job_id"], 60)["status"] == "done"
+        assert client.wait_for_mint(job["job_id"], 60)["mint"]["state"] == "minted"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """A hub that waits answers: why it is not there yet, and nothing hangs meanwhile."""
 
+import asyncio
+import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +11,8 @@ import httpx
 import pytest
 
 from chain.primitives.keys import PrivateKey
+from chain.web.server import listen
+from hub.starting import opened
 from tests.hub.running import Chain, HubProcess, wait_until
 
 
@@ -88,3 +93,25 @@ def test_it_takes_over_from_what_waited(make: Callable[..., WaitingHub], chain: 
     wait_until(is_ready)
     assert hub.stop() == 0, hub.log
     assert "Traceback" not in hub.log
+
+
+async def test_a_signal_as_it_takes_over_is_not_lost() -> None:
+    class Made:
+        is_closed = False
+
+        async def close(self) -> None:
+            self.is_closed = True
+
+    made = Made()
+
+    async def open_it(_tell: Callable[[str], None]) -> Made:
+        await asyncio.sleep(1)  # What answers meanwhile takes signals by then.
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+        return made
+
+    listener = listen("127.0.0.1", 0)
+    try:
+        assert await opened(listener, open_it, max_connections=8) is None
+        assert made.is_closed
+    finally:
+        listener.close()

@@ -178,8 +178,13 @@ class TestRequests:
         assert first.status_code == 200, first.text
         second = hub.request("POST", "/v1/jobs", json=body, api_key=CLIENT_KEYS["bob"])
         assert (second.status_code, second.json()["reason"]) == (429, "quota_exceeded")
+        assert "0 of 3 pictures left, and this takes 3; it is renewed" in second.json()["detail"]
         # Once that is over, the next day in UTC has begun, and little of it has passed.
         assert (time.time() + int(second.headers["retry-after"])) % 86_400 < 600
+        whatever_day = hub.request("POST", "/v1/jobs", json=body | {"n": 4}, api_key=CLIENT_KEYS["bob"])
+        assert (whatever_day.status_code, whatever_day.json()["reason"]) == (429, "quota_exceeded")
+        assert "no day has enough" in whatever_day.json()["detail"]
+        assert "retry-after" not in whatever_day.headers
         theirs = hub.request("GET", f"/v1/jobs/{first.json()['job_id']}")
         assert theirs.status_code == 404
 

@@ -25,6 +25,11 @@ from hub.orders.moderation import Moderation, ModerationUnavailable, PromptRefus
         "caf\u200de\u0301",
         "cafe\u0301",
         "\ufb01st",
+        "we\ufe0fap\u034fon",
+        "bad\u3164thing",
+        "\u2800weap\uffa0on",
+        "a\u115fwea\U000e0100pon\u1160here",
+        "_weapon_",
     ],
 )
 def test_what_nobody_sees_hides_nothing(prompt: str) -> None:
@@ -43,6 +48,34 @@ def test_words_and_phrases_whatever_their_case(prompt: str) -> None:
 @pytest.mark.parametrize("prompt", ["weaponry", "a bad, thing", "ox"])
 def test_parts_of_words_are_none(prompt: str) -> None:
     asyncio.run(Moderation(["weapon", "bad thing", "x"]).check([prompt]))
+
+
+def test_a_phrase_has_its_spaces_and_a_word_has_none() -> None:
+    moderation = Moderation(["bad thing", "therapist", "the rapist", "c++", "a b c", "ab c d"])
+    for served in ("badthing", "bad,thing", "the rapists", "wea pon", "c+", "abc", "ab cd", "a bcd"):
+        asyncio.run(moderation.check([served]))
+    for refused in (
+        "the\u200brapist",
+        "in c++.",
+        "abc c++",
+        "a\u200bb\u200bc",
+        "so a b c d",
+        "ab c\u200bd",
+        "\u200bc++\u200b",
+    ):
+        with pytest.raises(PromptRefused):
+            asyncio.run(moderation.check([refused]))
+
+
+def test_whoever_sends_much_keeps_nobody_else_waiting() -> None:
+    async def check() -> None:
+        looking = asyncio.ensure_future(Moderation(["weapon"]).check(["\ufdfa" * 1_000] * 16 + ["a weapon"]))
+        await asyncio.sleep(0)  # It has begun; nothing but the list is asked.
+        assert not looking.done()
+        with pytest.raises(PromptRefused):
+            await looking
+
+    asyncio.run(check())
 
 
 UNSEEN = ("\u00ad", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u202e", "\U000e0041")

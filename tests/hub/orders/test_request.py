@@ -56,6 +56,13 @@ def test_refused(fields: dict[str, Any]) -> None:
         JobRequest(**fields)
 
 
+@pytest.mark.parametrize("field", ["max_price", "max_price_per_unit"])
+def test_an_amount_that_is_none_is_told_by_its_own_name(field: str) -> None:
+    fields: dict[str, Any] = {"prompt": "a", field: "1e5"}
+    with pytest.raises(Rejected, match=f"^{field} must be"):
+        JobRequest(**fields)
+
+
 def test_pictures_and_prompts() -> None:
     assert (JobRequest(prompt="a", n=5).pictures, JobRequest(prompt="a", n=5).texts) == (5, ["a"])
     assert (JobRequest(prompts=["a", "b"]).pictures, JobRequest(prompts=["a", "b"]).texts) == (2, ["a", "b"])

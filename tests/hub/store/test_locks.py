@@ -1,5 +1,6 @@
 """Units of two processes that want the same job's rows wait for one another in one order only."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +9,11 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from hub.store import jobs, leases, results, waiting
+from hub.store import events, jobs, leases, locks, quotas, results, waiting
 from hub.store.database import open_engine
 from hub.store.errors import WrongState
 from hub.store.locks import hold_open_job
+from hub.store.quotas import QuotaLimits, Spent
 from hub.store.store import Store
 from hub.store.transaction import Transaction
 from tests.hub.postgresql import PostgresqlServer
@@ -110,6 +112,50 @@ def test_two_processes_never_wait_for_each_other_over_one_job(
     # then the server has ended neither for the other's sake
     one.close_now()
     two.close_now()
+    assert deadlocks(url) == 0
+
+
+def spending(key: str) -> Callable[[Transaction], object]:
+    return lambda t: quotas.spend(t, key, "2026-11-23", QuotaLimits(), Spent(jobs=1))
+
+
+def counting(job_id: str) -> Callable[[Transaction], object]:
+    return lambda t: events.append(t, job_id, "progress", {}, NOW_MS)
+
+
+@pytest.mark.parametrize(("kind", "locked"), [(spending, locks.quota), (counting, locks.job)])
+async def test_batches_of_two_processes_lock_quotas_and_jobs_in_one_order(
+    url: str,
+    open_store: Callable[[], Store],
+    kind: Callable[[str], Callable[[Transaction], object]],
+    locked: Callable[[str], str],
+) -> None:
+    """Whoever of their clients asks first: else two that have two clients each would do little but end deadlocks."""
+    one, two = open_store(), open_store()
+    names = [f"job-{number}" for number in range(16)]
+    for name in names:
+        add_job(one, name)
+
+    async def batch(store: Store, start: threading.Barrier, order: list[str]) -> None:
+        began = threading.Event()
+
+        def keep_busy(_: Transaction) -> None:
+            began.set()
+            start.wait()
+
+        busy = asyncio.create_task(store.write(keep_busy))
+        await asyncio.to_thread(began.wait)
+        await asyncio.gather(busy, *(store.write(kind(name), first=locked(name)) for name in order))
+
+    for _ in range(ROUNDS):
+        start = threading.Barrier(3)
+        both = [asyncio.create_task(batch(one, start, names)), asyncio.create_task(batch(two, start, names[::-1]))]
+        while one.units_waiting + two.units_waiting < 2 * len(names):  # noqa: ASYNC110 - another thread's doing
+            await asyncio.sleep(0.001)
+        await asyncio.to_thread(start.wait)
+        await asyncio.gather(*both)
+
+    await asyncio.gather(one.close(), two.close())
     assert deadlocks(url) == 0
 
 

@@ -1,6 +1,11 @@
 """What a provider that wants to go is told to wait for."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
+
+from sqlalchemy.dialects import sqlite
 
 from hub.store import checks, jobs, outstanding, receipts, results
 from hub.store.checks import NewCheck, Verdict
@@ -74,3 +79,14 @@ def test_nobody_is_kept_for_a_challenge_window(store: Store) -> None:
     store.write_now(lambda t: receipts.keep(t, new_receipt(window_until_ms=NOW_MS + 1_000), NOW_MS))
     assert counts(store) == (0, 0, 0, 0)
     assert counts(store, now_ms=NOW_MS + 1_000) == (0, 0, 1, 0)
+
+
+def test_nobodys_question_goes_through_all_that_was_ever_brought(sqlite_database: Path) -> None:
+    """By what is open alone: a provider asks every few seconds, and may ask as often as a hub hears messages of it."""
+    compiled = outstanding.OUTSTANDING.statement.compile(dialect=sqlite.dialect(paramstyle="named"))  # type: ignore[attr-defined]
+    with closing(sqlite3.connect(sqlite_database)) as connection:
+        rows = connection.execute(f"EXPLAIN QUERY PLAN {compiled}", {"the_provider": ANNA, "now": NOW_MS}).fetchall()
+    steps = [row[3] for row in rows]
+    assert "SCAN jobs USING INDEX jobs_open" in steps
+    assert "SCAN checks USING INDEX checks_open" in steps
+    assert [step for step in steps if "receipts_of_provider" in step or step.startswith("SCAN results")] == []

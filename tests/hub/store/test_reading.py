@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from hub.store import jobs
@@ -77,6 +77,22 @@ async def test_a_closed_store_answers_what_was_asked_and_nothing_more(open_store
     assert await asyncio.gather(*asked) == [0] * 30
     with pytest.raises(StoreUnavailable):
         await store.read(count)
+
+
+async def test_a_thread_that_gets_no_connection_reads_on_once_there_is_one(store: Store) -> None:
+    """Whatever the reason: else whoever asks after all threads have met it would wait for ever."""
+    is_out = True
+
+    def fail(*_: object) -> None:
+        if is_out:
+            raise MemoryError
+
+    event.listen(store._engine, "checkout", fail)
+    outcomes = await asyncio.gather(*(store.read(count) for _ in range(8)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [MemoryError] * 8
+    is_out = False
+    async with asyncio.timeout(30):
+        assert await store.read(count) == 0
 
 
 @pytest.mark.postgresql

@@ -7,9 +7,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from chain.client import NodeError
-from chain.primitives.hub_messages import Welcome
+from chain.primitives.hub_messages import Assignment, Welcome
 from chain.primitives.worker_message import Drain, Refused
-from tests.hub.workers.rig import dialled, grant_to, joined, key_of, serving, until
+from hub.workers.desk import WorkerView
+from tests.hub.workers.rig import KeepingDesk, dialled, grant_to, joined, key_of, serving, until
 
 
 async def test_a_registered_provider_is_welcome(tmp_path: Path) -> None:
@@ -105,6 +106,25 @@ async def test_a_newer_connection_replaces_the_older_and_takes_its_leases_over(t
             assert view.leased_pictures == 1
             await until(lambda: len(hub.desk.closed_sessions) == 1)
             assert hub.workers.count == 1
+
+
+class SlowDesk(KeepingDesk):
+    """Its answer to the older connection's look for work comes in while the newer one is let in."""
+
+    async def opened(self, view: WorkerView) -> None:
+        await super().opened(view)
+        self.open["lease-1"] = grant_to(1)
+
+
+async def test_what_was_granted_to_the_older_connection_meanwhile_is_sent_on_the_newer(tmp_path: Path) -> None:
+    """Else nobody would do it until it lapsed, and its provider had failed."""
+    async with serving(tmp_path, desk=SlowDesk()) as hub, dialled(hub.url) as new:
+        await new.send(new.hello())
+        assert (await new.expect(Welcome)).leases == ()
+        assert (await new.expect(Assignment)).lease_id == "lease-1"
+        view = hub.workers.view(new.key.address)
+        assert view is not None
+        assert view.leased_pictures == 1
 
 
 async def test_a_draining_hub_takes_nobody(tmp_path: Path) -> None:

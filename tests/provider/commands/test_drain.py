@@ -100,6 +100,8 @@ async def test_it_stays_until_hubs_have_concluded_what_they_were_brought(
         assert (ended.returncode, await asyncio.to_thread(child.wait)) == (0, 0)
         assert "0 running, 0 queued; open at hubs: main-hub: 1 check" in ended.stderr
         assert ended.stderr.splitlines()[-1] == "drained"
+        told = [line["waits_for"] for line in child.lines() if line["event"] == "waiting_for_hubs"]
+        assert told[-2:] == [["main-hub: 1 check"], []]  # Each once, however often it asked.
 
 
 @pytest.mark.parametrize("way", ["its time is over", "a second Ctrl-C"])

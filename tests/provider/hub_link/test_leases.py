@@ -188,6 +188,31 @@ async def test_a_draining_provider_finishes_hands_over_and_takes_no_more(tmp_pat
         assert hub.desk.waiting
 
 
+async def test_what_was_made_while_the_hub_was_away_is_brought_in_a_drain(tmp_path: Path) -> None:
+    """Work that nobody else need do again; what has not been begun is not begun."""
+    port = free_port()
+    async with linked(tmp_path / "provider", f"ws://127.0.0.1:{port}") as provider:
+        async with serving(tmp_path, port=port) as hub:
+            provider.backend.gate.clear()
+            hub.desk.waiting.append(grant_to(1))
+            await until(lambda: provider.tools.engine.busy_slots)
+            desk = hub.desk
+        await until(lambda: provider.state != "connected")
+        provider.tools.jobs.refuse_new()
+        provider.backend.gate.set()
+        await provider.tools.jobs.wait_until_idle()
+        await provider.links.finish()
+        concluding = asyncio.create_task(provider.links.conclude(lambda: None))
+        await until(lambda: provider.links.report()[0].leases == 0)
+        desk.open["lease-2"] = grant_to(1, "lease-2", job_id="job-2")  # It was under way to this provider.
+        async with serving(tmp_path, port=port, desk=desk):
+            async with asyncio.timeout(60):
+                await concluding
+        assert list(desk.deliveries) == ["lease-1"]
+        assert ("lease-2", "draining", False) in desk.returns
+        assert sum(provider.backend.computed.values()) == 1
+
+
 async def test_what_a_draining_hub_has_given_is_brought_before_it_closes(tmp_path: Path) -> None:
     async with serving(tmp_path) as hub, linked(tmp_path / "provider", hub.url) as provider:
         provider.backend.gate.clear()

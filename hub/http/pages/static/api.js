@@ -4,7 +4,10 @@ export const ENDS = new Set(["done", "failed", "cancelled"]);
 const RETRY_MS = 1_000;
 const MOST_CHARACTERS = 8 * 1024 * 1024; // Of an event.
 
+/** What the hub would say again; any other error may pass, such as a proxy's while the hub is away. */
 export class Refusal extends Error {}
+
+const pause = () => new Promise((resolve) => setTimeout(resolve, RETRY_MS));
 
 export class Hub {
   #key;
@@ -13,17 +16,30 @@ export class Hub {
     this.#key = key;
   }
 
-  /** What the hub answers; Refusal where it says no, with its own words. */
+  /** What the hub answers; an error with its own words where it says no. */
   async ask(method, path, body, headers = {}) {
     const answer = await this.#fetch(path, {
       method,
       headers: { "Content-Type": "application/json", ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
-    const said = await answer.json().catch(() => ({}));
-    if (answer.status === 401) throw new Refusal("The hub does not know this API key.");
-    if (!answer.ok) throw new Refusal(said.detail || `the hub answered ${answer.status}`);
-    return said;
+    await check(answer);
+    return answer.json();
+  }
+
+  /** A job, asked for until there is an answer or `signal` aborts; `onTrouble` hears of each time that there is none. */
+  async look(jobId, signal, onTrouble) {
+    for (;;) {
+      try {
+        const job = await this.ask("GET", `/v1/jobs/${jobId}`);
+        signal.throwIfAborted(); // Else it would be shown in the place of what is watched now.
+        return job;
+      } catch (error) {
+        if (signal.aborted || error instanceof Refusal) throw error;
+        onTrouble(error);
+      }
+      await pause();
+    }
   }
 
   /**
@@ -45,13 +61,13 @@ export class Hub {
         if (signal.aborted || error instanceof Refusal) throw error;
         onTrouble(error);
       }
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      await pause();
     }
   }
 
   async *#stream(jobId, last, signal) {
     const answer = await this.#fetch(`/v1/jobs/${jobId}/events`, { headers: { "Last-Event-ID": String(last) }, signal });
-    if (!answer.ok) throw new Refusal(`the hub answered ${answer.status}`);
+    await check(answer);
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
     for (;;) {
@@ -70,4 +86,12 @@ export class Hub {
   #fetch(path, { headers, ...options }) {
     return fetch(path, { ...options, headers: { Authorization: `Bearer ${this.#key}`, ...headers } });
   }
+}
+
+async function check(answer) {
+  if (answer.ok) return;
+  if (answer.status === 401) throw new Refusal("The hub does not know this API key.");
+  const said = await answer.json().catch(() => ({}));
+  const words = said.detail ?? said.error?.message ?? `the hub answered ${answer.status}`; // Two APIs, two forms.
+  throw answer.status < 500 ? new Refusal(words) : new Error(words);
 }

@@ -36,19 +36,21 @@ async function attempt(work) {
 async function watch(api, jobId) {
   watching?.abort();
   const { signal } = (watching = new AbortController());
+  const isLost = () => say("The connection is lost; trying again…", true);
+  const look = () => api.look(jobId, signal, isLost);
   location.hash = jobId;
   try {
-    let job = await api.ask("GET", `/v1/jobs/${jobId}`);
+    let job = await look();
     const view = new JobView(job.pictures_asked);
     view.show(job);
-    for await (const event of api.events(jobId, signal, () => say("The connection is lost; trying again…", true))) {
+    for await (const event of api.events(jobId, signal, isLost)) {
       if (["step", "preview", "progress"].includes(event.kind)) view.glimpse(event);
       else if (event.kind.startsWith("pictures")) view.counted(event);
-      if (event.kind === "pictures") view.show(await api.ask("GET", `/v1/jobs/${jobId}`));
+      if (event.kind === "pictures") view.show(await look());
       if (!ENDS.has(event.kind)) say(described(event, view.isWhole)); // An end is said with what came of it, below.
     }
     do {
-      job = await api.ask("GET", `/v1/jobs/${jobId}`);
+      job = await look();
       if (signal.aborted) return;
       view.show(job);
       say(summed(job), job.status === "failed");
@@ -86,7 +88,7 @@ async function listModels() {
 
 $("key").addEventListener("change", () => {
   sessionStorage.setItem(KEY, $("key").value.trim());
-  listModels().catch(() => say("The hub does not know this API key.", true));
+  attempt(listModels);
 });
 
 $("order").addEventListener("submit", (event) => {
