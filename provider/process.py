@@ -295,6 +295,7 @@ class ProviderProcess:
         """A background task that fails ends the process: one that only serves, say, but never mints helps nobody."""
         if not task.cancelled() and task.exception() is not None:
             self._failure = task.exception()
+            self._hurry.set()  # What a drain may wait for would not come.
             self.stop()
 
     async def _end(self, background: list["asyncio.Task[None]"]) -> None:

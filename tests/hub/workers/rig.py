@@ -65,7 +65,7 @@ class KeepingDesk:
         self.questions = 0
         """How often it was asked what is open."""
         self.gate = asyncio.Event()
-        """Results are kept while it is open."""
+        """Results are kept, and questions answered, while it is open."""
         self.gate.set()
         self.news = asyncio.Event()
 
@@ -109,6 +109,7 @@ class KeepingDesk:
 
     async def outstanding(self, provider: Address, order_id: str) -> Outstanding:
         self.questions += 1
+        await self.gate.wait()
         if self.trouble is not None:
             trouble, self.trouble = self.trouble, None
             raise trouble

@@ -372,3 +372,18 @@ async def test_who_asks_is_told_what_is_open(tmp_path: Path) -> None:
         await peer.send(AskOutstanding(order_id="question-2"))
         refused = await peer.expect(Refused)
         assert (refused.about, refused.reason, refused.retry_after_s) == ("question-2", TRY_AGAIN, 1.0)
+
+
+async def test_who_asks_without_end_costs_one_look_at_a_time(tmp_path: Path) -> None:
+    async with serving(tmp_path) as hub, joined(hub.url) as peer:
+        hub.desk.gate.clear()
+        for number in range(4):
+            await peer.send(AskOutstanding(order_id=f"question-{number}"))
+        told = [await peer.expect(Refused) for _ in range(3)]
+        assert [(each.about, each.retry_after_s) for each in told] == [(f"question-{n}", 1.0) for n in (1, 2, 3)]
+        hub.desk.gate.set()
+        assert (await peer.expect(Outstanding)).order_id == "question-0"
+        assert hub.desk.questions == 1
+        for number in range(200):
+            await peer.send(AskOutstanding(order_id=f"more-{number}"))
+        assert await peer.ended() == "too_many_messages"
