@@ -131,8 +131,6 @@ class Devnet:
             *("--attester-keystore", str(keys / "attester.json")),
             *("--attester-password-file", str(keys / "password")),
             *("--clients-file", str(keys / "hub-clients.toml"), "--wait"),
-            # Every mint is then of a job that somebody ordered, as who tries things out expects.
-            *("--canaries-per-day", "0"),
         ]
         return self._start("hub", arguments, free_port(), "/readyz")
 

@@ -15,6 +15,8 @@ import pytest
 
 _START_S = 420.0
 _STOP_S = 120.0
+ORDERED_ONLY = {"AITBC_HUB_CANARIES_PER_DAY": "0"}
+"""So that each mint is of a job that was ordered, and sums can be told."""
 
 
 class RunningDevnet:
@@ -27,7 +29,7 @@ class RunningDevnet:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "AITBC_HOME": str(folder)},
+            env={**os.environ, **ORDERED_ONLY, "AITBC_HOME": str(folder)},
         )
         try:
             self.summary = self._read_summary()

@@ -26,6 +26,7 @@ from chain.primitives.modules import MINT_WITH_RECEIPT, MINTER, MODULES
 from chain.primitives.receipt import Receipt, attestation_digest, recover_provider
 from chain.primitives.transaction import sign_transaction
 from chain.primitives.types import ATOMS_PER_AIT
+from tests.genesis.conftest import ORDERED_ONLY
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -229,7 +230,8 @@ def test_a_demo_bears_the_loss_of_any_validator_while_it_runs(tmp_path: Path) ->
     """Somebody kills one as soon as the nodes answer: before the providers register, the job, and its mint."""
     victim = f"validator-{random.randint(1, 4)}"
     command = [sys.executable, "-m", "genesis.cli", "devnet", "--once", "--json", "--dir", str(tmp_path / "net")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+    environment = {**os.environ, **ORDERED_ONLY}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as demo:
         assert demo.stdout is not None
         assert demo.stderr is not None
         told = ""
