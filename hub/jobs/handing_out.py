@@ -1,5 +1,6 @@
 """Who gets what: the scheduler's decisions made durable, help for who is late, and what somebody had before."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -29,6 +30,9 @@ _MOST_PAGES: Final = 8
 _HELP_INTERVAL_S: Final = 0.5
 """How often it is looked whether somebody who is late can be helped."""
 _MOST_UNDER_WAY: Final = 2_048
+_MOST_LOOKS: Final = 4
+_LOOK_AGAIN_S: Final = 0.02
+"""After another process was quicker, or is at work on the same jobs: its commit takes some milliseconds."""
 _LEFT_TO_OTHERS_MS: Final = 3_000
 """How long pictures are left to providers at other processes, who would be done with them sooner."""
 
@@ -53,6 +57,21 @@ class HandingOut:
             self._helped_at_s = time.monotonic()
             grants += await self._help(workers)
             crew = {worker.address: worker for worker in parts.roster.workers(workers)}
+        for _ in range(_MOST_LOOKS):
+            given, is_lost = await self._look(views, crew, models)
+            grants += given
+            if grants or not is_lost:  # Whoever got something is asked again at once.
+                break
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        return grants
+
+    async def _look(
+        self, views: dict[Address, WorkerView], crew: dict[Address, Worker], models: Sequence[str]
+    ) -> tuple[list[Grant], bool]:
+        """Goes through what waits; and whether another process had any of it first."""
+        parts = self._parts
+        grants: list[Grant] = []
+        wanted = 0
         for number in range(_MOST_PAGES):
             if not any(worker.free_slots for worker in crew.values()):
                 break
@@ -61,10 +80,11 @@ class HandingOut:
             decided = parts.scheduler.assign(
                 [*crew.values(), *others], [parts.queue.run_of(item) for item in page], time.monotonic()
             )
+            wanted += len(decided)
             grants += await self._take(decided, views, crew, {item.job.job_id: item.job for item in page})
             if len(page) < _PAGE:
                 break
-        return grants
+        return grants, len(grants) < wanted
 
     async def _take(
         self,

@@ -2,7 +2,8 @@
 
 Whoever changes a shard that waits or is leased, or a lease, holds the job's row before, as whoever ends a job or
 withdraws its receipt does. So no two units of work wait for one another over one job: the second waits for the first
-at the job's row. Of several jobs the smallest id comes first, where one unit knows them all beforehand.
+at the job's row. Of several jobs the smallest id comes first, where one unit knows them all beforehand;
+and whoever looks for work waits for no job at all, but takes what is free.
 
 Units that are committed together hold what they have locked until all of them are done. So each may say what it locks
 first (`Store.write(…, first=…)`), and a batch does them in that order: a client's quota for the day before anything
@@ -31,6 +32,11 @@ _SEVERAL: Final = (
     .where(JOBS.c.job_id.in_(bindparam("the_jobs", expanding=True)))
     .order_by(JOBS.c.job_id)
     .with_for_update(key_share=True)
+)
+_FREE: Final = (
+    select(JOBS.c.job_id)
+    .where(JOBS.c.job_id.in_(bindparam("the_jobs", expanding=True)))
+    .with_for_update(key_share=True, skip_locked=True)
 )
 JOB_OF_LEASE: Final = (
     select(JOBS.c.job_id)
@@ -62,6 +68,13 @@ def hold_jobs(transaction: Transaction, job_ids: Collection[str]) -> None:
     """Before shards or leases of these are changed."""
     if job_ids and not transaction.is_sqlite:
         transaction.execute(_SEVERAL, {"the_jobs": sorted(set(job_ids))}).all()
+
+
+def hold_free_jobs(transaction: Transaction, job_ids: Collection[str]) -> list[str]:
+    """Those that nobody else holds at the moment, for who can do without the others."""
+    if not job_ids or transaction.is_sqlite:
+        return list(job_ids)
+    return [str(row.job_id) for row in transaction.execute(_FREE, {"the_jobs": sorted(set(job_ids))})]
 
 
 def hold_job_of_lease(transaction: Transaction, lease_id: str) -> None:

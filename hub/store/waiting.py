@@ -87,14 +87,14 @@ _OF_JOBS: Final = (
 
 
 def take(transaction: Transaction, wanted: Sequence[NewLease], *, process: str, now_ms: int) -> list[Taken | None]:
-    """Leases these, in their order; None for each whose pictures do not wait any more (another process has them).
+    """Leases these, in their order; None for each whose pictures do not wait any more, or whose job another process is
+    at: two that look at the same moment would else wait for one another's commits, and the second always for nothing.
 
     A shard may be cut several times: each next lease of it begins where the one before it ends.
     """
     if not wanted:
         return []
-    names = sorted({lease.job_id for lease in wanted})
-    locks.hold_jobs(transaction, names)
+    names = locks.hold_free_jobs(transaction, sorted({lease.job_id for lease in wanted}))
     rows = transaction.execute(_OF_JOBS, {"the_jobs": names}).mappings()
     return _lease(transaction, [shard_of(row) for row in rows], wanted, process=process, now_ms=now_ms)
 

@@ -159,6 +159,24 @@ async def test_batches_of_two_processes_lock_quotas_and_jobs_in_one_order(
     assert deadlocks(url) == 0
 
 
+def test_who_looks_for_work_does_not_wait_for_whoever_is_at_the_same_job(
+    url: str, open_store: Callable[[], Store]
+) -> None:
+    """It takes what is free, and looks again."""
+    store = open_store()
+    add_job(store, "job-1")
+    add_job(store, "job-2")
+    other = open_engine(url)
+    with other.connect() as connection:
+        connection.exec_driver_sql("SELECT 1 FROM jobs WHERE job_id = 'job-1' FOR UPDATE").all()
+        held, free = take(store, new_lease("lease-1", "job-1"), new_lease("lease-2", "job-2"))
+    assert held is None
+    assert free is not None
+    assert take(store, new_lease("lease-3", "job-1"))[0] is not None
+    other.dispose()
+    store.close_now()
+
+
 def test_a_process_that_hangs_in_a_transaction_keeps_its_rows_for_a_while_only(url: str) -> None:
     """Else one that was stopped, or cut off, held up every other process that deals with its jobs."""
     engine = open_engine(url)
@@ -178,8 +196,7 @@ def test_whoever_waits_for_a_hanging_process_goes_on_once_the_server_has_ended_i
         connection.exec_driver_sql("SET idle_in_transaction_session_timeout = '300ms'")
         connection.commit()
         connection.exec_driver_sql("SELECT 1 FROM jobs WHERE job_id = 'job-1' FOR UPDATE").all()
-        (taken,) = take(store, new_lease("lease-1"))
-        assert taken is not None
+        assert store.write_now(lambda t: hold_open_job(t, "job-1"))
         connection.invalidate()
     hanging.dispose()
     store.close_now()
