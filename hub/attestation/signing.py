@@ -16,7 +16,7 @@ _THREADS: Final = 4
 
 
 class SigningThreads:
-    """They end with it."""
+    """Of one attester. The process's end waits for what is being signed, for a remote signer's timeout at most."""
 
     def __init__(self, attester: AttesterSigner) -> None:
         self._attester = attester

@@ -1,6 +1,7 @@
 """Whether the operator serves a prompt: a list of words, and an outside judge. Asked before anything is kept."""
 
 import asyncio
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -10,8 +11,11 @@ import msgspec
 import structlog
 
 from hub.errors import HubConfigurationError
+from hub.orders.request import MAX_PROMPT_CHARACTERS
 from hub.orders.word_list import WordList
 
+_MOST_COMPARED_CHARACTERS: Final = 4 * MAX_PROMPT_CHARACTERS
+"""Of a prompt as it is compared, where one character may stand for 18: else a few bytes cost seconds of looking."""
 _MAX_LIST_BYTES: Final = 4 * 1024 * 1024
 _MAX_ANSWER_BYTES: Final = 64 * 1024
 _MAX_REASON_CHARACTERS: Final = 200
@@ -58,8 +62,9 @@ class Moderation:
 
     async def check(self, texts: Sequence[str]) -> None:
         """Raises PromptRefused or ModerationUnavailable."""
-        if self._words is not None and await asyncio.to_thread(_has, self._words, texts):
-            raise PromptRefused("this hub's operator does not serve such prompts")
+        if self._words is not None:
+            # In a thread of its own: a job may have 256 prompts.
+            await asyncio.to_thread(_check_words, self._words, texts)
         if self._http is not None:
             await self._ask(texts)
 
@@ -79,9 +84,12 @@ class Moderation:
             raise PromptRefused(words[:_MAX_REASON_CHARACTERS] or "this hub's operator does not serve such prompts")
 
 
-def _has(words: WordList, texts: Sequence[str]) -> bool:
-    """In a thread of its own: one character may stand for 18, so that a job may have millions to look at."""
-    return any(words.finds(text) for text in texts)
+def _check_words(words: WordList, texts: Sequence[str]) -> None:
+    for text in texts:
+        if len(unicodedata.normalize("NFKC", text)) > _MOST_COMPARED_CHARACTERS:
+            raise PromptRefused("a prompt has too many characters that stand for several others: write them out")
+        if words.finds(text):
+            raise PromptRefused("this hub's operator does not serve such prompts")
 
 
 def open_moderation(words_file: Path | None, url: str | None) -> Moderation:

@@ -113,6 +113,14 @@ def test_any_word_is_found_in_itself_and_an_empty_one_nowhere(word: str, other: 
             asyncio.run(Moderation([word]).check([f"{word.upper()} ({word})"]))
 
 
+def test_characters_that_stand_for_many_others_are_served_within_bounds() -> None:
+    """U+FDFA is 18 letters in NFKC: a job of 256 such prompts would be looked at for seconds."""
+    moderation = Moderation(["weapon"])
+    asyncio.run(moderation.check(["peace \ufdfa " * 100, "x" * 1_000, "\ufb01ne cafe\u0301 " * 100]))
+    with pytest.raises(PromptRefused, match="write them out"):
+        asyncio.run(moderation.check(["peace", "\ufdfa" * 1_000]))
+
+
 def test_a_list_is_a_file_with_remarks(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
     path.write_text("# ours\nweapon\n\n  bad thing \n")
